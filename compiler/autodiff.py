@@ -1,0 +1,207 @@
+"""Gradients as a transform of the graph.
+
+:func:`vjp` walks back from some outputs and asks each node's row for the cotangents of its sources. It makes nodes
+and computes nothing, so a gradient is optimised, fused and run together with the program that it belongs to, and a
+gradient of a gradient is the same transform once more. ``backward`` and ``grad`` of the frontend are thin callers.
+
+A node takes part if it carries ``requires_grad``; a leaf is such a node without a history that carries it (a
+parameter: an input, or a ``detach`` that has been told to require a gradient). The rules live in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from . import primitives as p, primitives_shape as shape
+from .ir import Node, grad_mode
+from .primitives import Saved
+
+
+SECOND_TIME = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+    "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
+    "saved tensors after calling backward."
+)
+
+
+def is_leaf(node: Node) -> bool:
+    """Whether gradients end here."""
+    return not node.src or node.op is shape.detach
+
+
+def differentiable_order(roots: Iterable[Node]) -> list[Node]:
+    """The nodes that gradients of ``roots`` flow through, users before their sources."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack = [(root, False) for root in roots if root.requires_grad]
+    while stack:
+        node, visited = stack.pop()
+        if visited:
+            order.append(node)
+            continue
+        if node in seen:
+            continue
+        seen.add(node)
+        stack.append((node, True))
+        if not is_leaf(node):
+            stack.extend((s, False) for s in node.src if s.requires_grad and s not in seen)
+    order.reverse()
+    return order
+
+
+def check_saved(user: Node, value: Node) -> None:
+    """Refuse a gradient that needs a value which is gone.
+
+    Raises:
+        RuntimeError: PyTorch's errors for a second backward pass and for a value that was modified in place.
+    """
+    if user.mark is not None and user.mark.freed:
+        raise RuntimeError(SECOND_TIME)
+    node = value
+    while True:
+        if node.mark is not None and node.mark.overwritten:
+            size = ", ".join(map(str, value.shape))
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                f"[torch.{tensor_class(value)} [{size}]], which is output 0 of {gradient_name(node)}, is at version "
+                f"{node.mark.overwritten}; expected version 0 instead. Hint: enable anomaly detection to find the "
+                "operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
+            )
+        # a view of a value shares its memory, also if it is detached; "copy" is the row that does not
+        if not node.src or node.op is shape.copy or node.op.kind not in ("movement", "alias"):
+            return
+        node = node.src[0]
+
+
+def tensor_class(node: Node) -> str:
+    return {
+        "float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "int32": "IntTensor",
+        "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor",
+    }[node.dtype.name]
+
+
+def gradient_name(node: Node) -> str:
+    """What PyTorch would call the node's place in the backward graph, such as ``AddBackward0``."""
+    name = "AccumulateGrad" if is_leaf(node) else "".join(w.capitalize() for w in node.op.name.split("_")) + "Backward0"
+    return name
+
+
+def vjp(
+    outputs: Sequence[Node],
+    cotangents: Sequence[Node],
+    *,
+    wanted: Sequence[Node] | None = None,
+    retain_graph: bool = False,
+) -> dict[Node, Node]:
+    """Cotangents of the leaves below ``outputs`` (or of ``wanted`` nodes), as new nodes.
+
+    Args:
+        outputs: nodes that require a gradient.
+        cotangents: one node of the same type for each output.
+        wanted: the nodes to differentiate to; None means every leaf.
+        retain_graph: whether the values that the rules used may be used by a later pass.
+
+    Returns:
+        A mapping from leaf (or wanted node) to its cotangent; nodes that do not influence the outputs are missing.
+
+    Raises:
+        RuntimeError: a value that a rule needs was modified in place or freed.
+    """
+    order = differentiable_order(outputs)
+    targets = None if wanted is None else set(wanted)
+    if targets is not None:
+        order = leading_to(order, targets)
+    total: dict[Node, Node] = {}
+
+    def accumulate(node: Node, cotangent: Node) -> None:
+        held = total.get(node)
+        total[node] = cotangent if held is None else p.add(held, cotangent)
+
+    relevant = set(order)
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        if output in relevant:
+            accumulate(output, cotangent)
+
+    result: dict[Node, Node] = {}
+    used: list[Node] = []
+    for node in order:
+        g = total.pop(node, None)
+        if g is None:
+            continue
+        if node.mark is not None and node.mark.hooks:
+            for hook in list(node.mark.hooks.values()):
+                replaced = hook(g)
+                g = g if replaced is None else replaced
+        if targets is None:
+            if is_leaf(node):
+                result[node] = g
+        elif node in targets:
+            result[node] = g
+        if is_leaf(node):
+            if node.mark is not None and node.mark.freed:
+                raise RuntimeError(SECOND_TIME)
+            continue
+        saved = Saved(node, check_saved)
+        rules = node.op.vjp
+        if callable(rules):
+            for source, cotangent in zip(node.src, rules(g, saved)):
+                if source in relevant:
+                    accumulate(source, cotangent)
+        else:
+            for source, rule in zip(node.src, rules, strict=True):
+                if rule is not None and source in relevant:
+                    accumulate(source, rule(g, saved))
+        if saved.used:
+            used.append(node)
+    if not retain_graph:
+        release(order, used)
+    return result
+
+
+def release(order: Sequence[Node], used: Sequence[Node]) -> None:
+    """Mark what can no longer be differentiated: nodes whose rules used a value, and all that lead to them."""
+    freed = set(used)
+    for node in reversed(order):
+        if node in freed or (not is_leaf(node) and any(s in freed for s in node.src)):
+            freed.add(node)
+            node.marks().freed = True
+
+
+def leading_to(order: list[Node], targets: set[Node]) -> list[Node]:
+    """The part of ``order`` (users before sources) from which a target can be reached."""
+    reaches: set[Node] = set()
+    for node in reversed(order):
+        if node in targets or (not is_leaf(node) and any(s in reaches for s in node.src)):
+            reaches.add(node)
+    return [node for node in order if node in reaches]
+
+
+def jvp(outputs: Sequence[Node], tangents: dict[Node, Node]) -> list[Node | None]:
+    """Tangents of ``outputs`` for given tangents of nodes below them; None where an output does not depend on them."""
+    from .ir import topological
+
+    known: dict[Node, Node | None] = dict(tangents)
+    for node in topological(outputs, into_values=True):
+        if node in known:
+            continue
+        incoming = [known.get(s) for s in node.src]
+        if all(t is None for t in incoming) or node.op.jvp is None:
+            known[node] = None
+        else:
+            known[node] = node.op.jvp(incoming, Saved(node))
+    return [known.get(output) for output in outputs]
+
+
+class recording_gradients:
+    """Context in which recorded nodes do, or do not, track gradients."""
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+
+    def __enter__(self) -> None:
+        self.previous = grad_mode.enabled
+        grad_mode.enabled = self.enabled
+
+    def __exit__(self, *exception) -> None:
+        grad_mode.enabled = self.previous

@@ -1,0 +1,810 @@
+"""Fusion: which nodes are computed in one kernel, and which values go through memory.
+
+In comes a graph, out comes a list of :class:`Cluster` in an order in which they can run. The nodes are visited from
+the results to the sources. Each node knows by then where it is read: in which clusters and at which positions
+(:class:`~flamework.compiler.affine.Access`). It joins the cluster that reads it if it can be computed there without
+costing more than the memory traffic which that saves; otherwise it is stored and begins a cluster of its own. A
+node that several clusters read brings them together if they run over the same positions.
+
+What one kernel can be is said by its *chain*: the sets of loop variables over which its reductions and stored
+results run, each contained in the next. A softmax over rows has the chain ``{i}, {i, j}``: for every ``i``, several
+loops over ``j``, and values that depend on ``i`` alone between them. A mean of row losses has ``{}, {i}, {i, j}``.
+Sums along rows and along columns of one matrix make no chain, so they are two kernels.
+
+Every time that two neighbours are not fused, the reason is noted in :attr:`Fusion.borders`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import primitives as p, primitives_shape as s
+from .affine import (
+    Access,
+    Expr,
+    Indirect,
+    Var,
+    count,
+    covers,
+    linear,
+    of,
+    pull,
+    reshape_at,
+    resolve,
+    split,
+    strides_of,
+)
+from .ir import Node, topological
+
+MAX_OPERATIONS = 160  # of one kernel: past this, compile time and registers grow faster than traffic shrinks
+MAX_OPERANDS = 40
+MAX_RECOMPUTED = 8  # cheap operations that may be evaluated more often than they have elements
+RECOMPUTED = 1.5  # evaluations an element up to which nothing counts as computed again (a pad's border)
+EXPENSIVE = 4  # cost from which an operation is never evaluated more often than it has elements
+SPLIT_ROWS, SPLIT_LENGTH = 16, 1 << 16  # fewer rows than this, each longer than that, are summed in pieces
+
+_ids = itertools.count()
+
+
+@dataclass(slots=True)
+class Store:
+    """A result that a kernel writes: ``value`` goes to position ``at`` of the buffer of ``target``."""
+
+    target: Node
+    value: Node
+    access: Access
+    at: tuple[Expr, ...]
+    mode: str = "set"
+
+
+@dataclass(slots=True)
+class Reduction:
+    """Where a reduction runs: ``outer`` are the variables of its result, ``inner`` those that it sums over."""
+
+    outer: frozenset[Var]
+    inner: list[Var]
+    axes: tuple[Expr, ...]
+
+
+@dataclass(slots=True)
+class Border:
+    """A value that goes through memory although both sides are kernels, and why."""
+
+    producer: Node
+    consumer: Cluster | None
+    reason: str
+
+
+@dataclass(slots=True)
+class Matrix:
+    """An operand ``[batch, rows, columns]`` of a matrix product: where it starts in a buffer and its strides.
+
+    The batch may be two axes of the buffer: ``(extent, stride)`` of each, the outer first.
+    """
+
+    base: Node
+    offset: int
+    batch: list[tuple[int, int]]
+    rows: int
+    columns: int
+
+    def is_usable(self, shape: Sequence[int]) -> bool:
+        """Whether the library can read it: one of the last two axes contiguous, the other at least as far apart."""
+        _, rows, columns = shape
+        plain = (columns == 1 or self.columns == 1) and (rows == 1 or self.rows >= columns)
+        swapped = (rows == 1 or self.rows == 1) and (columns == 1 or self.columns >= rows)
+        return len(self.batch) <= 2 and (plain or swapped)
+
+    def batch_strides(self, inner: int) -> tuple[int, int] | None:
+        """Strides of the batch as axes of any size and of ``inner``; None if it is not divided there."""
+        if len(self.batch) == 2:
+            return (self.batch[0][1], self.batch[1][1]) if self.batch[1][0] == inner else None
+        stride = self.batch[0][1] if self.batch else 0
+        return (stride * inner, stride)
+
+
+class Cluster:
+    """The nodes of one kernel, or one library call (``kind`` ``dot`` or ``host``).
+
+    Attributes:
+        stores: what it writes.
+        values: the accesses at which each of its nodes is computed.
+        chain: sets of loop variables, each contained in the next.
+        reductions: for each reduction and scan at its access, the loops that it runs over.
+    """
+
+    def __init__(self, kind: str = "kernel") -> None:
+        self.id = next(_ids)
+        self.kind = kind
+        self.stores: list[Store] = []
+        self.values: dict[Node, list[Access]] = {}
+        self.chain: list[frozenset[Var]] = []
+        self.reductions: dict[Node, Reduction] = {}
+        self.operations = 0
+        self.recomputed = 0
+        self.operands: set[Node] = set()
+        self.successors: set[Cluster] = set()
+        self.merged_into: Cluster | None = None
+        self.node: Node | None = None
+        self.matrices: list[Matrix] = []
+
+    def sets(self) -> list[frozenset[Var]]:
+        """The chain in terms of live variables."""
+        self.chain = [live(v) for v in self.chain]
+        return self.chain
+
+    def insert(self, variables: frozenset[Var]) -> bool:
+        """Add a set to the chain if it fits between the others."""
+        sets = self.sets()
+        if variables in sets:
+            return True
+        if any(not (variables <= other or other <= variables) for other in sets):
+            return False
+        self.chain = sorted([*sets, variables], key=len)
+        return True
+
+    def fits(self, variables: frozenset[Var]) -> bool:
+        sets = self.sets()
+        return all(variables <= other or other <= variables for other in sets)
+
+    def __repr__(self) -> str:
+        return f"<cluster {self.id} {self.kind} {[st.target.op.name for st in self.stores]}>"
+
+
+def live(variables: frozenset[Var]) -> frozenset[Var]:
+    if all(v.becomes is None for v in variables):
+        return variables
+    found: set[Var] = set()
+    for v in variables:
+        found |= {u for u in resolve(of(v)).terms if isinstance(u, Var)}
+    return frozenset(found)
+
+
+def find(cluster: Cluster) -> Cluster:
+    while cluster.merged_into is not None:
+        cluster = cluster.merged_into
+    return cluster
+
+
+class Fusion:
+    """The state of one fusion; :func:`fuse` runs it."""
+
+    def __init__(self, roots: Sequence[Node]) -> None:
+        self.order = topological(roots)
+        self.required: set[Node] = set(roots)
+        self.demands: dict[Node, dict[Cluster, list[Access]]] = {}
+        self.home: dict[Node, Cluster] = {}
+        self.alias: dict[Node, Node] = {}
+        self.clusters: list[Cluster] = []
+        self.borders: list[Border] = []
+
+    # ------------------------------------------------------------------------------------------------ bookkeeping
+
+    def readers(self, node: Node) -> dict[Cluster, list[Access]]:
+        """The clusters that read a node, with its distinct accesses in each."""
+        merged: dict[Cluster, dict[tuple, Access]] = {}
+        for cluster, accesses in self.demands.get(node, {}).items():
+            found = merged.setdefault(find(cluster), {})
+            for access in accesses:
+                found[access.key()] = access
+        return {cluster: list(found.values()) for cluster, found in merged.items()}
+
+    def demand(self, node: Node, cluster: Cluster, access: Access) -> None:
+        self.demands.setdefault(node, {}).setdefault(cluster, []).append(access)
+
+    def note(self, producer: Node, consumer: Cluster | None, reason: str) -> None:
+        self.borders.append(Border(producer, consumer, reason))
+
+    def reaches(self, start: Cluster, goal: Cluster) -> bool:
+        """Whether ``goal`` runs after ``start`` because of what it reads."""
+        stack, seen = [start], {start}
+        while stack:
+            cluster = stack.pop()
+            for successor in cluster.successors:
+                successor = find(successor)
+                if successor is goal:
+                    return True
+                if successor not in seen:
+                    seen.add(successor)
+                    stack.append(successor)
+        return False
+
+    def depends(self, node: Node, cluster: Cluster) -> None:
+        """``cluster`` reads ``node`` from memory."""
+        cluster.operands.add(node)
+        home = self.home.get(self.base(node))
+        if home is not None and find(home) is not cluster:
+            find(home).successors.add(cluster)
+
+    def base(self, node: Node) -> Node:
+        while node in self.alias:
+            node = self.alias[node]
+        return node
+
+    # --------------------------------------------------------------------------------------------------- placing
+
+    def place(self, node: Node, cluster: Cluster, access: Access) -> None:
+        """Compute ``node`` in ``cluster`` at ``access``, and demand its sources there."""
+        placed = cluster.values.setdefault(node, [])
+        if any(other.key() == access.key() for other in placed):
+            return
+        placed.append(access)
+        op = node.op
+        if op.kind == "leaf":
+            return
+        cluster.operations += 1 if op.kind != "movement" else 0
+        if op.kind in ("reduce", "scan"):
+            self.demand(node.src[0], cluster, self.reduced_access(node, cluster, access))
+        elif op.kind == "gather":
+            source, index = node.src
+            at = list(access.at)
+            at[node.params[0]] = Expr(0, {Indirect(index, access): 1})
+            self.demand(index, cluster, access)
+            self.demand(source, cluster, Access(at, access.guards))
+        elif op.kind in ("movement", "alias"):
+            moved = pull(node, access)
+            assert moved is not None
+            self.demand(node.src[0], cluster, moved)
+        else:
+            for source in node.src:
+                self.demand(source, cluster, access)
+
+    def reduced_access(self, node: Node, cluster: Cluster, access: Access) -> Access:
+        """Where a reduction reads its source: its own position with the reduced axes put back."""
+        if node.op.kind == "scan":
+            return access
+        kept, reduced = iter(access.at), iter(cluster.reductions[node].axes)
+        return Access([next(reduced) if a in node.params else next(kept) for a in range(node.src[0].ndim)])
+
+    def new_kernel(self, node: Node) -> Cluster:
+        """A cluster of its own, whose result is ``node`` in memory."""
+        cluster = Cluster()
+        self.clusters.append(cluster)
+        if node.op.kind == "scatter":
+            self.start_scatter(node, cluster)
+        elif node.op.kind == "update":
+            self.start_block(node, node.src[1], cluster, *node.params)
+        else:
+            access = Access([of(Var(extent)) for extent in node.shape])
+            variables = frozenset(access.variables())
+            if node.op.kind == "scan":
+                (axis,) = node.params
+                inner = list(resolve(access.at[axis]).terms)
+                cluster.reductions[node] = Reduction(variables - set(inner), inner, (access.at[axis],))
+                cluster.chain = sorted({variables - set(inner), variables}, key=len)
+            else:
+                cluster.chain = [variables]
+                if node.op.kind == "reduce":
+                    self.add_reduction(node, cluster, access)
+            cluster.stores.append(Store(node, node, access, access.at))
+            self.place(node, cluster, access)
+        return cluster
+
+    def start_block(self, node: Node, new: Node, cluster: Cluster, starts, steps) -> None:
+        """A kernel that stores ``new`` as a strided block of the buffer of ``node``."""
+        access = Access([of(Var(extent)) for extent in new.shape])
+        at = tuple((e * d).shift(b) for e, b, d in zip(access.at, starts, steps))
+        if not cluster.chain:
+            cluster.chain = [frozenset(access.variables())]
+        cluster.stores.append(Store(node, new, access, at))
+        self.demand(new, cluster, access)
+
+    def start_scatter(self, node: Node, cluster: Cluster) -> None:
+        axis, mode = node.params
+        _, index, new = node.src
+        access = Access([of(Var(extent)) for extent in new.shape])
+        at = list(access.at)
+        at[axis] = Expr(0, {Indirect(index, access): 1})
+        cluster.chain = [frozenset(access.variables())]
+        cluster.stores.append(Store(node, new, access, tuple(at), mode))
+        self.demand(index, cluster, access)
+        self.demand(new, cluster, access)
+
+    def add_reduction(self, node: Node, cluster: Cluster, access: Access) -> str | None:
+        """Give a reduction its loops in ``cluster``. Returns why not."""
+        source = node.src[0]
+        extents = [source.shape[a] for a in node.params]
+        outer = frozenset(access.variables())
+        length = count_of(extents)
+        if not cluster.fits(outer):
+            return "its result runs over other axes than the rest of the kernel"
+        sets = cluster.sets()
+        larger = [v for v in sets if len(v) > len(outer)]
+        if larger:
+            inner = sorted(larger[0] - outer, key=lambda v: v.id)
+            if count(inner) != length:
+                return f"it reduces {length} elements where the kernel runs over {count(inner)}"
+            axes = self.match_axes(node, cluster, inner, extents)
+            if axes is None:
+                return "its reduced axes do not line up with the kernel's"
+        else:
+            axes = tuple(of(Var(extent)) for extent in extents)
+        inner = [v for e in axes for v in resolve(e).terms]
+        cluster.insert(outer)
+        cluster.insert(outer | frozenset(inner))
+        cluster.reductions[node] = Reduction(outer, inner, axes)
+        return None
+
+    def match_axes(self, node: Node, cluster: Cluster, inner: list[Var], extents: list[int]) -> tuple | None:
+        """Positions along the reduced axes in terms of loop variables that exist already."""
+        at = reshape_at([of(v) for v in inner], [v.extent for v in inner], extents)
+        return None if at is None else tuple(at)
+
+    # ----------------------------------------------------------------------------------------------- may it join?
+
+    def refusal(self, node: Node, cluster: Cluster, accesses: list[Access], stored: bool) -> str | None:
+        """Why ``node`` cannot be computed inside ``cluster``, or None if it can."""
+        op = node.op
+        if cluster.kind != "kernel":
+            return f"{cluster.node.op.name} reads from memory"
+        if cluster.operations >= MAX_OPERATIONS:
+            return f"the kernel has {MAX_OPERATIONS} operations"
+        if len(cluster.operands) >= MAX_OPERANDS:
+            return f"the kernel has {MAX_OPERANDS} operands"
+        if op.kind == "scan":
+            return "a scan is computed in order"
+        for access in accesses:
+            access.resolved()
+        if stored:
+            if len(accesses) != 1 or not covers(accesses[0], node.shape):
+                return "it is also stored, and the kernel does not visit each of its elements once"
+            variables = frozenset(accesses[0].variables())
+            if op.kind != "reduce" and variables not in cluster.sets():
+                if not self.follows_reduction(node) or not cluster.insert(variables):
+                    return "it is also stored, and runs over other axes than the kernel"
+        if op.kind == "reduce":
+            if len(accesses) != 1:
+                return "its result is read at several positions"
+            return self.reduction_refusal(node, cluster, accesses[0])
+        if op.kind in ("elementwise", "gather"):
+            work = sum(count(access.variables()) for access in accesses)
+            if work > RECOMPUTED * node.type.size:
+                if op.cost >= EXPENSIVE:
+                    return f"{op.name} would be computed {work // max(node.type.size, 1)} times for each element"
+                if cluster.recomputed >= MAX_RECOMPUTED:
+                    return "too much would be computed again for each element"
+                if not self.reads_memory_only(node):
+                    return "what it depends on would be computed again for each element"
+        return None
+
+    def follows_reduction(self, node: Node) -> bool:
+        """Whether a node is computed from the result of a reduction of the same size, a few steps away."""
+        for _ in range(6):
+            if node.op.kind == "reduce":
+                return True
+            rest = [x for x in node.src if x.value is None and x.op.kind != "leaf"]
+            if not rest or node.op.kind not in ("elementwise", "movement", "alias"):
+                return False
+            if node.type.size != rest[0].type.size and node.op.kind == "elementwise":
+                return False
+            node = rest[0]
+        return False
+
+    def reads_memory_only(self, node: Node) -> bool:
+        """Whether a node is one step away from memory, so that computing it again costs little."""
+        for source in node.src:
+            while source.op.kind in ("movement", "alias") and source.value is None:
+                source = source.src[0]
+            if source.value is None and source.op.kind != "leaf":
+                return False
+        return True
+
+    def reduction_refusal(self, node: Node, cluster: Cluster, access: Access) -> str | None:
+        if access.guards or access.is_indirect():
+            return "a reduction is not computed below an index or a pad"
+        outer = frozenset(access.variables())
+        rows = count(outer)
+        if rows != node.type.size:
+            return f"its {node.type.size} results would be computed {rows} times"
+        if not cluster.fits(outer):
+            return "it reduces other axes than the rest of the kernel"
+        sets = cluster.sets()
+        larger = [v for v in sets if len(v) > len(outer)]
+        length = count_of(node.src[0].shape[a] for a in node.params)
+        if larger:
+            inner = larger[0] - outer
+            if count(inner) != length:
+                return f"it reduces {length} elements where the kernel runs over {count(inner)}"
+            if rows < SPLIT_ROWS and length > SPLIT_LENGTH:
+                return "long rows are reduced in pieces, and what reads the result is a second pass"
+            if self.runs_down_columns(node, access, outer):
+                return "it reduces down columns"
+        elif any(len(r.inner) == 0 for r in cluster.reductions.values()):
+            return "a reduction over nothing"
+        return None
+
+    def runs_down_columns(self, node: Node, access: Access, outer: frozenset[Var]) -> bool:
+        """Whether neighbouring elements in memory belong to different results."""
+        source = node.src[0]
+        last = max((a for a in range(source.ndim) if source.shape[a] != 1), default=-1)
+        return last >= 0 and last not in node.params
+
+    # ---------------------------------------------------------------------------------------------------- merging
+
+    def merge(self, first: Cluster, second: Cluster, node: Node, a: Access, b: Access) -> str | None:
+        """Make one kernel of two that read (or compute) ``node`` at ``a`` and at ``b``. Returns why not."""
+        if first.kind != "kernel" or second.kind != "kernel":
+            return "a library call reads from memory"
+        if any(st.mode != "set" or st.target.op.kind in ("update", "cat") for c in (first, second) for st in c.stores):
+            return "a kernel that writes into an existing buffer runs alone"
+        if any(node.op.kind == "scan" for c in (first, second) for node in c.reductions):
+            return "a scan is computed in order"
+        if first.operations + second.operations > MAX_OPERATIONS:
+            return f"together they have more than {MAX_OPERATIONS} operations"
+        if len(first.operands | second.operands) + len(first.stores) + len(second.stores) > MAX_OPERANDS:
+            return f"together they have more than {MAX_OPERANDS} operands"
+        if not covers(a, node.shape) or not covers(b, node.shape):
+            return "they do not visit each element once"
+        # the larger space keeps its variables
+        full_a, full_b = first.sets()[-1], second.sets()[-1]
+        if a.variables() != full_a or b.variables() != full_b:
+            return "they run over different axes"
+        if self.reaches(first, second) or self.reaches(second, first):
+            return "one needs the other's results"
+        columns = [self.is_columnwise(c) for c in (first, second)]
+        if columns[0] != columns[1]:
+            return "one of them reduces down columns"
+        mapping = self.align(a, b, node.shape)
+        if mapping is None:
+            return "their loops do not line up"
+        chain = {frozenset(mapping.get(v, v) for v in variables) for variables in second.sets()}
+        if any(not first.fits(variables) for variables in chain):
+            return "they reduce different axes"
+        if any(not (x <= y or y <= x) for x in chain for y in first.sets()):
+            return "they reduce different axes"
+        for old, new in mapping.items():
+            if old is not new:
+                old.becomes = of(new)
+        second.merged_into = first
+        for variables in chain:
+            first.insert(variables)
+        first.stores += second.stores
+        for placed, accesses in second.values.items():
+            mine = first.values.setdefault(placed, [])
+            keys = {x.key() for x in mine}
+            mine += [x for x in accesses if x.key() not in keys]
+        first.reductions.update(second.reductions)
+        first.operations += second.operations
+        first.recomputed += second.recomputed
+        first.operands |= second.operands
+        first.successors |= second.successors
+        self.clusters.remove(second)
+        return None
+
+    def is_columnwise(self, cluster: Cluster) -> bool:
+        for node, reduction in cluster.reductions.items():
+            if node.op.kind == "reduce" and reduction.outer and self.runs_down_columns(node, None, reduction.outer):
+                return True
+        return False
+
+    def align(self, a: Access, b: Access, shape: Sequence[int]) -> dict[Var, Var] | None:
+        """Which variable of the second access is which of the first; splits where one has more than the other."""
+        mapping: dict[Var, Var] = {}
+        for axis in range(len(shape)):
+            while True:
+                mine = sorted(resolve(a.at[axis]).terms.items(), key=lambda t: t[1])
+                other = sorted(resolve(b.at[axis]).terms.items(), key=lambda t: t[1])
+                if [(v.extent, c) for v, c in mine] == [(v.extent, c) for v, c in other]:
+                    mapping.update({v: u for (u, _), (v, _) in zip(mine, other)})
+                    break
+                if not self.refine(mine, other):
+                    return None
+        return mapping
+
+    @staticmethod
+    def refine(mine: list, other: list) -> bool:
+        """Split the first variable that differs, on the side where it is longer. False if the sizes do not divide."""
+        for (u, _), (v, _) in zip(mine, other):
+            if u.extent == v.extent:
+                continue
+            longer, shorter = (u, v) if u.extent > v.extent else (v, u)
+            if longer.extent % shorter.extent:
+                return False
+            split(longer, shorter.extent)
+            return True
+        return False
+
+    # --------------------------------------------------------------------------------------------------- the walk
+
+    def run(self) -> None:
+        for node in reversed(self.order):
+            if node.value is not None and node.op is not p.scalar:
+                continue
+            if node.type.size == 0:
+                continue
+            kind = node.op.kind
+            if node not in self.required and node not in self.demands:
+                continue
+            if kind == "leaf":
+                self.visit_leaf(node)
+            elif kind in ("movement", "alias"):
+                self.visit_movement(node)
+            elif kind in ("contract", "host"):
+                self.visit_library(node)
+            elif kind == "cat":
+                self.visit_cat(node)
+            else:
+                self.visit_compute(node)
+        for node in self.order:
+            if node.value is not None and node.op is not p.scalar:
+                self.share_operand(node)
+        for node in self.order:
+            self.connect(node)
+        self.sort()
+
+    def connect(self, node: Node) -> None:
+        """Every cluster that reads a stored node depends on the one that stores it."""
+        if node in self.alias or node in self.home or node.value is not None:
+            for cluster in self.readers(node):
+                self.depends(node, cluster)
+
+    def visit_leaf(self, node: Node) -> None:
+        if node in self.required:
+            self.home[node] = self.new_kernel(node)
+        for cluster, accesses in self.readers(node).items():
+            if cluster.kind != "kernel":
+                cluster.operands.add(node)
+                continue
+            for access in accesses:
+                self.place(node, cluster, access)
+
+    def visit_movement(self, node: Node) -> None:
+        source = node.src[0]
+        if node in self.required and (node.op is s.reshape or node.op is s.detach):
+            # the same bytes in the same order: one buffer serves both
+            self.alias[node] = source
+            self.required.add(source)
+        elif node in self.required:
+            self.home[node] = self.new_kernel(node)
+        for cluster, accesses in self.readers(node).items():
+            if cluster.kind != "kernel":
+                continue
+            for access in accesses:
+                moved = pull(node, access.resolved())
+                if moved is not None:
+                    cluster.values.setdefault(node, []).append(access)
+                    self.demand(source, cluster, moved)
+                    continue
+                # a division: the source goes to memory, where a reshape is free
+                self.note(source, cluster, "a reshape that would need a division reads from memory")
+                if node not in self.home:
+                    self.alias[node] = source
+                    self.required.add(source)
+
+    def visit_library(self, node: Node) -> None:
+        cluster = Cluster("dot" if node.op.kind == "contract" else "host")
+        cluster.node = node
+        self.clusters.append(cluster)
+        self.home[node] = cluster
+        self.connect(node)
+        if cluster.kind == "host":
+            for source in node.src:
+                self.required.add(source)
+                self.demand(source, cluster, Access([of(Var(e)) for e in source.shape]))
+            return
+        first, second = (self.strided_operand(source) for source in node.src)
+        if len(first.batch) == 2 and second.batch_strides(first.batch[1][0]) is None:
+            second = contiguous_matrix(node.src[1])
+        elif len(second.batch) == 2 and first.batch_strides(second.batch[1][0]) is None:
+            first = contiguous_matrix(node.src[0])
+        for operand in (first, second):
+            self.required.add(operand.base)
+            self.demand(operand.base, cluster, Access([of(Var(e)) for e in operand.base.shape]))
+            cluster.matrices.append(operand)
+
+    @staticmethod
+    def strided_operand(source: Node) -> Matrix:
+        """An operand of a matrix product, read in place below its movement if strides can describe it."""
+        at = [Var(extent) for extent in source.shape]
+        node, access = source, Access([of(v) for v in at])
+        while node.value is None and node.op.kind in ("movement", "alias"):
+            moved = pull(node, access)
+            if moved is None or moved.guards:
+                break
+            node, access = node.src[0], moved
+        else:
+            offset = linear(access.resolved().at, node.shape)
+            strides = [axis_strides(v, offset) for v in at]
+            if all(c >= 0 for c in offset.terms.values()) and all(len(x) <= 1 for x in strides[1:]):
+                rows, columns = (x[0][1] if x else 0 for x in strides[1:])
+                found = Matrix(node, offset.const, strides[0], rows, columns)
+                if found.is_usable(source.shape):
+                    return found
+        return contiguous_matrix(source)
+
+    def visit_cat(self, node: Node) -> None:
+        """Each part is stored as a block of the result; the first cluster stands for the node."""
+        (axis,) = node.params
+        start = 0
+        for source in node.src:
+            extent = source.shape[axis]
+            if source.type.size:
+                cluster = Cluster()
+                self.clusters.append(cluster)
+                starts = [0] * node.ndim
+                starts[axis] = start
+                self.start_block(node, source, cluster, starts, [1] * node.ndim)
+                if node in self.home:
+                    # readers wait for every part
+                    cluster.successors.add(self.home[node])
+                else:
+                    self.home[node] = cluster
+            start += extent
+        self.connect(node)
+
+    def visit_compute(self, node: Node) -> None:
+        stored = node in self.required
+        readers = self.readers(node)
+        sink_only = node.op.kind in ("scatter", "update")
+        if sink_only:
+            self.visit_sink(node)
+            return
+        kernels = {c: a for c, a in readers.items() if c.kind == "kernel"}
+        stored = stored or len(kernels) < len(readers)
+        if not stored and len(kernels) > 1 and self.duplicate(node, kernels):
+            return
+        if len(kernels) > 1:
+            kernels = self.bring_together(node, kernels)
+            if len(kernels) > 1:
+                stored = True
+        joined = None
+        for cluster, accesses in kernels.items():
+            reason = self.refusal(node, cluster, accesses, stored)
+            if reason is None and any(
+                other is not cluster and self.reaches(other, cluster) for other in self.readers(node)
+            ):
+                reason = "it would have to run before and after another kernel"
+            if reason is None:
+                reason = self.join(node, cluster, accesses, stored)
+            if reason is None:
+                joined = cluster
+                break
+            self.note(node, cluster, reason)
+        if joined is None:
+            joined = self.new_kernel(node)
+            stored = True
+        if stored:
+            self.home[node] = joined
+            self.connect(node)
+
+    def visit_sink(self, node: Node) -> None:
+        """A node that is written into a buffer which holds the old values: one kernel puts them there, one writes."""
+        old = node.src[0]
+        readers = self.readers(node)
+        only = next(iter(readers)) if len(readers) == 1 and node not in self.required else None
+        write = self.new_kernel(node)
+        self.home[node] = write
+        if only is not None and self.initialises(only, node):
+            # nobody else needs the state in between: both write into one buffer
+            target = only.stores[0].target
+            self.alias[node] = target
+            self.clusters.remove(only)
+            self.demands.pop(node)
+            write.successors |= only.successors
+            only.merged_into = write
+        else:
+            self.connect(node)
+        first = Cluster()
+        self.clusters.append(first)
+        self.start_block(node, old, first, [0] * node.ndim, [1] * node.ndim)
+        first.successors.add(write)
+
+    @staticmethod
+    def initialises(cluster: Cluster, node: Node) -> bool:
+        """Whether all that a kernel does is copy ``node`` into the buffer of a later write."""
+        return (
+            cluster.kind == "kernel"
+            and len(cluster.stores) == 1
+            and cluster.stores[0].value is node
+            and cluster.stores[0].target is not node
+            and cluster.stores[0].target.op.kind in ("update", "scatter")
+            and cluster.stores[0].target.src[0] is node
+            and not cluster.values
+        )
+
+    def join(self, node: Node, cluster: Cluster, accesses: list[Access], stored: bool) -> str | None:
+        if node.op.kind == "reduce":
+            reason = self.add_reduction(node, cluster, accesses[0])
+            if reason is not None:
+                return reason
+        work = sum(count(access.variables()) for access in accesses)
+        if node.op.kind == "elementwise" and work > RECOMPUTED * node.type.size:
+            cluster.recomputed += 1
+        for access in accesses:
+            self.place(node, cluster, access)
+        if stored:
+            cluster.stores.append(Store(node, node, accesses[0], accesses[0].at))
+        return None
+
+    def duplicate(self, node: Node, kernels: dict[Cluster, list[Access]]) -> bool:
+        """Compute a cheap node in each kernel that reads it, if that reads no more than storing it would."""
+        if node.op.kind != "elementwise" or node.op.cost > 1 or len(node.src) > 2:
+            return False
+        if not self.reads_memory_only(node):
+            return False
+        if any(self.refusal(node, c, a, False) is not None for c, a in kernels.items()):
+            return False
+        inputs = {x for x in node.src if x.op.kind != "leaf" or x.op is s.p.input_}
+        if len(inputs) > 1 and sum(x.type.nbytes for x in inputs) > 2 * node.type.nbytes:
+            return False
+        for cluster, accesses in kernels.items():
+            self.join(node, cluster, accesses, False)
+        return True
+
+    def bring_together(self, node: Node, kernels: dict[Cluster, list[Access]]) -> dict[Cluster, list[Access]]:
+        """Merge the kernels that read a node where they run over the same positions."""
+        merged: list[Cluster] = []
+        for cluster in sorted(kernels, key=lambda c: c.id):
+            for other in merged:
+                a, b = self.readers(node)[other], self.readers(node)[cluster]
+                if len(a) != 1 or len(b) != 1:
+                    continue
+                reason = self.merge(other, cluster, node, a[0], b[0])
+                if reason is None:
+                    break
+                self.note(node, cluster, reason)
+            else:
+                merged.append(cluster)
+        return {c: a for c, a in self.readers(node).items() if c.kind == "kernel"}
+
+    def share_operand(self, node: Node) -> None:
+        """Kernels that read the same buffer at the same positions become one, so that it is read once."""
+        readers = {c: a for c, a in self.readers(node).items() if c.kind == "kernel"}
+        if 1 < len(readers) <= 8 and node.type.size > 1:
+            self.bring_together(node, readers)
+
+    def sort(self) -> None:
+        """Put the clusters in an order in which each comes after those that it reads from."""
+        waiting: dict[Cluster, int] = dict.fromkeys(self.clusters, 0)
+        following: dict[Cluster, set[Cluster]] = {}
+        for cluster in self.clusters:
+            following[cluster] = {find(x) for x in cluster.successors} - {cluster}
+            for successor in following[cluster]:
+                waiting[successor] += 1
+        # results were visited first: the reverse of discovery is close to the order of the program
+        ready = [c for c in self.clusters if not waiting[c]]
+        ordered: list[Cluster] = []
+        while ready:
+            cluster = ready.pop()
+            ordered.append(cluster)
+            for successor in sorted(following[cluster], key=lambda c: c.id):
+                waiting[successor] -= 1
+                if not waiting[successor]:
+                    ready.append(successor)
+        assert len(ordered) == len(self.clusters), "fusion made a cycle"
+        self.clusters = ordered
+
+
+def axis_strides(v: Var, offset: Expr) -> list[tuple[int, int]]:
+    """Extents and strides in a buffer of the parts into which an axis was split, the outer first."""
+    parts = sorted(resolve(of(v)).terms.items(), key=lambda term: -term[1])
+    merged: list[tuple[int, int]] = []
+    for part, _ in parts:
+        stride = offset.terms.get(part, 0)
+        if merged and merged[-1][1] == stride * part.extent:
+            merged[-1] = (merged[-1][0] * part.extent, stride)
+        else:
+            merged.append((part.extent, stride))
+    return merged
+
+
+def contiguous_matrix(source: Node) -> Matrix:
+    batch, rows, columns = strides_of(source.shape)
+    return Matrix(source, 0, [(source.shape[0], batch)], rows, columns)
+
+
+def count_of(extents) -> int:
+    total = 1
+    for extent in extents:
+        total *= extent
+    return total
+
+
+def fuse(roots: Sequence[Node]) -> Fusion:
+    """Group the nodes that ``roots`` need into kernels and library calls, in an order in which they can run."""
+    fusion = Fusion(roots)
+    fusion.run()
+    return fusion
+

@@ -1,0 +1,224 @@
+"""The graph: one node type, interned tensor types, and the walks that everything else is written with.
+
+A :class:`Node` is an operation of the primitive table (``primitives.py``), its sources, its static parameters and
+the type of its result. Nodes are never changed, with one exception which keeps memory bounded: when a node's
+value has been computed, :meth:`Node.become_input` turns it into a leaf that holds the buffer, and the graph
+behind it can be freed.
+
+Strides do not exist here. Shapes, dtypes and devices are known when a node is made. The grammar of the text form::
+
+    program := line*
+    line    := "%" id "=" op "(" "%" id, ... ")" params ":" dtype "[" sizes "]"
+
+Read next: ``primitives.py`` for the table of operations, ``build.py`` for the functions that make nodes.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .dtypes import DType
+
+if TYPE_CHECKING:
+    from .primitives import Primitive
+
+
+class TensorType:
+    """Shape, dtype and device of a value. Interned by :func:`tensor_type`, so types are compared by identity."""
+
+    __slots__ = ("shape", "dtype", "device", "ndim", "size", "__weakref__")
+
+    shape: tuple[int, ...]
+    dtype: DType
+    device: str
+    ndim: int
+    size: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __repr__(self) -> str:
+        place = "" if self.device == "cpu" else f"@{self.device}"
+        return f"{self.dtype.code}[{','.join(map(str, self.shape))}]{place}"
+
+
+# Weak, so that a program which meets ever new shapes does not grow; two live types are equal only if identical.
+_TYPES: weakref.WeakValueDictionary[tuple, TensorType] = weakref.WeakValueDictionary()
+
+
+def tensor_type(shape: Sequence[int], dtype: DType, device: str = "cpu") -> TensorType:
+    """The one :class:`TensorType` of that shape, dtype and device."""
+    key = (shape, dtype, device)
+    found = _TYPES.get(key)
+    if found is None:
+        found = TensorType()
+        found.shape = tuple(shape)
+        found.dtype = dtype
+        found.device = device
+        found.ndim = len(shape)
+        size = 1
+        for extent in shape:
+            size *= extent
+        found.size = size
+        _TYPES[(found.shape, dtype, device)] = found
+    return found
+
+
+class Node:
+    """One operation applied to nodes.
+
+    Attributes:
+        op: the row of the primitive table.
+        src: the nodes it reads.
+        params: static parameters, a hashable tuple; part of every key.
+        type: type of the result.
+        value: for ``input`` the buffer, for ``scalar`` the Python number (an argument of the kernel, in no key),
+            else None until the node has been computed.
+        requires_grad: whether gradients flow through this node.
+        mark: None, or the :class:`Marks` that autograd and mutation left here.
+    """
+
+    __slots__ = ("op", "src", "params", "type", "value", "requires_grad", "mark", "__weakref__")
+
+    def __init__(
+        self,
+        op: Primitive,
+        src: tuple[Node, ...],
+        params: tuple,
+        type: TensorType,
+        value: Any = None,
+        requires_grad: bool = False,
+    ) -> None:
+        self.op = op
+        self.src = src
+        self.params = params
+        self.type = type
+        self.value = value
+        self.requires_grad = requires_grad
+        self.mark = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.type.ndim
+
+    def become_input(self, input_op: Primitive) -> None:
+        """Drop the history of a computed node, which nothing needs any more: it is a leaf from here on."""
+        self.op = input_op
+        self.src = ()
+        self.params = ()
+
+    def marks(self) -> Marks:
+        if self.mark is None:
+            self.mark = Marks()
+        return self.mark
+
+    def __repr__(self) -> str:
+        return format_program([self])
+
+
+class Marks:
+    """What happened to a node's value after it was recorded.
+
+    Attributes:
+        overwritten: how often the tensor that held this value has been written to since (0: never).
+        freed: the values that the gradient needed have been released by a backward pass.
+        leaf: weak reference to the leaf tensor whose ``grad`` accumulates this node's gradient.
+        hooks: functions from cotangent to cotangent or None, in the order in which they were registered.
+        origin: ``(filename, line)`` of the user's statement, where it was recorded.
+    """
+
+    __slots__ = ("overwritten", "freed", "leaf", "hooks", "origin")
+
+    def __init__(self) -> None:
+        self.overwritten = 0
+        self.freed = False
+        self.leaf = None
+        self.hooks = None
+        self.origin = None
+
+
+class GradMode:
+    """Whether recording tracks gradients; one flag for each thread would cost more than a node, so frontends
+    save and restore it around their blocks."""
+
+    __slots__ = ("enabled",)
+
+    def __init__(self) -> None:
+        self.enabled = True
+
+
+grad_mode = GradMode()
+
+
+def topological(roots: Iterable[Node], *, into_values: bool = False) -> list[Node]:
+    """Every node that ``roots`` depend on, sources before users.
+
+    Computed nodes count as leaves unless ``into_values``. Iterative: the depth of a graph is bounded by memory only.
+    """
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack: list[tuple[Node, int]] = [(root, 0) for root in roots][::-1]
+    while stack:
+        node, visited = stack.pop()
+        if visited:
+            order.append(node)
+            continue
+        if node in seen:
+            continue
+        seen.add(node)
+        if not node.src or (node.value is not None and not into_values):
+            order.append(node)
+            continue
+        stack.append((node, 1))
+        for source in reversed(node.src):
+            if source not in seen:
+                stack.append((source, 0))
+    return order
+
+
+def format_program(roots: Sequence[Node]) -> str:
+    """The text form of the graph that ``roots`` depend on, one line a node, sources first."""
+    names: dict[Node, str] = {}
+    lines = []
+    for node in topological(roots):
+        names[node] = f"%{len(names)}"
+        op = "input" if node.value is not None and node.op.kind != "leaf" else node.op.name
+        arguments = ", ".join(names[s] for s in node.src) if op != "input" else ""
+        params = f" {list(node.params)}" if node.params and op != "input" else ""
+        lines.append(f"{names[node]} = {op}({arguments}){params} : {node.type}")
+    lines.append("return " + ", ".join(names[root] for root in roots))
+    return "\n".join(lines)
+
+
+class IRError(Exception):
+    """A node that breaks the rules of its row. Reaching a user means a bug in Flamework."""
+
+
+def verify(roots: Sequence[Node]) -> None:
+    """Check every node against its row: arity, parameters, and that the row infers the type which it carries.
+
+    Raises:
+        IRError: naming the first node that is wrong.
+    """
+    for node in topological(roots):
+        if node.op.kind == "leaf":
+            continue
+        if node.value is not None and not node.src:
+            continue
+        try:
+            expected = node.op.infer(node.params, *[s.type for s in node.src])
+        except (TypeError, ValueError, IndexError) as error:
+            raise IRError(f"{node.op.name}{list(node.params)} of {[s.type for s in node.src]}: {error}") from error
+        if expected is not node.type:
+            raise IRError(f"{node.op.name} has type {node.type}, its row infers {expected}")

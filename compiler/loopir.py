@@ -1,0 +1,157 @@
+"""The loop IR: what a kernel does, before it is written for a CPU or a GPU.
+
+The grammar; scalar text is Python over the names that it defines, and both generators print it as it stands::
+
+    kernel    := mode groups arguments block          mode := flat | rows | split | columns
+    block     := statement*
+    statement := Let(name, dtype, text)               name = text
+               | Load(name, dtype, pointer, index, guard, fill)
+               | Store(pointer, index, text, mode)    mode := set | add | mul | max | min
+               | Scan(name, dtype, op, text)             name = the running op of text
+               | Loop(group, block, accumulators)     for every value of the group's variables
+
+Group 0 holds the variables that are divided among cores or thread blocks; a ``Loop`` over group ``k`` stands in a
+block of group ``k - 1``. After a loop its accumulators' names hold the reduced values.
+
+``flat`` kernels have one group and no loops. ``rows`` run their block once for each value of group 0. ``split`` is
+``rows`` with few, long rows: the only loop of the outer block is cut into pieces of fixed size, whose partial results
+a second function combines. ``columns`` keep one accumulator for each of 64 neighbouring values of the last variable
+of group 0, because those are neighbours in memory.
+
+Extents, strides, numbers and addresses are arguments: a kernel has no sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .dtypes import DType
+
+
+@dataclass(slots=True)
+class LoopVar:
+    """A loop variable: its name and the argument that holds its extent."""
+
+    name: str
+    extent: str
+
+
+@dataclass(slots=True)
+class Let:
+    name: str
+    dtype: DType
+    text: str
+
+
+@dataclass(slots=True)
+class Load:
+    name: str
+    dtype: DType
+    pointer: str
+    index: str
+    guard: str | None = None
+    fill: str = ""
+
+
+@dataclass(slots=True)
+class Store:
+    pointer: str
+    dtype: DType
+    index: str
+    text: str
+    mode: str = "set"
+
+
+@dataclass(slots=True)
+class Scan:
+    """A running value that is kept from one iteration of the surrounding loop to the next."""
+
+    name: str
+    dtype: DType
+    op: str
+    text: str
+
+
+@dataclass(slots=True)
+class Accumulator:
+    """A reduction's running value. ``op`` is the reduction's name in the table, ``text`` what each step adds."""
+
+    name: str
+    dtype: DType
+    op: str
+    text: str
+
+
+@dataclass(slots=True)
+class Loop:
+    group: int
+    body: list
+    accumulators: list[Accumulator] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Argument:
+    """One 64-bit argument. ``kind`` says how it is read and where the runtime takes it from.
+
+    ``pointer`` (an address; ``source`` is an operand's number), ``integer`` (an extent, stride or offset; ``source`` is
+    its value), ``scalar`` (a Python number; ``source`` is the node), ``error`` (address of the error word), ``scratch``
+    (address of memory for partial results).
+    """
+
+    name: str
+    kind: str
+    dtype: DType | None
+    source: object
+
+
+@dataclass(slots=True)
+class Kernel:
+    """A kernel in the loop IR.
+
+    Attributes:
+        mode: ``flat``, ``rows``, ``split`` or ``columns``.
+        groups: loop variables by level.
+        arguments: what it is called with, in order.
+        body: the block of group 0.
+        serial: iterations must run in order on one core (a scatter).
+        tiles: ``columns``: the argument that holds the number of tiles.
+        step, pieces: ``split``: the arguments that hold the length (in values of the first variable) and number of pieces.
+        operations: the rows of the table that it evaluates, for reports.
+    """
+
+    mode: str
+    groups: list[list[LoopVar]]
+    arguments: list[Argument]
+    body: list
+    serial: bool = False
+    tiles: str = ""
+    step: str = ""
+    pieces: str = ""
+    operations: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"kernel {self.mode}"]
+        for level, group in enumerate(self.groups):
+            lines.append(f"  group {level}: " + ", ".join(f"{v.name} < {v.extent}" for v in group))
+        lines.append("  arguments: " + ", ".join(f"{a.name}:{a.kind}" for a in self.arguments))
+        _format(self.body, lines, "  ")
+        return "\n".join(lines)
+
+
+def _format(block: list, lines: list[str], indent: str) -> None:
+    for statement in block:
+        match statement:
+            case Let(name, dtype, text):
+                lines.append(f"{indent}{name}:{dtype.code} = {text}")
+            case Load(name, dtype, pointer, index, guard, fill):
+                guarded = f" if {guard} else {fill}" if guard else ""
+                lines.append(f"{indent}{name}:{dtype.code} = {pointer}[{index}]{guarded}")
+            case Store(pointer, _, index, text, mode):
+                sign = {"set": "=", "add": "+="}.get(mode, f"{mode}=")
+                lines.append(f"{indent}{pointer}[{index}] {sign} {text}")
+            case Scan(name, dtype, op, text):
+                lines.append(f"{indent}{name}:{dtype.code} = {op} of {text} so far")
+            case Loop(group, body, accumulators):
+                results = ", ".join(f"{a.name} = {a.op}({a.text})" for a in accumulators)
+                lines.append(f"{indent}loop group {group}" + (f" -> {results}" if results else ""))
+                _format(body, lines, indent + "  ")

@@ -1,0 +1,505 @@
+"""The table of primitives: the closed set of operations that every program is made of.
+
+Each operation is one :class:`Primitive`, and everything that is known about it stands in its row: the rule for
+shape and dtype, the gradient (VJP), the tangent (JVP), the batching rule, a NumPy reference and the scalar
+expression that the code generators print. Nothing else in Flamework holds a rule for an operation, and the tests
+iterate over :data:`TABLE`, so a new row is tested as soon as it exists.
+
+This chapter holds the row type, the leaves and the elementwise rows; ``primitives_shape.py`` holds movement,
+reductions, contractions, indexing and the rest. Calling a row makes a node: ``add(x, y)``.
+
+Elementwise rows want operands of one shape (broadcasting is an explicit ``expand``) and, but for comparisons and
+``where``, of one dtype. Expressions are templates: ``{0}``, ``{1}``, ``{2}`` are the operands, ``{t}`` the
+constructor of the first operand's dtype; the functions that they name are supplied by ``kernels/``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import dtypes
+from .dtypes import BOOL, FLOATING, DType
+from .ir import IRError, Node, TensorType, grad_mode, tensor_type
+
+TABLE: dict[str, Primitive] = {}
+
+
+@dataclass(eq=False, slots=True)
+class Primitive:
+    """One row of the table.
+
+    Attributes:
+        name: what the operation is called in the text form of a graph.
+        kind: how it is lowered: ``leaf``, ``elementwise``, ``movement``, ``alias``, ``reduce``, ``scan``, ``gather``,
+            ``scatter``, ``contract``, ``update``, ``cat`` or ``host`` (a library call outside the kernels).
+        infer: ``(params, *source types) -> TensorType``; raises ``ValueError`` for sources that do not fit.
+        vjp: for each source, a function ``(cotangent, Saved) -> Node`` or None where no gradient flows; for rows
+            with any number of sources one function ``(cotangent, Saved) -> list``. None: not differentiable.
+        jvp: ``(tangents, Saved) -> Node`` with None for a source that has no tangent.
+        batch: ``(params, sources) -> Node`` for sources that all have one more axis in front.
+        reference: the operation on NumPy arrays, ``(params, *arrays) -> array``.
+        expr: elementwise: the template of the scalar expression, or one for each kind of dtype (``f``, ``i``, ``b``).
+        cost: arithmetic an element, in units of one multiplication; decides what may be computed twice.
+        checks: evaluating it can report an error in the data (an index out of range).
+    """
+
+    name: str
+    kind: str
+    infer: Callable[..., TensorType]
+    vjp: Any = None
+    jvp: Callable | None = None
+    batch: Callable | None = None
+    reference: Callable | None = None
+    expr: str | dict[str, str] | None = None
+    cost: int = 1
+    checks: bool = False
+    inferred: dict = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.name in TABLE:
+            raise ValueError(f"a primitive named {self.name!r} exists already")
+        TABLE[self.name] = self
+
+    def __call__(self, *src: Node, params: tuple = ()) -> Node:
+        """Make a node. Raises :class:`IRError` for sources that the row does not accept."""
+        key = (params, *[s.type for s in src])
+        type = self.inferred.get(key)
+        if type is None:
+            try:
+                type = self.infer(params, *key[1:])
+            except (TypeError, ValueError, IndexError) as error:
+                raise IRError(f"{self.name}{list(params)} of {list(key[1:])}: {error}") from error
+            remember(self.inferred, key, type)
+        requires_grad = False
+        if self.vjp is not None and grad_mode.enabled:
+            for s in src:
+                if s.requires_grad:
+                    requires_grad = type.dtype.kind == FLOATING
+                    break
+        return Node(self, src, params, type, None, requires_grad)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __reduce__(self):
+        return (TABLE.__getitem__, (self.name,))
+
+
+def remember(table: dict, key: tuple, value: Any) -> None:
+    """Put a result into a memo table which is emptied when it has grown large (new shapes without end)."""
+    if len(table) > 4096:
+        table.clear()
+    table[key] = value
+
+
+class Saved:
+    """What a gradient rule may look at: the sources and result of a node. Looking counts as use of a saved value,
+    so it fails after the value was overwritten in place or freed (``autodiff.py`` supplies the check)."""
+
+    __slots__ = ("node", "check", "used")
+
+    def __init__(self, node: Node, check: Callable[[Node, Node], None] | None = None) -> None:
+        self.node = node
+        self.check = check
+        self.used = False
+
+    def source(self, i: int) -> Node:
+        self.used = True
+        value = self.node.src[i]
+        if self.check is not None:
+            self.check(self.node, value)
+        return value
+
+    @property
+    def x(self) -> Node:
+        return self.source(0)
+
+    @property
+    def y(self) -> Node:
+        return self.source(1)
+
+    @property
+    def z(self) -> Node:
+        return self.source(2)
+
+    @property
+    def out(self) -> Node:
+        self.used = True
+        if self.check is not None:
+            self.check(self.node, self.node)
+        return self.node
+
+    @property
+    def params(self) -> tuple:
+        return self.node.params
+
+    def type(self, i: int) -> TensorType:
+        return self.node.src[i].type
+
+
+# ------------------------------------------------------------------------------------------------------------- leaves
+
+
+def _leaf_infer(params: tuple, *types: TensorType) -> TensorType:
+    shape, dtype, device = params[:3]
+    return tensor_type(shape, dtype, device)
+
+
+# A buffer in memory. Made by the runtime, which sets ``value``.
+input_ = Primitive("input", "leaf", _leaf_infer, cost=0)
+# A Python number, an argument of the kernel: a learning rate that changes compiles nothing.
+scalar = Primitive("scalar", "leaf", _leaf_infer, cost=0)
+# A number which is part of the program, so that it can be folded: the 0.5 in a formula of ours.
+const = Primitive(
+    "const", "leaf", _leaf_infer, cost=0,
+    reference=lambda params: np.full(params[0], params[3], params[1].numpy),
+)
+# The index along one axis.
+iota = Primitive(
+    "iota", "leaf", _leaf_infer, cost=0,
+    reference=lambda params: np.broadcast_to(
+        np.arange(params[0][params[3]]).reshape([-1 if a == params[3] else 1 for a in range(len(params[0]))]), params[0]
+    ).astype(params[1].numpy),
+)
+
+# ---------------------------------------------------------------------------------------------- elementwise rules
+
+
+def same_shape(types: Sequence[TensorType]) -> TensorType:
+    first = types[0]
+    for t in types[1:]:
+        if t.shape != first.shape:
+            raise ValueError(f"shapes differ: {list(first.shape)} and {list(t.shape)}")
+        if t.device != first.device:
+            raise ValueError(f"devices differ: {first.device} and {t.device}")
+    return first
+
+
+def same_type(params: tuple, *types: TensorType) -> TensorType:
+    """All sources and the result have one shape and one dtype."""
+    first = same_shape(types)
+    for t in types[1:]:
+        if t.dtype is not first.dtype:
+            raise ValueError(f"dtypes differ: {first.dtype} and {t.dtype}")
+    return first
+
+
+def floating(params: tuple, *types: TensorType) -> TensorType:
+    first = same_type(params, *types)
+    if first.dtype.kind != FLOATING:
+        raise ValueError(f"needs a floating point dtype, not {first.dtype}")
+    return first
+
+
+def integral(params: tuple, *types: TensorType) -> TensorType:
+    first = same_type(params, *types)
+    if first.dtype.kind == FLOATING:
+        raise ValueError(f"needs an integer or bool dtype, not {first.dtype}")
+    return first
+
+
+def comparison(params: tuple, *types: TensorType) -> TensorType:
+    first = same_type(params, *types)
+    return tensor_type(first.shape, dtypes.bool_, first.device)
+
+
+def selection(params: tuple, condition: TensorType, a: TensorType, b: TensorType) -> TensorType:
+    same_shape((condition, a, b))
+    if condition.dtype is not dtypes.bool_:
+        raise ValueError(f"the condition is {condition.dtype}, not bool")
+    return same_type((), a, b)
+
+
+def elementwise_jvp(tangents: Sequence[Node | None], saved: Saved) -> Node | None:
+    """An elementwise row's Jacobian is diagonal, so its VJP applied to a tangent is its JVP."""
+    total = None
+    for rule, tangent in zip(saved.node.op.vjp, tangents, strict=True):
+        if rule is not None and tangent is not None:
+            term = rule(tangent, saved)
+            total = term if total is None else add(total, term)
+    return total
+
+
+def elementwise(name: str, infer, expr, reference, vjp=None, cost: int = 1, checks: bool = False) -> Primitive:
+    """A row whose batching rule and JVP follow from its being elementwise."""
+    return Primitive(
+        name, "elementwise", infer, vjp=vjp, jvp=None if vjp is None else elementwise_jvp,
+        batch=lambda params, src: TABLE[name](*src, params=params),
+        reference=lambda params, *arrays: reference(*arrays), expr=expr, cost=cost, checks=checks,
+    )
+
+
+def full_like(x: Node, value: float | int | bool) -> Node:
+    """A constant of the type of ``x``; the value is part of the kernel."""
+    return const(params=(x.type.shape, x.type.dtype, x.type.device, python_value(x.type.dtype, value)))
+
+
+def python_value(dtype: DType, value) -> bool | int | float:
+    return bool(value) if dtype.kind == BOOL else float(value) if dtype.kind == FLOATING else int(value)
+
+
+def scale(x: Node, factor: float) -> Node:
+    return mul(x, full_like(x, factor))
+
+
+def erf_reference(x):
+    from scipy.special import erf as scipy_erf
+
+    return scipy_erf(x)
+
+
+def quiet(function):
+    """NumPy warns where IEEE arithmetic is meant: division by zero, overflow, invalid."""
+
+    def call(*arrays):
+        with np.errstate(all="ignore"):
+            return function(*arrays)
+
+    return call
+
+
+# ------------------------------------------------------------------------------------------------- arithmetic rows
+
+add = elementwise(
+    "add", same_type, {"f": "({0} + {1})", "i": "iadd({0}, {1})", "b": "bor({0}, {1})"}, np.add,
+    vjp=(lambda g, n: g, lambda g, n: g),
+)
+sub = elementwise(
+    "sub", same_type, {"f": "({0} - {1})", "i": "isub({0}, {1})", "b": "bxor({0}, {1})"}, np.subtract,
+    vjp=(lambda g, n: g, lambda g, n: neg(g)),
+)
+mul = elementwise(
+    "mul", same_type, {"f": "({0} * {1})", "i": "imul({0}, {1})", "b": "band({0}, {1})"}, np.multiply,
+    vjp=(lambda g, n: mul(g, n.y), lambda g, n: mul(g, n.x)),
+)
+div = elementwise(
+    "div", floating, "({0} / {1})", quiet(np.divide), cost=4,
+    vjp=(lambda g, n: div(g, n.y), lambda g, n: neg(div(mul(g, div(n.x, n.y)), n.y))),
+)
+floordiv = elementwise(
+    "floordiv", same_type, {"f": "floordiv({0}, {1})", "i": "idiv_floor({0}, {1})", "b": "idiv_floor({0}, {1})"},
+    quiet(np.floor_divide), cost=8,
+)
+rem = elementwise(
+    "rem", same_type, {"f": "remainder({0}, {1})", "i": "irem_floor({0}, {1})", "b": "irem_floor({0}, {1})"},
+    quiet(np.remainder), cost=8,
+    vjp=(lambda g, n: g, lambda g, n: neg(mul(g, floordiv(n.x, n.y)))),
+)
+fmod = elementwise(
+    "fmod", same_type, {"f": "fmod({0}, {1})", "i": "irem_trunc({0}, {1})", "b": "irem_trunc({0}, {1})"},
+    quiet(np.fmod), cost=8,
+    vjp=(lambda g, n: g, lambda g, n: neg(mul(g, trunc(div(n.x, n.y))))),
+)
+
+
+def _pow_base(g: Node, n: Saved) -> Node:
+    # y * x**(y-1), and 0 where y is 0 even at x = 0, where x**-1 is infinite
+    x, y = n.x, n.y
+    zero = full_like(y, 0)
+    slope = mul(y, pow(x, sub(y, full_like(y, 1))))
+    return where(eq(y, zero), full_like(g, 0), mul(g, slope))
+
+
+def _pow_exponent(g: Node, n: Saved) -> Node:
+    # x**y * log(x), and 0 at x = 0 with y >= 0, where the logarithm is infinite
+    x, y = n.x, n.y
+    zero = full_like(x, 0)
+    flat = band(eq(x, zero), le(zero, y))
+    return where(flat, full_like(g, 0), mul(g, mul(n.out, log(x))))
+
+
+pow = elementwise(
+    "pow", same_type, {"f": "pow({0}, {1})", "i": "ipow({0}, {1})"}, quiet(np.power), cost=24,
+    vjp=(_pow_base, _pow_exponent),
+)
+atan2 = elementwise(
+    "atan2", floating, "atan2({0}, {1})", np.arctan2, cost=16,
+    vjp=(
+        lambda g, n: mul(g, div(n.y, add(mul(n.x, n.x), mul(n.y, n.y)))),
+        lambda g, n: neg(mul(g, div(n.x, add(mul(n.x, n.x), mul(n.y, n.y))))),
+    ),
+)
+
+
+def _tie_rule(pick_first):
+    # the gradient goes to the operand that won, in halves when they are equal, as PyTorch's maximum does
+    def rule(g: Node, n: Saved) -> Node:
+        a, b = (n.x, n.y) if pick_first else (n.y, n.x)
+        zero = full_like(g, 0)
+        wins = lt(b, a) if n.node.op is maximum else lt(a, b)
+        return where(eq(a, b), scale(g, 0.5), where(wins, g, zero))
+
+    return rule
+
+
+maximum = elementwise(
+    "max", same_type, {"f": "fmax({0}, {1})", "i": "imax({0}, {1})", "b": "bor({0}, {1})"}, np.maximum,
+    vjp=(_tie_rule(True), _tie_rule(False)),
+)
+minimum = elementwise(
+    "min", same_type, {"f": "fmin({0}, {1})", "i": "imin({0}, {1})", "b": "band({0}, {1})"}, np.minimum,
+    vjp=(_tie_rule(True), _tie_rule(False)),
+)
+copysign = elementwise(
+    "copysign", floating, "copysign({0}, {1})", np.copysign,
+    vjp=(lambda g, n: mul(g, mul(sign(n.x), copysign(full_like(n.y, 1), n.y))), None),
+)
+
+# ---------------------------------------------------------------------------------------- logic, bits and comparisons
+
+band = elementwise("and", integral, {"i": "iand({0}, {1})", "b": "band({0}, {1})"}, np.bitwise_and)
+bor = elementwise("or", integral, {"i": "ior({0}, {1})", "b": "bor({0}, {1})"}, np.bitwise_or)
+bxor = elementwise("xor", integral, {"i": "ixor({0}, {1})", "b": "bxor({0}, {1})"}, np.bitwise_xor)
+bnot = elementwise("not", integral, {"i": "inot({0})", "b": "bnot({0})"}, np.invert)
+shl = elementwise("shl", integral, {"i": "ishl({0}, {1})"}, np.left_shift)
+shr = elementwise("shr", integral, {"i": "ishr({0}, {1})"}, np.right_shift)
+eq = elementwise("eq", comparison, "({0} == {1})", np.equal)
+ne = elementwise("ne", comparison, "({0} != {1})", np.not_equal)
+lt = elementwise("lt", comparison, "({0} < {1})", np.less)
+le = elementwise("le", comparison, "({0} <= {1})", np.less_equal)
+where = elementwise(
+    "where", selection, "select({0}, {1}, {2})", np.where,
+    vjp=(None, lambda g, n: where(n.x, g, full_like(g, 0)), lambda g, n: where(n.x, full_like(g, 0), g)),
+)
+
+# --------------------------------------------------------------------------------------------------------- unary rows
+
+neg = elementwise("neg", same_type, {"f": "(-{0})", "i": "ineg({0})"}, np.negative, vjp=(lambda g, n: neg(g),))
+abs = elementwise(
+    "abs", same_type, {"f": "fabs({0})", "i": "iabs({0})", "b": "{0}"}, np.abs, vjp=(lambda g, n: mul(g, sign(n.x)),)
+)
+sign = elementwise(
+    "sign", same_type, {"f": "fsign({0})", "i": "isign({0})", "b": "{0}"},
+    lambda x: x if x.dtype == bool else np.sign(x), vjp=(lambda g, n: full_like(g, 0),),
+)
+recip = elementwise(
+    "recip", floating, "({t}(1.0) / {0})", quiet(np.reciprocal), cost=4,
+    vjp=(lambda g, n: neg(mul(g, mul(n.out, n.out))),),
+)
+sqrt = elementwise(
+    "sqrt", floating, "sqrt({0})", quiet(np.sqrt), cost=4, vjp=(lambda g, n: div(g, scale(n.out, 2.0)),)
+)
+rsqrt = elementwise(
+    "rsqrt", floating, "({t}(1.0) / sqrt({0}))", quiet(lambda x: 1 / np.sqrt(x)), cost=6,
+    vjp=(lambda g, n: mul(scale(g, -0.5), mul(n.out, mul(n.out, n.out))),),
+)
+exp = elementwise("exp", floating, "exp({0})", quiet(np.exp), cost=12, vjp=(lambda g, n: mul(g, n.out),))
+expm1 = elementwise(
+    "expm1", floating, "expm1({0})", quiet(np.expm1), cost=14, vjp=(lambda g, n: mul(g, add(n.out, full_like(g, 1))),)
+)
+log = elementwise("log", floating, "log({0})", quiet(np.log), cost=12, vjp=(lambda g, n: div(g, n.x),))
+log1p = elementwise(
+    "log1p", floating, "log1p({0})", quiet(np.log1p), cost=14, vjp=(lambda g, n: div(g, add(n.x, full_like(g, 1))),)
+)
+exp2 = elementwise(
+    "exp2", floating, "exp2({0})", quiet(np.exp2), cost=12, vjp=(lambda g, n: scale(mul(g, n.out), math.log(2)),)
+)
+log2 = elementwise(
+    "log2", floating, "log2({0})", quiet(np.log2), cost=12, vjp=(lambda g, n: div(g, scale(n.x, math.log(2))),)
+)
+log10 = elementwise(
+    "log10", floating, "log10({0})", quiet(np.log10), cost=12, vjp=(lambda g, n: div(g, scale(n.x, math.log(10))),)
+)
+sin = elementwise("sin", floating, "sin({0})", quiet(np.sin), cost=16, vjp=(lambda g, n: mul(g, cos(n.x)),))
+cos = elementwise("cos", floating, "cos({0})", quiet(np.cos), cost=16, vjp=(lambda g, n: neg(mul(g, sin(n.x))),))
+tan = elementwise(
+    "tan", floating, "tan({0})", quiet(np.tan), cost=20,
+    vjp=(lambda g, n: mul(g, add(mul(n.out, n.out), full_like(g, 1))),),
+)
+asin = elementwise(
+    "asin", floating, "asin({0})", quiet(np.arcsin), cost=16,
+    vjp=(lambda g, n: mul(g, rsqrt(sub(full_like(g, 1), mul(n.x, n.x)))),),
+)
+acos = elementwise(
+    "acos", floating, "acos({0})", quiet(np.arccos), cost=16,
+    vjp=(lambda g, n: neg(mul(g, rsqrt(sub(full_like(g, 1), mul(n.x, n.x))))),),
+)
+atan = elementwise(
+    "atan", floating, "atan({0})", np.arctan, cost=16,
+    vjp=(lambda g, n: div(g, add(mul(n.x, n.x), full_like(g, 1))),),
+)
+sinh = elementwise("sinh", floating, "sinh({0})", quiet(np.sinh), cost=16, vjp=(lambda g, n: mul(g, cosh(n.x)),))
+cosh = elementwise("cosh", floating, "cosh({0})", quiet(np.cosh), cost=16, vjp=(lambda g, n: mul(g, sinh(n.x)),))
+tanh = elementwise(
+    "tanh", floating, "tanh({0})", np.tanh, cost=14,
+    vjp=(lambda g, n: mul(g, sub(full_like(g, 1), mul(n.out, n.out))),),
+)
+sigmoid = elementwise(
+    "sigmoid", floating, "sigmoid({0})", quiet(lambda x: 1 / (1 + np.exp(-x))), cost=14,
+    vjp=(lambda g, n: mul(g, mul(n.out, sub(full_like(g, 1), n.out))),),
+)
+# A row of its own, though where(x <= 0, 0, x) says the same: its gradient needs the result only, as PyTorch's does,
+# so that a later in-place change of the result is noticed and one of the argument is not.
+relu = elementwise(
+    "relu", same_type, {"f": "select({0} <= {t}(0.0), {t}(0.0), {0})", "i": "imax({0}, {t}(0))"},
+    lambda x: np.where(x <= 0, x.dtype.type(0), x),
+    vjp=(lambda g, n: where(le(n.out, full_like(g, 0)), full_like(g, 0), g),),
+)
+erf = elementwise(
+    "erf", floating, "erf({0})", erf_reference, cost=16,
+    vjp=(lambda g, n: mul(scale(g, 2 / math.sqrt(math.pi)), exp(neg(mul(n.x, n.x)))),),
+)
+floor = elementwise("floor", floating, "floor({0})", np.floor, vjp=(lambda g, n: full_like(g, 0),))
+ceil = elementwise("ceil", floating, "ceil({0})", np.ceil, vjp=(lambda g, n: full_like(g, 0),))
+trunc = elementwise("trunc", floating, "trunc({0})", np.trunc, vjp=(lambda g, n: full_like(g, 0),))
+round = elementwise("round", floating, "rint({0})", np.rint, vjp=(lambda g, n: full_like(g, 0),))
+
+# ------------------------------------------------------------------------------------------ conversion and indices
+
+
+def _cast_infer(params: tuple, x: TensorType) -> TensorType:
+    return tensor_type(x.shape, params[0], x.device)
+
+
+def _bitcast_infer(params: tuple, x: TensorType) -> TensorType:
+    if params[0].itemsize != x.dtype.itemsize:
+        raise ValueError(f"{x.dtype} and {params[0]} differ in size")
+    return tensor_type(x.shape, params[0], x.device)
+
+
+cast = Primitive(
+    "cast", "elementwise", _cast_infer,
+    vjp=(lambda g, n: cast(g, params=(n.type(0).dtype,)),), jvp=lambda t, n: cast(t[0], params=n.params),
+    batch=lambda params, src: cast(*src, params=params),
+    reference=lambda params, x: quiet(x.astype)(params[0].numpy), expr="{r}({0})",
+)
+bitcast = Primitive(
+    "bitcast", "elementwise", _bitcast_infer, batch=lambda params, src: bitcast(*src, params=params),
+    reference=lambda params, x: x.view(params[0].numpy), expr="bitcast_{s}_{r}({0})",
+)
+
+
+def _wrap_infer(params: tuple, index: TensorType, size: TensorType) -> TensorType:
+    if index.dtype is not dtypes.int64:
+        raise ValueError(f"an index is int64, not {index.dtype}")
+    return same_type(params, index, size)
+
+
+# Turns a user's index in [-size, size) into one in [0, size). Anything else is reported and becomes 0, so that
+# nothing outside the tensor is ever read or written.
+wrap_index = elementwise(
+    "wrap_index", _wrap_infer, "wrap_index({0}, {1}, {error})",
+    lambda i, n: np.where(i < 0, i + n, i), cost=2, checks=True,
+)
+
+
+def _philox_reference(counter, key):
+    from .philox import philox_u32
+
+    return philox_u32(counter, key)
+
+
+def _philox_infer(params: tuple, counter: TensorType, key: TensorType) -> TensorType:
+    if counter.dtype is not dtypes.int64:
+        raise ValueError("the counter of the generator is int64")
+    same_type(params, counter, key)
+    return tensor_type(counter.shape, dtypes.int32, counter.device)
+
+
+# 32 random bits for each counter value: randomness is a pure function of seed and position, so it fuses.
+philox = elementwise("philox", _philox_infer, "philox({0}, {1})", _philox_reference, cost=40)

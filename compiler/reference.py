@@ -1,0 +1,30 @@
+"""The slow, obvious evaluation of a graph: every row's NumPy reference, one node at a time.
+
+The oracle of ``FLAMEWORK_VERIFY=1`` and of the tests. Nothing in normal running comes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .ir import Node, topological
+
+
+def evaluate(roots: Sequence[Node], read: Callable[[Node], np.ndarray]) -> list[np.ndarray]:
+    """The values of ``roots`` as arrays. ``read`` gives the array of a node that has been computed (an input)."""
+    values: dict[Node, np.ndarray] = {}
+    for node in topological(roots):
+        op = node.op
+        if op.name == "scalar":
+            result = np.full(node.shape, node.value, node.dtype.numpy)
+        elif node.value is not None:
+            result = read(node)
+        else:
+            result = op.reference(node.params, *[values[s] for s in node.src])
+        result = np.asarray(result)
+        if result.dtype != node.dtype.numpy:
+            result = result.astype(node.dtype.numpy)
+        values[node] = result
+    return [values[root] for root in roots]

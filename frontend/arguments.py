@@ -1,0 +1,110 @@
+"""Arguments: what every public function does to its arguments before it records anything.
+
+Axes that may be negative become canonical, result dtypes are chosen, ``out=`` is served, and a wrong argument is
+refused at the user's line with PyTorch's error. In: what a user passed. Out: canonical axes, nodes, tensors. Read
+next: ``pointwise.py``, the first of the function modules.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+from .compiler import dtypes
+from .compiler.dtypes import DType
+from .compiler.ir import Node
+from .formulas import converted, fresh
+from .mutation import write_out
+from .recording import SCALAR_NAMES, node_of, tensor_of
+from .tensor import Tensor, axis_of
+
+def scalar_type(dtype: DType) -> str:
+    """What PyTorch's messages call a dtype: ``"Float"`` for float32."""
+    return SCALAR_NAMES[dtype.name]
+
+
+def tensor_argument(value: object, function: str, name: str, position: int) -> Node:
+    """The node of an argument that must be a tensor.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{function}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}"
+        )
+    return node_of(value)
+
+
+def canonical_axes(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """The sorted axes that ``dim`` means: all of them for None and for an empty sequence.
+
+    Raises:
+        IndexError: one is out of range.
+        RuntimeError: one appears twice.
+    """
+    if dim is None:
+        return tuple(range(ndim))
+    if isinstance(dim, (tuple, list)):
+        if not dim:
+            return tuple(range(ndim))
+        axes = [axis_of(d, ndim) for d in dim]
+        for i, axis in enumerate(axes):
+            if axis in axes[:i]:
+                raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
+        return tuple(sorted(axes)) if ndim else ()
+    axis = axis_of(dim, ndim)
+    return (axis,) if ndim else ()
+
+
+def integers(value: int | Sequence[int], count: int, function: str, name: str) -> tuple[int, ...]:
+    """One number an axis: a single number stands for all of them.
+
+    Raises:
+        RuntimeError: a sequence of another length.
+        TypeError: no integers.
+    """
+    if isinstance(value, (tuple, list)):
+        found = tuple(operator.index(v) for v in value)
+        if len(found) == 1:
+            found *= count
+        if len(found) != count:
+            raise RuntimeError(f"{function}: expected {name} to be one integer or {count} of them, got {list(found)}")
+        return found
+    try:
+        return (operator.index(value),) * count
+    except TypeError:
+        raise TypeError(
+            f"{function}(): argument '{name}' must be tuple of ints, not {type(value).__name__}"
+        ) from None
+
+
+def with_dtype(node: Node, dtype: DType | None) -> Node:
+    return node if dtype is None else converted(node, dtype)
+
+
+def widened(node: Node) -> Node:
+    """Integers and bools as int64, in which they are summed."""
+    return node if node.type.dtype.kind == dtypes.FLOATING else converted(node, dtypes.int64)
+
+
+def floating_only(node: Node, function: str) -> Node:
+    """Refuse integers and bools, for which PyTorch has no such function either.
+
+    Raises:
+        RuntimeError: the dtype is not floating point.
+    """
+    if node.type.dtype.kind != dtypes.FLOATING:
+        raise RuntimeError(f"{function} is defined for floating point tensors, not for {scalar_type(node.type.dtype)}")
+    return node
+
+
+def returned(node: Node, out: Tensor | None, source: Node | None = None) -> Tensor:
+    """The result of a function: a new tensor, or ``out`` after ``node`` was written to it.
+
+    Args:
+        source: a node of the arguments that ``node`` may be identical with.
+    """
+    if out is not None:
+        return write_out(out, node)
+    return tensor_of(node if source is None else fresh(node, source))

@@ -1,0 +1,143 @@
+"""Conversion: tensors of another dtype or on another device.
+
+In: a tensor. Out: the same tensor if nothing changes, else a new one through which gradients flow. Read next:
+``exchange.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .compiler import dtypes, primitives as p
+from .compiler.autodiff import tensor_class
+from .compiler.dtypes import DType
+from .device import device, device_name
+from .mutation import moved
+from .recording import node_of, tensor_of
+from .tensor import Tensor, memory_format, method
+from .views import clone, contiguous
+
+# The class names of PyTorch's old interface, such as "FloatTensor" in x.type("torch.FloatTensor").
+CLASS_NAMES = {
+    "FloatTensor": dtypes.float32, "DoubleTensor": dtypes.float64, "LongTensor": dtypes.int64,
+    "IntTensor": dtypes.int32, "ShortTensor": dtypes.int16, "CharTensor": dtypes.int8, "ByteTensor": dtypes.uint8,
+    "BoolTensor": dtypes.bool_,
+}
+
+
+def converted(tensor: Tensor, dtype: DType | None, place: str | None, copy: bool = False) -> Tensor:
+    """``tensor`` with a dtype and on a device; itself if it is so already and no copy is asked for."""
+    kind = tensor._node.type
+    casts = dtype is not None and dtype is not kind.dtype
+    moves = place is not None and place != kind.device
+    if not casts and not moves:
+        return clone(tensor) if copy else tensor
+    node = node_of(tensor)
+    if moves:
+        node = moved(node, place)
+    return tensor_of(p.cast(node, params=(dtype,)) if casts else node)
+
+
+_TO_OPTIONS = ("dtype", "device", "other", "non_blocking", "copy", "memory_format")
+
+
+@method
+def to(self: Tensor, *args: Any, **options: Any) -> Tensor:
+    """This tensor with another dtype or on another device; itself if nothing changes; as ``Tensor.to``.
+
+    Called as ``to(dtype)``, ``to(device, dtype=None)`` or ``to(other)``, each followed by ``non_blocking`` and ``copy``.
+
+    Args:
+        non_blocking: every transfer is complete when its result is looked at, so it changes nothing.
+        copy: return a new tensor even if nothing changes.
+        memory_format: the order of the result's elements in memory.
+
+    Example:
+        >>> import flamework
+        >>> flamework.ones(2).to(flamework.int64)
+        tensor([1, 1])
+    """
+    for name in options:
+        if name not in _TO_OPTIONS:
+            raise TypeError(f"to() got an unexpected keyword argument '{name}'")
+    dtype, place, copy = options.get("dtype"), options.get("device"), options.get("copy", False)
+    other = options.get("other")
+    rest = list(args)
+    if rest:
+        first = rest.pop(0)
+        if isinstance(first, DType):
+            dtype = first
+        elif isinstance(first, Tensor):
+            other = first
+        elif first is None or isinstance(first, (str, int, device)):
+            place = first
+            if rest and (rest[0] is None or isinstance(rest[0], DType)):
+                dtype = rest.pop(0)
+        else:
+            raise TypeError(f"to() received an invalid combination of arguments - got {type(first).__name__}")
+    if len(rest) > 2:
+        raise TypeError(f"to() takes at most {len(args) - len(rest) + 2} positional arguments, but {len(args)} were given")
+    if len(rest) == 2:
+        copy = rest[1]
+    if other is not None:
+        dtype, place = other.dtype, other.device
+    result = converted(self, dtype, None if place is None else device_name(place), bool(copy))
+    wanted = options.get("memory_format")
+    return result if wanted is None or wanted is memory_format.preserve_format else contiguous(result, wanted)
+
+
+def type_(self: Tensor, dtype: DType | str | None = None, non_blocking: bool = False) -> str | Tensor:
+    """The name of the tensor's type, or the tensor as another one; as ``Tensor.type``.
+
+    ``dtype`` is a dtype or a name such as ``"torch.LongTensor"``; ``non_blocking`` changes nothing that can be observed.
+    """
+    if dtype is None:
+        place = self._node.type.device
+        return f"torch.{'' if place == 'cpu' else place.split(':')[0] + '.'}{tensor_class(self._node)}"
+    if isinstance(dtype, str):
+        found = CLASS_NAMES.get(dtype.rpartition(".")[2])
+        if found is None:
+            raise ValueError(f"invalid type: '{dtype}'")
+        dtype = found
+    return converted(self, dtype, None)
+
+
+Tensor.type = type_
+
+
+@method
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """This tensor with the dtype and on the device of another."""
+    return converted(self, other.dtype, other._node.type.device)
+
+
+@method
+def cpu(self: Tensor) -> Tensor:
+    """This tensor in the memory of the CPU."""
+    return converted(self, None, "cpu")
+
+
+@method
+def cuda(self: Tensor, device: int | str | device | None = None, non_blocking: bool = False) -> Tensor:
+    """This tensor on a GPU, by default the first; ``non_blocking`` changes nothing that can be observed.
+
+    Raises:
+        RuntimeError: there is no such GPU.
+    """
+    return converted(self, None, device_name("cuda" if device is None else device))
+
+
+def _cast_method(name: str, dtype: DType) -> None:
+    def cast(self: Tensor) -> Tensor:
+        return converted(self, dtype, None)
+
+    cast.__name__ = cast.__qualname__ = name
+    cast.__doc__ = f"This tensor as {dtype}; itself if it is so already."
+    setattr(Tensor, name, cast)
+
+
+for _name, _dtype in (
+    ("float", dtypes.float32), ("double", dtypes.float64), ("long", dtypes.int64), ("int", dtypes.int32),
+    ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8), ("bool", dtypes.bool_),
+):
+    _cast_method(_name, _dtype)

@@ -1,0 +1,584 @@
+"""Creation: tensors from Python data, filled tensors, ranges.
+
+Filled tensors and ranges are recorded, not computed: a ``zeros`` that is overwritten costs nothing, and an ``arange``
+that is only compared with fuses into the comparison. Data from Python or NumPy is copied at once. Random tensors are in
+``random.py``. Read next: ``methods.py``.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import formulas as f
+from .arguments import tensor_argument
+from .compiler import dtypes, primitives as p
+from .compiler.dtypes import FLOATING, DType
+from .compiler.ir import Node, tensor_type
+from .device import device, device_name
+from .exchange import from_numpy
+from .mutation import write_out
+from .recording import get_default_dtype, input_node, node_of, number_dtype, plain_number, scalar_node, tensor_of
+from .tensor import Tensor
+from .views import sizes_of
+
+DeviceLike = str | int | device | None
+
+
+def made(node: Node, requires_grad: bool = False, out: Tensor | None = None) -> Tensor:
+    """A new leaf with a value, or ``out`` with that value."""
+    if out is not None:
+        write_out(out, node)
+        return out.requires_grad_() if requires_grad else out
+    tensor = tensor_of(node)
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def shape_argument(function: str, sizes: tuple, size: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Sizes given one by one, as one sequence, or by name.
+
+    Raises:
+        TypeError: no integers.
+        RuntimeError: a negative size.
+    """
+    if size is not None:
+        if sizes:
+            raise TypeError(f"{function}() got multiple values for argument 'size'")
+        sizes = (size,)
+    try:
+        shape = sizes_of(sizes)
+    except (TypeError, AttributeError):
+        given = sizes[0] if len(sizes) == 1 else sizes
+        raise TypeError(
+            f"{function}(): argument 'size' (position 1) must be tuple of ints, not {type(given).__name__}"
+        ) from None
+    if any(extent < 0 for extent in shape):
+        raise RuntimeError(f"{function}: Dimension size must be non-negative.")
+    return shape
+
+
+def _filled(
+    function: str, value: float, sizes: tuple, size: Sequence[int] | None, out: Tensor | None, dtype: DType | None,
+    place: DeviceLike, requires_grad: bool,
+) -> Tensor:
+    shape = shape_argument(function, sizes, size)
+    if out is not None and dtype is None:
+        dtype = out.dtype
+    return made(f.filled(shape, dtype or get_default_dtype(), device_name(place), value), requires_grad, out)
+
+
+def zeros(
+    *sizes: int | Sequence[int], size: Sequence[int] | None = None, out: Tensor | None = None,
+    dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of zeros. Sizes come one by one or as one sequence. As ``torch.zeros``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.zeros(2).tolist()
+        [0.0, 0.0]
+    """
+    return _filled("zeros", 0, sizes, size, out, dtype, device, requires_grad)
+
+
+def ones(
+    *sizes: int | Sequence[int], size: Sequence[int] | None = None, out: Tensor | None = None,
+    dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of ones. Sizes come one by one or as one sequence. As ``torch.ones``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.ones(2, dtype=torch.int64).tolist()
+        [1, 1]
+    """
+    return _filled("ones", 1, sizes, size, out, dtype, device, requires_grad)
+
+
+def empty(
+    *sizes: int | Sequence[int], size: Sequence[int] | None = None, out: Tensor | None = None,
+    dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """A tensor whose elements are to be written; until then they are zeros. As ``torch.empty``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.empty(2, 3).shape
+        torch.Size([2, 3])
+    """
+    return _filled("empty", 0, sizes, size, out, dtype, device, requires_grad)
+
+
+def full(
+    size: Sequence[int], fill_value: float | Tensor, *, out: Tensor | None = None, dtype: DType | None = None,
+    device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """A tensor filled with one number, which also decides the dtype if none is given. As ``torch.full``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.full((2,), 7).tolist()
+        [7, 7]
+    """
+    shape = shape_argument("full", (size,))
+    if out is not None and dtype is None:
+        dtype = out.dtype
+    return made(_full(shape, fill_value, dtype, device_name(device)), requires_grad, out)
+
+
+def _full(shape: tuple[int, ...], value: float | Tensor, dtype: DType | None, place: str) -> Node:
+    if isinstance(value, Tensor):
+        node = node_of(value)
+        if node.ndim:
+            raise RuntimeError(
+                f"full(): fill_value must be a number or a tensor without axes, but has {node.ndim} of them"
+            )
+        return f.broadcast_to(f.fresh(f.converted(node, dtype or node.type.dtype), node), shape)
+    number = plain_number(value)
+    if number is None:
+        raise TypeError(f"full(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}")
+    return scalar_node(number, tensor_type(shape, dtype or number_dtype(number), place))
+
+
+def _like(
+    function: str, input: Tensor, value: float, dtype: DType | None, place: DeviceLike, requires_grad: bool
+) -> Tensor:
+    type = tensor_argument(input, function, "input", 1).type
+    where = type.device if place is None else device_name(place)
+    return made(f.filled(type.shape, dtype or type.dtype, where, value), requires_grad)
+
+
+def zeros_like(
+    input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros in the shape, dtype and on the device of ``input``. As ``torch.zeros_like``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.zeros_like(torch.tensor([5, 6])).tolist()
+        [0, 0]
+    """
+    return _like("zeros_like", input, 0, dtype, device, requires_grad)
+
+
+def ones_like(
+    input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones in the shape, dtype and on the device of ``input``. As ``torch.ones_like``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.ones_like(torch.tensor([5, 6])).tolist()
+        [1, 1]
+    """
+    return _like("ones_like", input, 1, dtype, device, requires_grad)
+
+
+def empty_like(
+    input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor to be written, in the shape, dtype and on the device of ``input``. As ``torch.empty_like``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.empty_like(torch.tensor([5, 6])).shape
+        torch.Size([2])
+    """
+    return _like("empty_like", input, 0, dtype, device, requires_grad)
+
+
+def full_like(
+    input: Tensor, fill_value: float | Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """One number in the shape, dtype and on the device of ``input``. As ``torch.full_like``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.full_like(torch.tensor([5, 6]), 7).tolist()
+        [7, 7]
+    """
+    type = tensor_argument(input, "full_like", "input", 1).type
+    where = type.device if device is None else device_name(device)
+    return made(_full(type.shape, fill_value, dtype or type.dtype, where), requires_grad)
+
+
+# -------------------------------------------------------------------------------------------------------------- ranges
+
+
+def _bound(value: float | Tensor) -> float:
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def arange(
+    start: float | Tensor = 0, end: float | Tensor | None = None, step: float | Tensor = 1, *,
+    out: Tensor | None = None, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """The numbers from ``start`` (0 if only one bound is given) in steps of ``step``, up to but without ``end``.
+
+    int64 if all three are integers, otherwise the default dtype, unless ``dtype`` is given. As ``torch.arange``.
+
+    Raises:
+        RuntimeError: a step of 0, or one that leads away from ``end``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.arange(1, 4).tolist()
+        [1, 2, 3]
+    """
+    if end is None:
+        start, end = 0, start
+    first, last, by = _bound(start), _bound(end), _bound(step)
+    if dtype is None:
+        whole = all(isinstance(v, int) for v in (first, last, by))
+        dtype = out.dtype if out is not None else dtypes.int64 if whole else get_default_dtype()
+    if by == 0:
+        raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(first) and math.isfinite(last)):
+        raise RuntimeError(f"unsupported range: {first} -> {last}")
+    if (last - first) * by < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    if all(isinstance(v, int) for v in (first, last, by)):
+        count = -((first - last) // by)
+    else:
+        count = math.ceil((last - first) / by)
+    return made(_sequence(first, by, count, dtype, device_name(device)), requires_grad, out)
+
+
+def _sequence(start: float, step: float, count: int, dtype: DType, place: str) -> Node:
+    # floating point in float64, so that the last of many steps is as exact as the first
+    exact = dtypes.float64 if dtype.kind == FLOATING or not isinstance(start + step, int) else dtypes.int64
+    node = p.iota(params=((count,), exact, place, 0))
+    if step != 1:
+        node = p.mul(node, f.argument(node, step))
+    if start != 0:
+        node = p.add(node, f.argument(node, start))
+    return f.converted(node, dtype)
+
+
+def range(
+    start: float = 0, end: float | None = None, step: float = 1, *, out: Tensor | None = None,
+    dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """As :func:`arange`, but including ``end``, and of the default dtype; an older function. As ``torch.range``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.range(1, 3).tolist()
+        [1.0, 2.0, 3.0]
+    """
+    if end is None:
+        start, end = 0, start
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    count = int((end - start) / step + 1)
+    dtype = dtype or (get_default_dtype() if out is None else out.dtype)
+    return made(_sequence(start, step, count, dtype, device_name(device)), requires_grad, out)
+
+
+def linspace(
+    start: float | Tensor, end: float | Tensor, steps: int, *, out: Tensor | None = None, dtype: DType | None = None,
+    device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """``steps`` numbers at equal distances from ``start`` to ``end``, both included. As ``torch.linspace``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.linspace(0, 1, 3).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    dtype = dtype or (get_default_dtype() if out is None else out.dtype)
+    count = _steps(steps)
+    return made(_spaced(_bound(start), _bound(end), count, dtype, device_name(device)), requires_grad, out)
+
+
+def _steps(steps: int) -> int:
+    count = operator.index(steps)
+    if count < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    return count
+
+
+def _spaced(start: float, end: float, count: int, dtype: DType, place: str) -> Node:
+    exact = dtype if dtype.kind == FLOATING else dtypes.float64
+    position = p.iota(params=((count,), exact, place, 0))
+    first, last = f.argument(position, start), f.argument(position, end)
+    if count < 2:
+        return f.converted(first, dtype)
+    # each half from its own end, so that both ends are exact
+    kind = exact.numpy.type
+    step = f.argument(position, float((kind(end) - kind(start)) / kind(count - 1)))
+    rest = p.sub(f.argument(position, count - 1), position)
+    rising = p.add(first, p.mul(step, position))
+    falling = p.sub(last, p.mul(step, rest))
+    near_start = p.lt(position, f.argument(position, count // 2))
+    return f.converted(p.where(near_start, rising, falling), dtype)
+
+
+def logspace(
+    start: float | Tensor, end: float | Tensor, steps: int, base: float = 10.0, *, out: Tensor | None = None,
+    dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """``base`` to the power of ``steps`` numbers at equal distances from ``start`` to ``end``. As ``torch.logspace``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.logspace(0, 2, 3, base=2).tolist()
+        [1.0, 2.0, 4.0]
+    """
+    dtype = dtype or (get_default_dtype() if out is None else out.dtype)
+    exponents = _spaced(_bound(start), _bound(end), _steps(steps), dtypes.float64, device_name(device))
+    powers = p.pow(f.argument(exponents, base), exponents)
+    return made(f.converted(powers, dtype), requires_grad, out)
+
+
+def eye(
+    n: int, m: int | None = None, *, out: Tensor | None = None, dtype: DType | None = None, device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A matrix ``[n, m]``, by default square, with ones on the diagonal and zeros elsewhere. As ``torch.eye``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.eye(2).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+    rows, columns = operator.index(n), operator.index(n if m is None else m)
+    for name, extent in (("n", rows), ("m", columns)):
+        if extent < 0:
+            raise RuntimeError(f"{name} must be greater or equal to 0, got {extent}")
+    params = ((rows, columns), dtypes.int64, device_name(device))
+    diagonal = p.eq(p.iota(params=(*params, 0)), p.iota(params=(*params, 1)))
+    dtype = dtype or (get_default_dtype() if out is None else out.dtype)
+    return made(f.converted(diagonal, dtype), requires_grad, out)
+
+
+def _triangle(row: int, col: int, offset: int, upper: bool) -> np.ndarray:
+    mask = np.tri(row, col, offset - 1 if upper else offset, dtype=bool)
+    return np.stack(np.nonzero(~mask if upper else mask)).astype(np.int64)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64) -> Tensor:
+    """Rows and columns of the elements on and below a diagonal, ``[2, count]``. As ``torch.tril_indices``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.tril_indices(2, 2).tolist()
+        [[0, 1, 1], [0, 0, 1]]
+    """
+    return tensor_of(f.converted(input_node(_triangle(row, col, offset, False)), dtype))
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64) -> Tensor:
+    """Rows and columns of the elements on and above a diagonal, ``[2, count]``. As ``torch.triu_indices``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.triu_indices(2, 2).tolist()
+        [[0, 0, 1], [0, 1, 1]]
+    """
+    return tensor_of(f.converted(input_node(_triangle(row, col, offset, True)), dtype))
+
+
+# ----------------------------------------------------------------------------------------------------- from other data
+
+
+def tensor(
+    data: Any, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """A new tensor with a copy of ``data``: a number, nested sequences of numbers, an array or a tensor.
+
+    Without ``dtype``, Python floats give the default dtype, ints int64, bools bool; arrays keep theirs. As
+    ``torch.tensor``.
+
+    Raises:
+        ValueError: rows of different lengths.
+        TypeError: elements that are no numbers.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.tensor([[1, 2], [3, 4]]).dtype
+        torch.int64
+    """
+    place = device_name(device)
+    if isinstance(data, Tensor):
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).", stacklevel=2,
+        )
+        copied = data.detach().clone()
+        where = data.device if device is None else device
+        return copied.to(where, dtype or data.dtype).requires_grad_(requires_grad)
+    return made(input_node(array_of(data, dtype), place), requires_grad)
+
+
+def array_of(data: Any, dtype: DType | None) -> np.ndarray:
+    """A C-contiguous array of our own with the elements of ``data``.
+
+    Raises:
+        ValueError, TypeError, RuntimeError: as :func:`tensor`.
+    """
+    if isinstance(data, (float, int)) and not isinstance(data, np.generic):
+        wanted = number_dtype(data) if dtype is None else dtype
+        return np.asarray(scalar_node(data, tensor_type((), wanted, "cpu")).value, wanted.numpy)
+    given = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
+    try:
+        array = np.array(data) if given or not _holds_tensors(data) else np.array(_numbers(data))
+    except ValueError:
+        raise _ragged(data) from None
+    if array.dtype.kind in "USO" or array.dtype == np.uint64:
+        raise _no_numbers(data, array)
+    if dtype is None:
+        dtype = dtypes.from_numpy(array.dtype) if given or array.dtype.kind != "f" else _float_dtype(data, array)
+    return np.ascontiguousarray(array, dtype.numpy).reshape(array.shape)
+
+
+def _float_dtype(data: Any, array: np.ndarray) -> DType:
+    """Of sequences with floats: Python's count as the default dtype, NumPy's bring their own."""
+    first = data
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    if isinstance(first, (np.generic, np.ndarray)) and first.dtype.kind == "f":
+        return dtypes.from_numpy(array.dtype)
+    return get_default_dtype()
+
+
+def _holds_tensors(data: Any) -> bool:
+    if isinstance(data, (list, tuple)):
+        return any(isinstance(x, Tensor) or (isinstance(x, (list, tuple)) and _holds_tensors(x)) for x in data)
+    return False
+
+
+def _numbers(data: Any) -> Any:
+    if isinstance(data, Tensor):
+        if data.numel() != 1:
+            raise TypeError("only one element tensors can be converted to Python scalars")
+        return data.item()
+    return [_numbers(x) for x in data] if isinstance(data, (list, tuple)) else data
+
+
+def _ragged(data: Any, dim: int = 0) -> Exception:
+    """The error for rows of different lengths: which one, and where."""
+    expected: list[int] = []
+    level = data
+    while isinstance(level, Sequence) and not isinstance(level, str):
+        expected.append(len(level))
+        if not len(level):
+            break
+        level = level[0]
+
+    def find(part: Any, depth: int) -> Exception | None:
+        if depth == len(expected):
+            return TypeError(f"not a sequence: {part!r}") if isinstance(part, Sequence) else None
+        if not isinstance(part, Sequence):
+            return TypeError("not a sequence")
+        if len(part) != expected[depth]:
+            return ValueError(f"expected sequence of length {expected[depth]} at dim {depth} (got {len(part)})")
+        return next((e for e in (find(x, depth + 1) for x in part) if e is not None), None)
+
+    return find(data, dim) or ValueError("the data has no regular shape")
+
+
+def _no_numbers(data: Any, array: np.ndarray) -> Exception:
+    flat = array.reshape(-1)
+    culprit = next((x for x in flat.tolist() if not isinstance(x, (int, float))), None)
+    if array.dtype == np.uint64 or isinstance(flat[0] if flat.size else None, int):
+        return RuntimeError("Overflow when unpacking long")
+    if isinstance(culprit, str):
+        return TypeError("new(): invalid data type 'str'")
+    return RuntimeError(f"Could not infer dtype of {type(data if culprit is None else culprit).__name__}")
+
+
+def as_tensor(data: Any, dtype: DType | None = None, device: DeviceLike = None) -> Tensor:
+    """``data`` as a tensor, without a copy where that is possible: a tensor itself, an array sharing memory.
+
+    As ``torch.as_tensor``.
+
+    Example:
+        >>> import flamework as torch
+        >>> x = torch.tensor([1, 2])
+        >>> torch.as_tensor(x) is x
+        True
+    """
+    if isinstance(data, Tensor):
+        same = (dtype is None or dtype is data.dtype) and (device is None or device_name(device) == str(data.device))
+        return data if same else data.to(data.device if device is None else device, dtype or data.dtype)
+    if isinstance(data, np.ndarray) and device_name(device) == "cpu":
+        if dtype is None or dtype.numpy == data.dtype:
+            return from_numpy(data)
+    return tensor(data, dtype=dtype, device=device)
+
+
+asarray = as_tensor
+
+
+def scalar_tensor(
+    s: float, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor without axes that holds a number, of the default dtype unless one is given. As ``torch.scalar_tensor``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.scalar_tensor(2).item()
+        2.0
+    """
+    return full((), s, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
+
+
+# ----------------------------------------------------------------------------------------------- methods: new_zeros ...
+
+
+def _from(self: Tensor, dtype: DType | None, place: DeviceLike) -> dict[str, Any]:
+    return {"dtype": dtype or self.dtype, "device": self.device if place is None else place}
+
+
+def new_zeros(
+    self: Tensor, *sizes: int | Sequence[int], size: Sequence[int] | None = None, dtype: DType | None = None,
+    device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """Zeros with the dtype and device of this tensor. As ``Tensor.new_zeros``."""
+    return zeros(*sizes, size=size, requires_grad=requires_grad, **_from(self, dtype, device))
+
+
+def new_ones(
+    self: Tensor, *sizes: int | Sequence[int], size: Sequence[int] | None = None, dtype: DType | None = None,
+    device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """Ones with the dtype and device of this tensor. As ``Tensor.new_ones``."""
+    return ones(*sizes, size=size, requires_grad=requires_grad, **_from(self, dtype, device))
+
+
+def new_empty(
+    self: Tensor, *sizes: int | Sequence[int], size: Sequence[int] | None = None, dtype: DType | None = None,
+    device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """A tensor to be written, with the dtype and device of this tensor. As ``Tensor.new_empty``."""
+    return empty(*sizes, size=size, requires_grad=requires_grad, **_from(self, dtype, device))
+
+
+def new_full(
+    self: Tensor, size: Sequence[int], fill_value: float, *, dtype: DType | None = None, device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """One number everywhere, with the dtype and device of this tensor. As ``Tensor.new_full``."""
+    return full(size, fill_value, requires_grad=requires_grad, **_from(self, dtype, device))
+
+
+def new_tensor(
+    self: Tensor, data: Any, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
+) -> Tensor:
+    """A copy of ``data`` with the dtype and device of this tensor. As ``Tensor.new_tensor``."""
+    return tensor(data, requires_grad=requires_grad, **_from(self, dtype, device))
+
+
+__all__ = [
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "full", "full_like", "linspace", "logspace", "ones",
+    "ones_like", "range", "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros", "zeros_like",
+]

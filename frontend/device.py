@@ -1,0 +1,100 @@
+"""Device objects: where a tensor lives, as ``torch.device`` writes it.
+
+In: a string such as ``"cpu"`` or ``"cuda:1"``. Out: an object with ``type`` and ``index`` that compares by value.
+The compiler knows devices by their strings. Read next: ``tensor.py``.
+"""
+
+from __future__ import annotations
+
+import re
+
+KINDS = ("cpu", "cuda")
+
+# The compiler's strings of the devices that can be used; the runtime of another kind of device adds its own.
+AVAILABLE = {"cpu"}
+_TEXT = re.compile(r"([a-z]+)(?::(0|[1-9][0-9]*))?")
+
+
+class device:
+    """A device, as ``torch.device``.
+
+    Args:
+        type: ``"cpu"`` or ``"cuda"``, with or without ``":index"``, another device, or an integer (the
+            index of a GPU).
+        index: which of the devices of that type; None for the current one.
+
+    Raises:
+        RuntimeError: the text names no device.
+
+    Example:
+        >>> import flamework
+        >>> flamework.device("cuda:1").index
+        1
+    """
+
+    __slots__ = ("type", "index")
+
+    def __init__(self, type: str | int | device, index: int | None = None) -> None:
+        if isinstance(type, device):
+            type, index = type.type, type.index if index is None else index
+        if isinstance(type, int) and not isinstance(type, bool):
+            type, index = "cuda", type
+        if not isinstance(type, str):
+            raise TypeError(f"device(): argument 'type' must be str, not {type.__class__.__name__}")
+        match = _TEXT.fullmatch(type)
+        if match is None:
+            raise RuntimeError(f"Invalid device string: '{type}'")
+        if match[1] not in KINDS:
+            raise RuntimeError(
+                f"Expected one of {', '.join(KINDS)} device type at start of device string: {match[1]}"
+            )
+        if match[2] is not None:
+            if index is not None:
+                raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
+            index = int(match[2])
+        object.__setattr__(self, "type", match[1])
+        object.__setattr__(self, "index", index)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"attribute '{name}' of 'torch.device' objects is not writable")
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        return f"device(type='{self.type}')" if self.index is None else f"device(type='{self.type}', index={self.index})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __reduce__(self):
+        return (device, (str(self),))
+
+
+_BY_NAME: dict[str, device] = {}
+
+
+def device_named(name: str) -> device:
+    """The device of a compiler string; one object for each."""
+    found = _BY_NAME.get(name)
+    if found is None:
+        found = _BY_NAME[name] = device(name)
+    return found
+
+
+def device_name(place: str | int | device | None) -> str:
+    """The compiler's string for what a user passed as ``device=``; None means the CPU.
+
+    Raises:
+        RuntimeError: this machine has no such device.
+    """
+    if place is None:
+        return "cpu"
+    found = place if isinstance(place, device) else device(place)
+    name = "cpu" if found.type == "cpu" else f"{found.type}:{found.index or 0}"
+    if name not in AVAILABLE:
+        raise RuntimeError(f"the device {name} is not available; there are: {', '.join(sorted(AVAILABLE))}")
+    return name

@@ -1,0 +1,358 @@
+"""Exchange with Python and NumPy: numbers, lists, arrays, copies and pickles. Here pending work is computed.
+
+``from_numpy`` and ``numpy()`` share memory, as in PyTorch. NumPy may write to it at any time without telling us, so a
+storage is *exported* while an array outside can reach its memory: reading it copies the elements, writing to it happens
+at once (``recording.snapshot``, ``mutation.assign``). When the last array is gone the memory is ours again.
+
+In: tensors, arrays. Out: arrays, numbers, text. Read next: ``autograd.py``.
+"""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from .autograd import make_leaf
+from .compiler import dtypes, primitives as p, primitives_shape as s
+from .compiler.dtypes import FLOATING
+from .compiler.ir import Node, tensor_type
+from .printing import format_tensor
+from .recording import (
+    from_array, get_default_dtype, input_node, observe, read, reclaim, storage_of,
+)
+from .storage import EXPORTED, Storage, cut_index, strided_array
+from .tensor import Tensor, method, strides_of
+
+_new = Tensor.__new__
+
+
+class Exporter:
+    """What arrays outside are based on: while one of them lives, so does this, and the memory is exported."""
+
+    __slots__ = ("memory", "__array_interface__", "__weakref__")
+
+    def __init__(self, memory: np.ndarray) -> None:
+        self.memory = memory
+        self.__array_interface__ = memory.__array_interface__
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor that shares memory with an array: writing to one changes the other; as ``torch.from_numpy``.
+
+    Raises:
+        TypeError: no array, or a dtype without equivalent.
+        ValueError: negative strides, or strides that are no multiples of the element size.
+
+    Example:
+        >>> import flamework, numpy
+        >>> a = numpy.zeros(2)
+        >>> x = flamework.from_numpy(a)
+        >>> a[0] = 1
+        >>> x
+        tensor([1., 0.], dtype=torch.float64)
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    if not ndarray.dtype.isnative:
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
+            "currently not supported."
+        )
+    dtype = dtypes.from_numpy(ndarray.dtype)
+    if any(stride < 0 for stride in ndarray.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+            "currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
+        )
+    if any(stride % ndarray.itemsize for stride in ndarray.strides):
+        raise ValueError(
+            "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate "
+            "the memory."
+        )
+    if not ndarray.flags.writeable:
+        warnings.warn(
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means "
+            "writing to this tensor will result in undefined behavior. You may want to copy the array to protect its "
+            "data or make it writable before converting it to a tensor.",
+            UserWarning, stacklevel=2,
+        )
+    if ndarray.size == 0:
+        return from_array(np.empty(ndarray.shape, ndarray.dtype))
+    strides = tuple(stride // ndarray.itemsize for stride in ndarray.strides)
+    extent = 1 + sum((e - 1) * stride for e, stride in zip(ndarray.shape, strides))
+    memory = np.lib.stride_tricks.as_strided(ndarray, (extent,), (ndarray.itemsize,), writeable=ndarray.flags.writeable)
+    whole = ndarray.flags.c_contiguous
+    shape = ndarray.shape if whole else (extent,)
+    kind = tensor_type(shape, dtype)
+    storage = Storage(Node(p.input_, (), (shape, dtype, "cpu"), kind))
+    storage.stamp = EXPORTED
+    storage.memory = memory
+    storage.owner = ndarray
+    tensor = _new(Tensor)
+    tensor._storage = storage
+    tensor._chain = () if whole else ((s.as_strided, (ndarray.shape, strides, 0)),)
+    tensor._node = storage.node if whole else s.as_strided(storage.node, params=tensor._chain[0][1])
+    tensor._seen = storage.serial
+    tensor._meta = None
+    return tensor
+
+
+def exported(tensor: Tensor) -> np.ndarray:
+    """The memory of a tensor's storage as a flat array for somebody outside."""
+    storage = storage_of(tensor)
+    if storage.stamp != EXPORTED or reclaim(storage):
+        export(tensor, storage)
+    exporter = storage.exporter() if storage.exporter is not None else None
+    if exporter is None:
+        exporter = Exporter(storage.memory)
+        storage.exporter = weakref.ref(exporter)
+    return np.asarray(exporter)
+
+
+def export(tensor: Tensor, storage: Storage) -> None:
+    """Make the storage's value memory that changes: its own buffer if no other node needs it, else a copy."""
+    base = storage.node
+    array = read(base)
+    value = base.value
+    # the references to the node: the storage, `base`, the argument of getrefcount and perhaps the tensor; to the
+    # buffer: the node, `value`, the argument
+    known = 4 if tensor._node is base else 3
+    alone = not base.requires_grad and not base.src and getrefcount(base) <= known and getrefcount(value) <= 3
+    memory = array.reshape(-1)
+    if not alone or not memory.flags.writeable or not memory.flags.c_contiguous:
+        memory = memory.copy()
+    storage.memory = memory
+    storage.stamp = EXPORTED
+
+
+@method
+def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
+    """The elements as an array that shares the tensor's memory; as ``Tensor.numpy``.
+
+    Args:
+        force: also for tensors that require a gradient or live on another device; the array may then be a copy.
+
+    Raises:
+        RuntimeError: the tensor requires a gradient.
+        TypeError: the tensor is not on the CPU.
+    """
+    if force:
+        return self.detach().cpu().numpy()
+    if self.requires_grad:
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    if self._node.type.device != "cpu":
+        raise TypeError(
+            f"can't convert {self._node.type.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor "
+            "to host memory first."
+        )
+    flat = exported(self)
+    return strided_array(self._chain, self._storage.node.type, flat)
+
+
+@method
+def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    array = numpy(self)
+    if dtype is not None and array.dtype != dtype:
+        if copy is False:
+            raise ValueError(f"the elements have to be copied to become {np.dtype(dtype)}")
+        return array.astype(dtype)
+    return array.copy() if copy else array
+
+
+@method
+def __array_wrap__(self: Tensor, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Tensor:
+    return from_numpy(np.asarray(array))
+
+
+@method
+def __dlpack__(self: Tensor, **options: Any) -> Any:
+    """A DLPack capsule over the tensor's memory."""
+    return numpy(self).__dlpack__(**options)
+
+
+@method
+def __dlpack_device__(self: Tensor) -> tuple[int, int]:
+    """DLPack's code of the device: ``(1, 0)`` for the CPU."""
+    return (1, 0)
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor that shares memory with any object that speaks DLPack; as ``torch.from_dlpack``."""
+    array = np.from_dlpack(ext_tensor)
+    with warnings.catch_warnings():
+        # NumPy marks what it imports as read-only
+        warnings.simplefilter("ignore", UserWarning)
+        return from_numpy(array)
+
+
+@method
+def data_ptr(self: Tensor) -> int:
+    """Address of the first element in the memory that holds the value now; it may move when the value changes."""
+    storage = self._storage
+    if storage is None:
+        return read(self._node).ctypes.data
+    array = storage.memory if storage.stamp == EXPORTED else read(storage.node)
+    return array.ctypes.data + strides_of(self)[1] * self._node.type.dtype.itemsize
+
+
+# ------------------------------------------------------------------------------------------------------- Python numbers
+
+
+@method
+def item(self: Tensor) -> bool | int | float:
+    """The only element as a Python number; as ``Tensor.item``.
+
+    Raises:
+        RuntimeError: there is not exactly one.
+    """
+    if self._node.type.size != 1:
+        raise RuntimeError(f"a Tensor with {self._node.type.size} elements cannot be converted to Scalar")
+    return observe(self).item()
+
+
+@method
+def tolist(self: Tensor) -> Any:
+    """The elements as nested lists of Python numbers; of a 0-dim tensor the number."""
+    return observe(self).tolist()
+
+
+@method
+def __bool__(self: Tensor) -> bool:
+    size = self._node.type.size
+    if size != 1:
+        raise RuntimeError(
+            f"Boolean value of Tensor with {'no values' if size == 0 else 'more than one value'} is ambiguous"
+        )
+    return bool(observe(self).item())
+
+
+def _single(tensor: Tensor) -> Any:
+    if tensor._node.type.size != 1:
+        raise ValueError("only one element tensors can be converted to Python scalars")
+    return observe(tensor).item()
+
+
+@method
+def __int__(self: Tensor) -> int:
+    return int(_single(self))
+
+
+@method
+def __float__(self: Tensor) -> float:
+    return float(_single(self))
+
+
+@method
+def __complex__(self: Tensor) -> complex:
+    return complex(_single(self))
+
+
+@method
+def __index__(self: Tensor) -> int:
+    kind = self._node.type
+    if kind.size != 1 or kind.dtype.kind == FLOATING:
+        raise TypeError("only integer tensors of a single element can be converted to an index")
+    return int(observe(self).item())
+
+
+@method
+def __contains__(self: Tensor, element: Any) -> bool:
+    equal = self == element
+    return bool(observe(equal).any()) if isinstance(equal, Tensor) else bool(equal)
+
+
+# ------------------------------------------------------------------------------------------------------------------ text
+
+
+@method
+def __repr__(self: Tensor) -> str:
+    kind = self._node.type
+    function = None if self.is_leaf else self.grad_fn.name()
+    return format_tensor(
+        observe(self), kind.dtype.name, get_default_dtype().name, requires_grad=self.requires_grad, grad_fn=function,
+        device=None if kind.device == "cpu" else kind.device,
+    )
+
+
+@method
+def __format__(self: Tensor, spec: str) -> str:
+    # a 0-dim tensor formats as its number; a subclass, such as a parameter, as the object that it is
+    if self._node.type.ndim == 0 and type(self) is Tensor:
+        return item(self).__format__(spec)
+    return object.__format__(self, spec)
+
+
+# --------------------------------------------------------------------------------------------------------- copy, pickle
+
+
+@method
+def __deepcopy__(self: Tensor, memo: dict) -> Tensor:
+    """A copy with memory of its own; tensors that share a storage share the copied one.
+
+    Raises:
+        RuntimeError: the tensor has a gradient history.
+    """
+    if id(self) in memo:
+        return memo[id(self)]
+    if not self.is_leaf:
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
+            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage"
+        )
+    storage = storage_of(self)
+    copied = memo.get(id(storage))
+    if copied is None:
+        base = storage.node
+        if storage.stamp == EXPORTED:
+            base = input_node(storage.memory.copy().reshape(base.type.shape))
+        copied = memo[id(storage)] = Storage(s.copy(s.detach(base)) if base.requires_grad else s.copy(base))
+    at = cut_index(self._chain)
+    result = _new(type(self))
+    result._storage = copied
+    result._chain = tuple(step for i, step in enumerate(self._chain) if i != at)
+    result._node = copied.node
+    for function, params in result._chain:
+        result._node = function(result._node, params=params)
+    result._seen = copied.serial
+    result._meta = None
+    memo[id(self)] = result
+    if self.requires_grad:
+        make_leaf(result)
+    if self._meta is not None and self._meta.grad is not None:
+        result.grad = __deepcopy__(self._meta.grad.detach(), memo)
+    if hasattr(self, "__dict__"):
+        from copy import deepcopy
+
+        result.__dict__.update(deepcopy(self.__dict__, memo))
+    return result
+
+
+@method
+def __copy__(self: Tensor) -> Tensor:
+    """Another tensor over the same memory."""
+    result = type(self)._make_subclass(type(self), self.detach(), self.requires_grad)
+    if hasattr(self, "__dict__"):
+        result.__dict__.update(self.__dict__)
+    return result
+
+
+def rebuilt(cls: type[Tensor], array: np.ndarray, requires_grad: bool, attributes: dict | None) -> Tensor:
+    """What unpickling a tensor calls."""
+    tensor = from_array(np.array(array, order="C"))
+    if cls is not Tensor:
+        tensor = Tensor._make_subclass(cls, tensor, False)
+    if requires_grad:
+        make_leaf(tensor)
+    if attributes:
+        tensor.__dict__.update(attributes)
+    return tensor
+
+
+@method
+def __reduce_ex__(self: Tensor, protocol: int) -> tuple:
+    array = np.array(observe(self), order="C")
+    return rebuilt, (type(self), array, self.requires_grad, getattr(self, "__dict__", None))

@@ -1,0 +1,262 @@
+"""Formulas over sliding windows: convolution, its transpose, pooling, folding.
+
+In come nodes ``[batch, channels, *space]`` and one size, stride, padding and dilation an axis of space; out goes a
+composition around ``unfold``, which turns every axis of space into one axis of windows and one within the window. A
+convolution is then a matrix product, a pooling a reduction over the window axes; what has to be copied for the former
+(im2col) is for the compiler to decide. Read next: ``nn/functional_conv.py`` and ``nn/functional_pool.py``, the callers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .compiler import dtypes, primitives as p, primitives_shape as s
+from .compiler.ir import Node
+from .formulas import (
+    argument, axis_slice, constant, cut, expanded, filled, is_nan, iota, matrix_product, permuted, reshaped,
+)
+from .recording import input_node
+
+NO_INDEX = 2**63 - 1
+
+
+def windows(x: Node, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Node:
+    """``[batch, channels, *space]`` to ``[batch, channels, *windows, *size]``."""
+    for i, (k, step, gap) in enumerate(zip(size, stride, dilation)):
+        axis = 2 + i
+        if k == 1:
+            count = (x.type.shape[axis] - 1) // step + 1
+            x = axis_slice(x, axis, 0, count, step)
+            x = reshaped(x, (*x.type.shape, 1))
+        else:
+            x = s.unfold(x, params=(axis, k, step, gap))
+    return x
+
+
+def padded(x: Node, low: Sequence[int], high: Sequence[int], value: float) -> Node:
+    """Widen the axes of space; negative widths cut."""
+    if any(v < 0 for v in (*low, *high)):
+        for i, (before, after) in enumerate(zip(low, high)):
+            cut_low, cut_high = max(0, -before), max(0, -after)
+            axis = x.ndim - len(low) + i
+            x = axis_slice(x, axis, cut_low, x.type.shape[axis] - cut_low - cut_high)
+        low, high = [max(0, v) for v in low], [max(0, v) for v in high]
+    if not any(low) and not any(high):
+        return x
+    lead = (0,) * (x.ndim - len(low))
+    return s.pad(x, params=((*lead, *low), (*lead, *high), p.python_value(x.dtype, value)))
+
+
+def convolution(
+    x: Node, weight: Node, stride: Sequence[int], low: Sequence[int], high: Sequence[int], dilation: Sequence[int],
+    groups: int,
+) -> Node:
+    """Cross-correlation: ``x`` [batch, in, *space] with ``weight`` [out, in / groups, *size], without a bias."""
+    size = weight.type.shape[2:]
+    batch, channels = x.type.shape[:2]
+    out_channels, group_channels = weight.type.shape[:2]
+    cols = windows(padded(x, low, high, 0), size, stride, dilation)
+    rank = len(size)
+    space = cols.type.shape[2 : 2 + rank]
+    positions, depth = math.prod(space), group_channels * math.prod(size)
+    if group_channels == 1 and groups > 1:
+        return depthwise(cols, weight, groups, rank)
+    if groups == 1:
+        # one product an image: the result already has the layout [batch, out, *space]
+        within = (1, *range(2 + rank, 2 + 2 * rank))
+        cols = permuted(cols, (0, *within, *range(2, 2 + rank)))
+        cols = reshaped(cols, (batch, depth, positions))
+        rows = reshaped(weight, (1, out_channels, depth))
+        out = matrix_product(expanded(rows, (batch, out_channels, depth)), cols)
+        return reshaped(out, (batch, out_channels, *space))
+    # one product a group, over all images
+    cols = reshaped(cols, (batch, groups, group_channels, *cols.type.shape[2:]))
+    within = (2, *range(3 + rank, 3 + 2 * rank))
+    cols = permuted(cols, (1, *within, 0, *range(3, 3 + rank)))
+    cols = reshaped(cols, (groups, depth, batch * positions))
+    out = matrix_product(reshaped(weight, (groups, out_channels // groups, depth)), cols)
+    out = permuted(reshaped(out, (groups, out_channels // groups, batch, positions)), (2, 0, 1, 3))
+    return reshaped(out, (batch, out_channels, *space))
+
+
+def depthwise(cols: Node, weight: Node, groups: int, rank: int) -> Node:
+    """One input channel a group: too little work for a matrix product, so products summed over the window."""
+    shape = cols.type.shape
+    multiplier = weight.type.shape[0] // groups
+    full = (shape[0], groups, multiplier, *shape[2:])
+    cols = expanded(reshaped(cols, (shape[0], groups, 1, *shape[2:])), full)
+    rows = reshaped(weight, (1, groups, multiplier, *(1,) * rank, *weight.type.shape[2:]))
+    out = s.reduce_sum(p.mul(cols, expanded(rows, full)), params=tuple(range(3 + rank, 3 + 2 * rank)))
+    return reshaped(out, (shape[0], groups * multiplier, *shape[2 : 2 + rank]))
+
+
+def overlap_added(cols: Node, space: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Node:
+    """The transpose of :func:`windows`: every element of a window added to the place that it was read from."""
+    rank = len(space)
+    size = cols.type.shape[2 + rank :]
+    lead = cols.type.shape[:2]
+    for i in reversed(range(rank)):
+        shape = (*lead, *cols.type.shape[2 : 2 + i], space[i], *cols.type.shape[3 + i : 2 + rank], *size[:i])
+        source = filled(shape, cols.dtype, cols.type.device, 0)
+        # the gradient rule of unfold is this very sum; the rule needs the node only for its type and parameters
+        node = s.unfold(source, params=(2 + i, size[i], stride[i], dilation[i]))
+        cols = s.unfold.vjp[0](cols, p.Saved(node))
+    return cols
+
+
+def transposed_convolution(
+    x: Node, weight: Node, stride: Sequence[int], padding: Sequence[int], output_padding: Sequence[int],
+    dilation: Sequence[int], groups: int,
+) -> Node:
+    """The transpose of :func:`convolution`: ``x`` [batch, in, *space], ``weight`` [in, out / groups, *size]."""
+    batch, channels, *space = x.type.shape
+    _, group_out, *size = weight.type.shape
+    positions = math.prod(space)
+    columns = group_out * math.prod(size)
+    rows = permuted(reshaped(weight, (groups, channels // groups, columns)), (0, 2, 1))
+    images = permuted(reshaped(x, (batch, groups, channels // groups, positions)), (1, 2, 0, 3))
+    cols = matrix_product(rows, reshaped(images, (groups, channels // groups, batch * positions)))
+    cols = reshaped(cols, (groups, group_out, *size, batch, *space))
+    rank = len(size)
+    within, outer = range(2, 2 + rank), range(3 + rank, 3 + 2 * rank)
+    cols = permuted(cols, (2 + rank, 0, 1, *outer, *within))
+    cols = reshaped(cols, (batch, groups * group_out, *space, *size))
+    # output_padding only lengthens the far end, where nothing is added
+    covered = [(e - 1) * st + d * (k - 1) + 1 for e, st, d, k in zip(space, stride, dilation, size)]
+    extents = [c + extra for c, extra in zip(covered, output_padding)]
+    summed = overlap_added(cols, extents, stride, dilation)
+    return padded(summed, [-v for v in padding], [-v for v in padding], 0)
+
+
+# -------------------------------------------------------------------------------------------------------------- pooling
+
+
+def pooled_maximum(
+    x: Node, size: Sequence[int], stride: Sequence[int], low: Sequence[int], high: Sequence[int],
+    dilation: Sequence[int], want_index: bool,
+) -> tuple[Node, Node | None]:
+    """The maximum of every window and, if wanted or needed for the gradient, its place in the image's space."""
+    view = windows(padded(cut(x), low, high, least(x)), size, stride, dilation)
+    if not want_index and not x.requires_grad:
+        return s.reduce_max(view, params=window_axes(len(size))), None
+    return window_maximum(x, view, windows(padded(places(x), low, high, NO_INDEX), size, stride, dilation))
+
+
+def adaptive_maximum(x: Node, counts: Sequence[int], want_index: bool) -> tuple[Node, Node | None]:
+    """As :func:`pooled_maximum`, over ``counts`` windows that cover every axis of space evenly."""
+    view = adaptive_windows(cut(x), counts, least(x))[0]
+    if not want_index and not x.requires_grad:
+        return s.reduce_max(view, params=window_axes(len(counts))), None
+    return window_maximum(x, view, adaptive_windows(places(x), counts, NO_INDEX)[0])
+
+
+def least(x: Node) -> float:
+    """What no element of ``x`` is below."""
+    return -math.inf if x.dtype.is_floating_point else int(np.iinfo(x.dtype.numpy).min)
+
+
+def window_axes(rank: int) -> tuple[int, ...]:
+    return tuple(range(2 + rank, 2 + 2 * rank))
+
+
+def window_maximum(x: Node, view: Node, place: Node) -> tuple[Node, Node]:
+    """Maximum and place of every window of ``view``; the gradient goes to the first place where it is reached."""
+    axes = window_axes(x.ndim - 2)
+    largest = s.reduce_max(view, params=axes)
+    chosen = p.eq(view, s.back(largest, axes, view.type.shape))
+    if x.dtype.is_floating_point:
+        chosen = p.bor(chosen, is_nan(view))
+    place = expanded(place, view.type.shape)
+    index = s.reduce_min(p.where(chosen, place, constant(place, NO_INDEX)), params=axes)
+    return (picked_places(x, index) if x.requires_grad else largest), index
+
+
+def places(x: Node) -> Node:
+    """The position of every element in its image, row by row: ``[1, 1, *space]``, int64."""
+    space = x.type.shape[2:]
+    frame = filled((1, 1, *space), dtypes.int64, x.type.device, 0)
+    position, weight = frame, 1
+    for i in reversed(range(len(space))):
+        step = iota(frame, 2 + i)
+        step = step if weight == 1 else p.mul(step, argument(step, weight))
+        position = step if position is frame else p.add(position, step)
+        weight *= space[i]
+    return position
+
+
+def picked_places(x: Node, index: Node) -> Node:
+    """The elements of every image at places counted as in :func:`places`."""
+    lead = x.type.shape[:2]
+    flat = reshaped(x, (*lead, math.prod(x.type.shape[2:])))
+    chosen = reshaped(index, (*lead, math.prod(index.type.shape[2:])))
+    return reshaped(s.gather(flat, chosen, params=(2,)), index.type.shape)
+
+
+def pooled_sum(
+    x: Node, size: Sequence[int], stride: Sequence[int], low: Sequence[int], high: Sequence[int]
+) -> Node:
+    rank = len(size)
+    view = windows(padded(x, low, high, 0), size, stride, (1,) * rank)
+    return s.reduce_sum(view, params=tuple(range(2 + rank, 2 + 2 * rank)))
+
+
+def adaptive_bounds(extent: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Start and end of the ``count`` windows that cover an axis evenly, as PyTorch's adaptive pooling places them."""
+    i = np.arange(count)
+    return i * extent // count, -((-(i + 1) * extent) // count)
+
+
+def adaptive_windows(x: Node, counts: Sequence[int], outside: float) -> tuple[Node, list[int | np.ndarray]]:
+    """The windows of adaptive pooling, filled up to one size with ``outside``, in the layout of :func:`windows`.
+
+    Returns:
+        The windows, and for every axis how many elements they hold: a number if all are equal.
+    """
+    sizes: list[int | np.ndarray] = []
+    for i, count in enumerate(counts):
+        axis = 2 + i
+        extent = x.type.shape[axis]
+        if extent % count == 0:
+            k = extent // count
+            x = s.unfold(x, params=(axis, k, k, 1))
+            sizes.append(k)
+        else:
+            start, end = adaptive_bounds(extent, count)
+            x = uneven_windows(x, axis, start, end, outside)
+            sizes.append(end - start)
+    return x, sizes
+
+
+def uneven_windows(x: Node, axis: int, start: np.ndarray, end: np.ndarray, outside: float) -> Node:
+    """Windows of several sizes along ``axis`` as one more axis at the end."""
+    shape, device = x.type.shape, x.type.device
+    count, widest = len(start), int((end - start).max())
+    position = start[:, None] + np.arange(widest)
+    inside = position < end[:, None]
+    flat = input_node(np.minimum(position, shape[axis] - 1).reshape(-1).astype(np.int64), device)
+    around = [1] * x.ndim
+    around[axis] = count * widest
+    index = expanded(reshaped(flat, around), (*shape[:axis], count * widest, *shape[axis + 1 :]))
+    picked = reshaped(s.gather(x, index, params=(axis,)), (*shape[:axis], count, widest, *shape[axis + 1 :]))
+    picked = permuted(picked, [a for a in range(x.ndim + 1) if a != axis + 1] + [axis + 1])
+    around = [1] * picked.ndim
+    around[axis], around[-1] = count, widest
+    present = expanded(reshaped(input_node(inside, device), around), picked.type.shape)
+    return p.where(present, picked, constant(picked, outside))
+
+
+def window_sizes(counts: Sequence[int | np.ndarray], like: Node) -> Node:
+    """How many elements each window of ``like`` [batch, channels, *windows] has: the product of ``counts`` by axis."""
+    if all(isinstance(c, int) for c in counts):
+        return argument(like, math.prod(counts))
+    space = like.type.shape[2:]
+    table = np.ones(space, like.dtype.numpy)
+    for axis, count in enumerate(counts):
+        around = [1] * len(space)
+        around[axis] = -1
+        table *= np.asarray(count, like.dtype.numpy).reshape(around)
+    node = input_node(table, like.type.device)
+    return expanded(reshaped(node, (1, 1, *space)), like.type.shape)

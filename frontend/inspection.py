@@ -1,0 +1,337 @@
+"""``explain``: what a program became, in a form to read and to compute with.
+
+``explain(fn)(*args)`` calls the function once and describes every plan that its results need; ``explain(tensor)``
+describes the plan of a pending tensor. An :class:`Explanation` lists the kernels with their operations, operands,
+traffic and sources, the reasons why neighbours were not fused, and the graph before and after.
+
+In: a function or tensor. Out: an :class:`Explanation`. Read next: ``flamework.runtime.plan``.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .compiler import codegen_cpu, primitives as p
+from .compiler.fusion import Cluster
+from .compiler.ir import Node, format_program, topological
+from .compiler.lowering import Lowered
+from .pytree import flatten
+from .recording import node_of, pending_node, pending_tensors
+from .runtime import engine
+from .runtime.kernels import digest
+from .runtime.plan import Item, Plan
+from .tensor import Tensor
+
+if TYPE_CHECKING:
+    import networkx
+
+
+@dataclass
+class Operand:
+    """A buffer that a kernel reads or writes."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    mode: str
+
+
+@dataclass
+class Kernel:
+    """One launch.
+
+    Attributes:
+        name: from its operations and a digest of its source.
+        kind: ``kernel``, ``dot`` (a matrix product by BLAS) or ``host`` (a library call).
+        operations: rows of the primitive table, in the order of evaluation.
+        operands: buffers read and written.
+        bytes_read, bytes_written: memory traffic if every operand is touched once.
+        calls: how many pieces of work share the launch (parameters of an optimizer step).
+        cpu_source: numba source for the CPU; empty for library calls.
+        loops: the loop IR as text.
+    """
+
+    name: str
+    kind: str
+    operations: list[str]
+    operands: list[Operand]
+    bytes_read: int
+    bytes_written: int
+    calls: int
+    cpu_source: str
+    loops: str
+    _lowered: Lowered | None = field(repr=False, default=None)
+
+    @functools.cached_property
+    def cuda_source(self) -> str:
+        """numba.cuda source of the same loops; empty for library calls."""
+        if self._lowered is None:
+            return ""
+        from .compiler import codegen_cuda
+
+        return codegen_cuda.generate(self._lowered.kernel)
+
+    def assembly(self) -> str:
+        """The machine code of the CPU kernel as text; compiles it."""
+        if self._lowered is None:
+            return ""
+        from .kernels.cpu import scalar, toolchain
+
+        functions = codegen_cpu.functions(self._lowered.kernel)
+        return toolchain.compile_kernels(self.cpu_source, functions, scalar.NAMESPACE).assembly()
+
+
+@dataclass
+class Border:
+    """A value that goes through memory between two kernels, and why."""
+
+    producer: str
+    type: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.producer} {self.type}: {self.reason}"
+
+
+class Explanation:
+    """What a program became; see the head of the chapter.
+
+    Attributes:
+        kernels: the launches in order.
+        borders: why neighbours were not fused.
+        before: the graph as recorded, as text.
+        after: the graph as fused, as text, kernel by kernel.
+    """
+
+    def __init__(self, parts: list[tuple[list[Node], str, Plan]]) -> None:
+        self.plans = [plan for _, _, plan in parts]
+        self.before = "\n\n".join(text for _, text, _ in parts)
+        self.kernels: list[Kernel] = []
+        self.borders: list[Border] = []
+        lines: list[str] = []
+        for plan in self.plans:
+            names = node_names(plan)
+            for item in plan.items:
+                kernel = describe(item, plan, names)
+                self.kernels.append(kernel)
+                lines.append(f"{kernel.name}: {' '.join(kernel.operations)}")
+                lines += [f"    reads  {o.name} : {o.dtype}{list(o.shape)}" for o in kernel.operands if o.mode == "read"]
+                lines += [f"    writes {o.name} : {o.dtype}{list(o.shape)}" for o in kernel.operands if o.mode != "read"]
+            for border in plan.fusion.borders:
+                self.borders.append(Border(border.producer.op.name, repr(border.producer.type), border.reason))
+        self.after = "\n".join(lines)
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(k.bytes_read for k in self.kernels)
+
+    @property
+    def bytes_written(self) -> int:
+        return sum(k.bytes_written for k in self.kernels)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{len(self.kernels)} kernels, {readable(self.bytes_read)} read, {readable(self.bytes_written)} written"
+        ]
+        for i, k in enumerate(self.kernels):
+            lines.append("")
+            times = f" x{k.calls}" if k.calls > 1 else ""
+            lines.append(f"[{i}] {k.name}{times}")
+            lines.append(f"    {' '.join(k.operations)}")
+            for o in k.operands[:12]:
+                lines.append(f"    {o.mode:<5} {o.name} {o.dtype}{list(o.shape)}")
+            if len(k.operands) > 12:
+                lines.append(f"    ... {len(k.operands) - 12} more operands")
+            lines.append(f"    {readable(k.bytes_read)} read, {readable(k.bytes_written)} written")
+        if self.borders:
+            lines += ["", "not fused:"]
+            lines += [f"    {border}" for border in dict.fromkeys(map(str, self.borders))]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def to_networkx(self) -> networkx.MultiDiGraph:
+        """The fused graph: a node for every operation, with its ``op``, ``type`` and the ``kernel`` that computes it."""
+        import networkx
+
+        graph = networkx.MultiDiGraph()
+        for number, plan in enumerate(self.plans):
+            kernel_of = placed(plan, sum(len(x.items) for x in self.plans[:number]))
+            names: dict[Node, str] = {}
+            for node in topological(plan.roots):
+                names[node] = f"{number}.{len(names)}"
+                op = "input" if node.value is not None and node.op is not p.scalar else node.op.name
+                graph.add_node(
+                    names[node], op=op, type=repr(node.type), kernel=kernel_of.get(node, -1), result=node in plan.roots
+                )
+                if op != "input":
+                    graph.add_edges_from((names[x], names[node]) for x in node.src)
+        return graph
+
+    def to_dot(self) -> str:
+        """The fused graph in Graphviz's language, each kernel a box."""
+        graph = self.to_networkx()
+        lines = ["digraph flamework {", "  node [shape=box, fontname=monospace];"]
+        groups: dict[int, list[str]] = {}
+        for name, data in graph.nodes(data=True):
+            groups.setdefault(data["kernel"], []).append(f'"{name}" [label="{data["op"]}\\n{data["type"]}"];')
+        for kernel, members in sorted(groups.items()):
+            if kernel < 0:
+                lines += [f"  {m}" for m in members]
+            else:
+                lines.append(f'  subgraph cluster_{kernel} {{ label="{self.kernels[kernel].name}";')
+                lines += [f"    {m}" for m in members] + ["  }"]
+        lines += [f'  "{a}" -> "{b}";' for a, b, _ in graph.edges(keys=True)]
+        return "\n".join([*lines, "}"]) + "\n"
+
+    def to_json(self) -> str:
+        """Kernels, borders and graph as a JSON text."""
+        graph = self.to_networkx()
+        return json.dumps(
+            {
+                "kernels": [
+                    {
+                        "name": k.name, "kind": k.kind, "operations": k.operations, "calls": k.calls,
+                        "operands": [vars(o) for o in k.operands],
+                        "bytes_read": k.bytes_read, "bytes_written": k.bytes_written, "cpu_source": k.cpu_source,
+                    }
+                    for k in self.kernels
+                ],
+                "borders": [vars(b) for b in self.borders],
+                "nodes": [{"id": n, **data} for n, data in graph.nodes(data=True)],
+                "edges": [[a, b] for a, b, _ in graph.edges(keys=True)],
+            },
+            indent=1,
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write everything to a folder: ``explanation.txt``, ``graph.json``, ``graph.dot``, ``before.txt``,
+        ``after.txt`` and the sources of each kernel. Returns the folder."""
+        folder = Path(folder)
+        sources = folder / "kernels"
+        sources.mkdir(parents=True, exist_ok=True)
+        for name, text in (
+            ("explanation.txt", str(self)), ("graph.json", self.to_json()), ("graph.dot", self.to_dot()),
+            ("before.txt", self.before), ("after.txt", self.after),
+        ):
+            (folder / name).write_text(text + "\n")
+        for i, kernel in enumerate(self.kernels):
+            if kernel.cpu_source:
+                stem = f"{i:03d}_{kernel.name}"
+                (sources / f"{stem}.cpu.py").write_text(kernel.cpu_source)
+                (sources / f"{stem}.cuda.py").write_text(kernel.cuda_source)
+                (sources / f"{stem}.loops.txt").write_text(kernel.loops + "\n")
+        return folder
+
+
+def readable(nbytes: int) -> str:
+    value = float(nbytes)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def node_names(plan: Plan) -> dict[Node, str]:
+    return {node: f"%{i}" for i, node in enumerate(topological(plan.roots))}
+
+
+def placed(plan: Plan, first: int) -> dict[Node, int]:
+    """Which kernel computes each node of a plan's graph; the last, where several do."""
+    found: dict[Node, int] = {}
+    for number, item in enumerate(plan.items):
+        for cluster in item.clusters:
+            for node in members(cluster):
+                found[node] = first + number
+    return found
+
+
+def members(cluster: Cluster) -> list[Node]:
+    if cluster.node is not None:
+        return [cluster.node]
+    return [*(n for n in cluster.values if n.value is None), *(store.target for store in cluster.stores)]
+
+
+def describe(item: Item, plan: Plan, names: dict[Node, str]) -> Kernel:
+    """The report of one launch."""
+    fusion = plan.fusion
+    operands: dict[tuple, Operand] = {}
+
+    def add(node: Node, mode: str) -> None:
+        key = (node, mode)
+        if key not in operands:
+            operands[key] = Operand(names.get(node, "%?"), node.shape, node.dtype.name, mode)
+
+    if item.kind != "kernel":
+        node = item.clusters[0].node
+        sources = [m.base for m in item.clusters[0].matrices] or list(node.src)
+        for source in sources:
+            add(fusion.base(source), "read")
+        add(node, "write")
+        read = sum(x.type.nbytes for x in node.src)
+        return Kernel(f"{node.op.name}_{node.dtype.code}", item.kind, [node.op.name], list(operands.values()), read,
+                      node.type.nbytes, 1, "", "")
+    for cluster, lowered in zip(item.clusters, item.lowered):
+        targets = {fusion.base(store.target) for store in cluster.stores}
+        for node in lowered.operands:
+            add(node, "write" if node in targets else "read")
+    lowered = item.lowered[0]
+    kernel = lowered.kernel
+    short = "_".join(dict.fromkeys(kernel.operations)) or "copy"
+    short = re.sub(r"[^a-z0-9_]", "", short)[:40].rstrip("_")
+    return Kernel(
+        f"{kernel.mode}_{short}_{digest(item.source)[:6]}", "kernel", list(kernel.operations), list(operands.values()),
+        sum(x.bytes_read for x in item.lowered), sum(x.bytes_written for x in item.lowered), len(item.lowered),
+        item.source, str(kernel), lowered,
+    )
+
+
+def explain(target: Callable | Tensor) -> Any:
+    """Describe what a function or a pending tensor becomes.
+
+    Args:
+        target: a function or Module (returns a function of its arguments that calls it once), or a tensor.
+
+    Returns:
+        An :class:`Explanation`, or a function that returns one.
+
+    Example:
+        >>> import flamework
+        >>> x = flamework.ones(4)
+        >>> len(flamework.explain(lambda x: (x * 2 + 1).relu().sum())(x).kernels)
+        1
+    """
+    if isinstance(target, Tensor):
+        node = node_of(target)
+        return Explanation([plan_of([node])] if node.value is None else [])
+    if not callable(target):
+        raise TypeError(f"explain() takes a function or a tensor, not {type(target).__name__}")
+    function = getattr(target, "function", target)
+
+    @functools.wraps(function, updated=())
+    def explained(*args: Any, **kwargs: Any) -> Explanation:
+        engine.realize([n for t in pending_tensors() if (n := pending_node(t)) is not None])
+        parts: list[tuple] = []
+        with engine.observed(lambda roots, plan: parts.append((list(roots), format_program(roots), plan))):
+            result = function(*args, **kwargs)
+        leaves, _ = flatten(result)
+        roots = [n for leaf in leaves if isinstance(leaf, Tensor) and (n := node_of(leaf)).value is None]
+        roots += [n for t in pending_tensors() if (n := pending_node(t)) is not None]
+        if roots:
+            parts.append(plan_of(list(dict.fromkeys(roots))))
+        return Explanation(parts)
+
+    return explained
+
+
+def plan_of(nodes: list[Node]) -> tuple[list[Node], str, Plan]:
+    roots = [n for n in engine.with_company(nodes) if n.type.size]
+    key, inputs, numbers = engine.linearised(roots)
+    return roots, format_program(roots), engine.plan_for(key, roots, inputs, numbers)

@@ -1,0 +1,139 @@
+"""Convolution layers.
+
+What a layer of any number of spatial dimensions has in common (its arguments, weight, initialisation, padding modes)
+is in ``_Convolution``; a subclass adds the number of dimensions and the function that computes.
+
+In: images (batch, channels, *spatial). Out: images of other channels and sizes. Read ``init.py`` for the default
+weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import repeat
+from typing import Any
+
+import flamework
+from flamework.nn import functional as F, init
+from flamework.nn.module import Module
+from flamework.nn.parameter import Parameter
+from flamework.tensor import Tensor
+
+_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+def to_tuple(value: int | Iterable[int], length: int) -> tuple[int, ...]:
+    """Return one number per spatial dimension: a sequence as it is, a single number repeated."""
+    return tuple(value) if isinstance(value, Iterable) else tuple(repeat(value, length))
+
+
+class _Convolution(Module):
+    """Arguments, parameters and padding of a convolution over ``dimensions`` spatial dimensions."""
+
+    dimensions: int
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, ...],
+                 stride: int | tuple[int, ...] = 1, padding: int | tuple[int, ...] | str = 0,
+                 dilation: int | tuple[int, ...] = 1, groups: int = 1, bias: bool = True,
+                 padding_mode: str = "zeros", device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        if groups <= 0:
+            raise ValueError("groups must be a positive integer")
+        if in_channels % groups:
+            raise ValueError("in_channels must be divisible by groups")
+        if out_channels % groups:
+            raise ValueError("out_channels must be divisible by groups")
+        if padding_mode not in _PADDING_MODES:
+            raise ValueError(f"padding_mode must be one of {_PADDING_MODES}, but got padding_mode='{padding_mode}'")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = to_tuple(kernel_size, self.dimensions)
+        self.stride = to_tuple(stride, self.dimensions)
+        self.padding = padding if isinstance(padding, str) else to_tuple(padding, self.dimensions)
+        self.dilation = to_tuple(dilation, self.dimensions)
+        self.groups = groups
+        self.padding_mode = padding_mode
+        if isinstance(padding, str):
+            if padding not in ("same", "valid"):
+                raise ValueError(f"Invalid padding string {padding!r}, should be one of 'same', 'valid'")
+            if padding == "same" and any(step != 1 for step in self.stride):
+                raise ValueError("padding='same' is not supported for strided convolutions")
+
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        self.weight = Parameter(flamework.empty(shape, device=device, dtype=dtype))
+        if bias:
+            self.bias = Parameter(flamework.empty((out_channels,), device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew, uniform on +-1/sqrt(inputs of one output)."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            fan_in, _ = init._calculate_fan_in_and_fan_out(self.weight)
+            bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0
+            init.uniform_(self.bias, -bound, bound)
+
+    def _padded(self, input: Tensor) -> Tensor:
+        """Pad explicitly, for the modes that a convolution does not know."""
+        amounts: list[int] = []
+        # F.pad wants the last dimension first.
+        for i in reversed(range(self.dimensions)):
+            if self.padding == "same":
+                total = self.dilation[i] * (self.kernel_size[i] - 1)
+                amounts += [total // 2, total - total // 2]
+            elif self.padding == "valid":
+                amounts += [0, 0]
+            else:
+                amounts += [self.padding[i], self.padding[i]]
+        return F.pad(input, amounts, mode=self.padding_mode)
+
+    def extra_repr(self) -> str:
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        if self.padding != (0,) * self.dimensions:
+            text += f", padding={self.padding}"
+        if self.dilation != (1,) * self.dimensions:
+            text += f", dilation={self.dilation}"
+        if self.groups != 1:
+            text += f", groups={self.groups}"
+        if self.bias is None:
+            text += ", bias=False"
+        if self.padding_mode != "zeros":
+            text += f", padding_mode={self.padding_mode}"
+        return text
+
+
+class Conv2d(_Convolution):
+    """Cross-correlation of images with learned kernels.
+
+    Args:
+        in_channels, out_channels: numbers of channels.
+        kernel_size, stride, dilation: one number, or one per dimension (height, width).
+        padding: the same, or "valid" for none, or "same" for an output of the input's size.
+        groups: number of groups of channels that are convolved separately.
+        bias: whether a number per output channel is added.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        device, dtype: of the parameters.
+
+    Shape: (N, in_channels, H, W) or (in_channels, H, W) to the same with out_channels and
+    floor((H + 2 padding - dilation (kernel_size - 1) - 1) / stride + 1) rows, columns alike. ``weight`` is
+    (out_channels, in_channels / groups, *kernel_size). As ``torch.nn.Conv2d``.
+
+    Raises:
+        ValueError: channels that do not divide into the groups, an unknown padding, or "same" with a stride.
+
+    Example:
+        >>> import flamework
+        >>> layer = flamework.nn.Conv2d(3, 8, 3, padding=1)
+        >>> tuple(layer(flamework.zeros(2, 3, 10, 12)).shape)
+        (2, 8, 10, 12)
+    """
+
+    dimensions = 2
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.padding_mode != "zeros":
+            return F.conv2d(self._padded(input), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

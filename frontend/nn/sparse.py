@@ -1,0 +1,110 @@
+"""Embeddings: a table of vectors that is indexed by integers.
+
+In: integers of any shape. Out: the table's rows, in one more dimension.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import flamework
+from flamework.nn import functional as F, init
+from flamework.nn.module import Module
+from flamework.nn.parameter import Parameter
+from flamework.tensor import Tensor
+
+
+class Embedding(Module):
+    """Look up rows of a learned table.
+
+    Args:
+        num_embeddings: number of rows.
+        embedding_dim: length of a row.
+        padding_idx: a row that starts as zeros and gets no gradient; negative counts from the end.
+        max_norm: rows with a larger norm are scaled down, in place, when they are looked up.
+        norm_type: the p of that norm.
+        scale_grad_by_freq: divide a row's gradient by the number of times that it was looked up.
+        sparse: ask for a sparse gradient of the table.
+        device, dtype: of the parameter.
+
+    Shape: (*) of int64 or int32 to (*, embedding_dim). ``weight`` is (num_embeddings, embedding_dim) and starts from
+    the standard normal distribution. As ``torch.nn.Embedding``.
+
+    Raises:
+        AssertionError: ``padding_idx`` lies outside of the table.
+
+    Example:
+        >>> import flamework
+        >>> tuple(flamework.nn.Embedding(10, 3)(flamework.tensor([[1, 2], [4, 9]])).shape)
+        (2, 2, 3)
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
+                 max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
+                 sparse: bool = False, _weight: Tensor | None = None, _freeze: bool = False, device: Any = None,
+                 dtype: Any = None) -> None:
+        super().__init__()
+        if padding_idx is not None:
+            if not -num_embeddings <= padding_idx < num_embeddings:
+                raise AssertionError("Padding_idx must be within num_embeddings")
+            padding_idx %= num_embeddings
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.padding_idx = padding_idx
+        self.max_norm = max_norm
+        self.norm_type = norm_type
+        self.scale_grad_by_freq = scale_grad_by_freq
+        self.sparse = sparse
+        if _weight is None:
+            table = flamework.empty((num_embeddings, embedding_dim), device=device, dtype=dtype)
+            self.weight = Parameter(table, requires_grad=not _freeze)
+            self.reset_parameters()
+        else:
+            if tuple(_weight.shape) != (num_embeddings, embedding_dim):
+                raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
+            self.weight = Parameter(_weight, requires_grad=not _freeze)
+
+    def reset_parameters(self) -> None:
+        """Draw the table anew and clear the padding row."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            with flamework.no_grad():
+                self.weight[self.padding_idx].fill_(0)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.embedding(input, self.weight, self.padding_idx, self.max_norm, self.norm_type,
+                           self.scale_grad_by_freq, self.sparse)
+
+    def extra_repr(self) -> str:
+        text = f"{self.num_embeddings}, {self.embedding_dim}"
+        if self.padding_idx is not None:
+            text += f", padding_idx={self.padding_idx}"
+        if self.max_norm is not None:
+            text += f", max_norm={self.max_norm}"
+        if self.norm_type != 2:
+            text += f", norm_type={self.norm_type}"
+        if self.scale_grad_by_freq:
+            text += f", scale_grad_by_freq={self.scale_grad_by_freq}"
+        if self.sparse:
+            text += ", sparse=True"
+        return text
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None,
+                        max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
+                        sparse: bool = False) -> Self:
+        """Make an embedding of an existing table, (num_embeddings, embedding_dim), which it shares.
+
+        Args:
+            freeze: whether the table gets no gradients.
+
+        The other arguments are those of the class.
+
+        Raises:
+            AssertionError: the table is not two-dimensional.
+        """
+        if embeddings.dim() != 2:
+            raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
+        rows, columns = embeddings.shape
+        return cls(rows, columns, padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
+                   scale_grad_by_freq=scale_grad_by_freq, sparse=sparse, _weight=embeddings, _freeze=freeze)

@@ -1,0 +1,172 @@
+"""Adam and AdamW: steps scaled by running averages of the gradient and of its square.
+
+Each parameter keeps the two averages and the number of its steps. The number is a Python integer, so that the bias
+corrections are Python floats which no kernel has to compute and nothing has to wait for; ``state_dict`` shows it as the
+tensor that PyTorch has there.
+
+In: gradients. Out: parameters moved against them. Read ``optimizer.py`` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flamework
+from flamework.optim.optimizer import (
+    Optimizer,
+    Parameters,
+    as_number,
+    check_hints,
+    check_learning_rate,
+    check_not_negative,
+    evaluate,
+    with_gradient,
+)
+from flamework.tensor import Tensor
+
+
+class Adam(Optimizer):
+    """m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, p <- p - lr m' / (sqrt(v') + eps), m' and v' free of bias.
+
+    Args:
+        params: what ``Optimizer`` takes.
+        lr: learning rate; a tensor of one element is read at every step.
+        betas: b1 and b2, the parts of the averages that stay.
+        eps: added to the denominator.
+        weight_decay: adds this times the parameter to the gradient, or see ``decoupled_weight_decay``.
+        amsgrad: divide by the largest v so far. Reddi et al., "On the convergence of Adam and beyond" (2018).
+        maximize: move along the gradients.
+        foreach, fused: which of PyTorch's implementations to use. They compute the same; here every update is fused,
+            and both are kept for ``state_dict``.
+        decoupled_weight_decay: shrink the parameter itself by lr times ``weight_decay``, as ``AdamW`` does.
+
+    Raises:
+        ValueError: a hyperparameter outside of its range.
+        TypeError: at ``step``, a complex parameter.
+
+    Kingma and Ba, "Adam: a method for stochastic optimization" (2014). As ``torch.optim.Adam``.
+
+    Example:
+        >>> import flamework
+        >>> w = flamework.nn.Parameter(flamework.ones(1))
+        >>> optimizer = flamework.optim.Adam([w], lr=0.25)
+        >>> (w * 2).sum().backward()
+        >>> optimizer.step()
+        >>> round(w.item(), 4)
+        0.75
+    """
+
+    def __init__(self, params: Parameters, lr: float | Tensor = 1e-3,
+                 betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0, amsgrad: bool = False, *, maximize: bool = False,
+                 foreach: bool | None = None, fused: bool | None = None,
+                 decoupled_weight_decay: bool = False) -> None:
+        check_learning_rate(lr)
+        check_not_negative("epsilon value", eps)
+        check_not_negative("weight_decay value", weight_decay)
+        betas = tuple(as_number(beta) for beta in betas)
+        for i, beta in enumerate(betas):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        check_hints(foreach, fused)
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+                                  "amsgrad": amsgrad, "maximize": maximize, "foreach": foreach, "fused": fused,
+                                  "decoupled_weight_decay": decoupled_weight_decay})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, default in (("amsgrad", False), ("maximize", False), ("foreach", None), ("fused", None),
+                                  ("decoupled_weight_decay", False)):
+                group.setdefault(name, default)
+
+    def _state_to_save(self, value: dict[str, Any]) -> dict[str, Any]:
+        if "step" not in value:
+            return value
+        return value | {"step": flamework.tensor(float(value["step"]), dtype=flamework.float32)}
+
+    def _state_to_keep(self, value: dict[str, Any]) -> dict[str, Any]:
+        if "step" not in value:
+            return value
+        return value | {"step": int(as_number(value["step"]))}
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: evaluates the model and returns the loss; called first, with gradients enabled.
+
+        Returns:
+            What ``closure`` returned.
+        """
+        loss = evaluate(closure)
+        with flamework.no_grad():
+            for group in self.param_groups:
+                lr = as_number(group["lr"])
+                for param, grad in with_gradient(group):
+                    self._update(param, grad, self._prepared_state(param, group), lr, group)
+        return loss
+
+    def _prepared_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        state = self.state[param]
+        if not state:
+            if param.is_complex():
+                raise TypeError(f"{type(self).__name__} updates real parameters, but got one of {param.dtype}")
+            state["step"] = 0
+            state["exp_avg"] = flamework.zeros_like(param)
+            state["exp_avg_sq"] = flamework.zeros_like(param)
+        if group["amsgrad"] and "max_exp_avg_sq" not in state:
+            state["max_exp_avg_sq"] = flamework.zeros_like(param)
+        state["step"] += 1
+        return state
+
+    def _update(self, param: Tensor, grad: Tensor, state: dict[str, Any], lr: float, group: dict[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        weight_decay = group["weight_decay"]
+        if weight_decay != 0:
+            if group["decoupled_weight_decay"]:
+                param.mul_(1 - lr * weight_decay)
+            else:
+                grad = grad.add(param, alpha=weight_decay)
+        mean, square = state["exp_avg"], state["exp_avg_sq"]
+        mean.lerp_(grad, 1 - beta1)
+        square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        if group["amsgrad"]:
+            largest = state["max_exp_avg_sq"]
+            largest.copy_(largest.maximum(square))
+            square = largest
+        # The corrections move into two factors, in PyTorch's order of operations, so that the rounding is its own.
+        step = state["step"]
+        denominator = square.sqrt() / (1 - beta2**step) ** 0.5 + group["eps"]
+        param.addcdiv_(mean, denominator, value=-lr / (1 - beta1**step))
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: the parameter shrinks by lr times ``weight_decay``, apart from the averages.
+
+    The arguments are those of ``Adam``, with another default of ``weight_decay``. Loshchilov and Hutter, "Decoupled
+    weight decay regularization" (2017). As ``torch.optim.AdamW``.
+
+    Example:
+        >>> import flamework
+        >>> w = flamework.nn.Parameter(flamework.ones(1))
+        >>> optimizer = flamework.optim.AdamW([w], lr=0.5, weight_decay=0.5)
+        >>> w.grad = flamework.zeros(1)
+        >>> optimizer.step()
+        >>> w.tolist()
+        [0.75]
+    """
+
+    def __init__(self, params: Parameters, lr: float | Tensor = 1e-3,
+                 betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 1e-2, amsgrad: bool = False, *, maximize: bool = False,
+                 foreach: bool | None = None, fused: bool | None = None) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, foreach=foreach,
+                         fused=fused, decoupled_weight_decay=True)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        # A state saved by a version that did not record it.
+        for group in self.param_groups:
+            group["decoupled_weight_decay"] = True

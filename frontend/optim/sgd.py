@@ -1,0 +1,104 @@
+"""Stochastic gradient descent, with momentum and weight decay.
+
+In: gradients. Out: parameters moved against them. Read ``optimizer.py`` first; ``adam.py`` is the rule with more state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flamework
+from flamework.optim.optimizer import (
+    Optimizer,
+    Parameters,
+    as_number,
+    check_hints,
+    check_learning_rate,
+    check_not_negative,
+    evaluate,
+    with_gradient,
+)
+from flamework.tensor import Tensor
+
+
+class SGD(Optimizer):
+    """p <- p - lr g, or with momentum v <- momentum v + (1 - dampening) g and p <- p - lr v.
+
+    Args:
+        params: what ``Optimizer`` takes.
+        lr: learning rate; a tensor of one element is read at every step.
+        momentum: the part of the velocity that stays; the first step's velocity is the gradient.
+        dampening: takes from the gradient's part in the velocity.
+        weight_decay: adds this times the parameter to the gradient.
+        nesterov: use g + momentum v in the place of v.
+        maximize: move along the gradients.
+        foreach, fused: which of PyTorch's implementations to use. They compute the same; here every update is fused,
+            and both are kept for ``state_dict``.
+
+    Raises:
+        ValueError: a negative hyperparameter, or ``nesterov`` without momentum or with dampening.
+
+    Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013). As
+    ``torch.optim.SGD``.
+
+    Example:
+        >>> import flamework
+        >>> w = flamework.nn.Parameter(flamework.ones(1))
+        >>> optimizer = flamework.optim.SGD([w], lr=0.5, momentum=0.9)
+        >>> (w * 2).sum().backward()
+        >>> optimizer.step()
+        >>> w.tolist()
+        [0.0]
+    """
+
+    def __init__(self, params: Parameters, lr: float | Tensor = 1e-3, momentum: float = 0, dampening: float = 0,
+                 weight_decay: float = 0, nesterov: bool = False, *, maximize: bool = False,
+                 foreach: bool | None = None, fused: bool | None = None) -> None:
+        check_learning_rate(lr)
+        check_not_negative("momentum value", momentum)
+        check_not_negative("weight_decay value", weight_decay)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+        check_hints(foreach, fused)
+        super().__init__(params, {"lr": lr, "momentum": momentum, "dampening": dampening,
+                                  "weight_decay": weight_decay, "nesterov": nesterov, "maximize": maximize,
+                                  "foreach": foreach, "fused": fused})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, default in (("nesterov", False), ("maximize", False), ("foreach", None), ("fused", None)):
+                group.setdefault(name, default)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: evaluates the model and returns the loss; called first, with gradients enabled.
+
+        Returns:
+            What ``closure`` returned.
+        """
+        loss = evaluate(closure)
+        with flamework.no_grad():
+            for group in self.param_groups:
+                lr = as_number(group["lr"])
+                for param, grad in with_gradient(group):
+                    param.add_(self._direction(param, grad, group), alpha=-lr)
+        return loss
+
+    def _direction(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> Tensor:
+        momentum, weight_decay = group["momentum"], group["weight_decay"]
+        if weight_decay != 0:
+            grad = grad.add(param, alpha=weight_decay)
+        if momentum == 0:
+            return grad
+        state = self.state[param]
+        velocity = state.get("momentum_buffer")
+        if velocity is None:
+            # A copy: zero_grad(set_to_none=False) clears the gradient itself.
+            velocity = state["momentum_buffer"] = grad.detach().clone()
+        else:
+            velocity.mul_(momentum).add_(grad, alpha=1 - group["dampening"])
+        return grad.add(velocity, alpha=momentum) if group["nesterov"] else velocity

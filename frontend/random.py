@@ -1,0 +1,510 @@
+"""Random numbers: generators, random tensors, samplers that fill a tensor in place. As ``torch.random``.
+
+A generator holds two streams from one seed. The first is PyTorch's Mersenne Twister, value for value
+(``runtime/mersenne.py``): every random tensor comes from it, drawn when the call is made, so that a seeded script gives
+the numbers that PyTorch gives. The second is counter-based (Philox): dropout takes a stretch of counters from it, and
+the kernel that applies the mask computes the bits, so that no mask is ever stored. Both are part of the state.
+
+In: a seed and requests. Out: tensors. Read next: ``nn/functional_dropout.py`` for the second stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from . import formulas as f
+from .arguments import scalar_type, tensor_argument
+from .compiler import dtypes, primitives as p
+from .compiler.dtypes import FLOATING, DType
+from .compiler.ir import Node
+from .creation import DeviceLike, made, shape_argument
+from .device import device, device_name
+from .mutation import assign
+from .recording import from_array, get_default_dtype, input_node, node_of, plain_number, read
+from .runtime.mersenne import Mt19937Generator
+from .tensor import Tensor
+
+# PyTorch's state has eight bytes from the time when the twister kept two normals; the Philox counter lives there, so
+# that a state can be exchanged with PyTorch in both directions.
+_COUNTER_BYTES = slice(5016, 5024)
+
+
+class Generator:
+    """A source of random numbers, as ``torch.Generator``.
+
+    Args:
+        device: where it is; only the CPU has generators.
+
+    Example:
+        >>> import flamework as torch
+        >>> g = torch.Generator().manual_seed(0)
+        >>> torch.rand(2, generator=g).shape
+        torch.Size([2])
+    """
+
+    def __init__(self, device: DeviceLike = "cpu") -> None:
+        if device_name(device) != "cpu":
+            raise RuntimeError(f"a Generator lives on the CPU, not on '{device}'")
+        self.stream = Mt19937Generator()
+        self._counter = 0
+
+    @property
+    def device(self) -> device:
+        return device("cpu")
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start again from ``seed``, an integer in [-2**63, 2**64); returns the generator."""
+        self.stream.manual_seed(int(seed))
+        self._counter = 0
+        return self
+
+    def seed(self) -> int:
+        """Start again from a seed of the operating system, and return it."""
+        self._counter = 0
+        return self.stream.seed()
+
+    def initial_seed(self) -> int:
+        """The seed of the current streams."""
+        return self.stream.initial_seed()
+
+    def get_state(self) -> Tensor:
+        """The state as a tensor of 5056 bytes, in PyTorch's layout."""
+        state = self.stream.get_state()
+        state[_COUNTER_BYTES] = np.frombuffer(np.uint64(self._counter).tobytes(), np.uint8)
+        return from_array(state)
+
+    def set_state(self, new_state: Tensor) -> None:
+        """Continue from a state that :meth:`get_state` returned.
+
+        Raises:
+            TypeError: not a tensor of bytes.
+            RuntimeError: not the state of a generator.
+        """
+        node = tensor_argument(new_state, "set_state", "new_state", 1)
+        if node.type.dtype is not dtypes.uint8:
+            raise TypeError(f"RNG state must be a torch.ByteTensor, not one of {scalar_type(node.type.dtype)}")
+        state = np.array(read(node)).reshape(-1)
+        self.stream.set_state(state)
+        self._counter = int(np.frombuffer(state[_COUNTER_BYTES].tobytes(), np.uint64)[0])
+
+    def take_counters(self, count: int) -> tuple[int, int]:
+        """The key of the counter-based stream, and the first of ``count`` counters that no other call gets."""
+        first = self._counter
+        self._counter = (first + count) % 2**62
+        key = self.initial_seed()
+        return (key - 2**64 if key >= 2**63 else key), first
+
+    def __reduce__(self):
+        return _restored, (self.get_state(),)
+
+
+def _restored(state: Tensor) -> Generator:
+    generator = Generator()
+    generator.set_state(state)
+    return generator
+
+
+default_generator = Generator()
+
+
+def _stream(generator: Generator | None) -> Mt19937Generator:
+    return (default_generator if generator is None else generator).stream
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default generator and return it. As ``torch.manual_seed``.
+
+    Example:
+        >>> import flamework as torch
+        >>> _ = torch.manual_seed(0)
+        >>> torch.rand(1).item()
+        0.49625658988952637
+    """
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Seed the default generator from the operating system, and return the seed. As ``torch.seed``."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed of the default generator. As ``torch.initial_seed``."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default generator, a tensor of bytes. As ``torch.get_rng_state``."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Continue the default generator from a state. As ``torch.set_rng_state``."""
+    default_generator.set_state(new_state)
+
+
+@contextlib.contextmanager
+def fork_rng(devices: Sequence[DeviceLike] | None = None, enabled: bool = True) -> Iterator[None]:
+    """A block after which the default generator is as it was before. As ``torch.random.fork_rng``.
+
+    Args:
+        devices: GPUs whose generators are kept too; there are none.
+        enabled: whether to do anything.
+    """
+    if devices:
+        raise RuntimeError("fork_rng: only the CPU has a generator, so devices must be empty")
+    if not enabled:
+        yield
+        return
+    state = get_rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(state)
+
+
+# --------------------------------------------------------------------------------------------------------- new tensors
+
+
+def _float_dtype(function: str, dtype: DType | None, out: Tensor | None) -> DType:
+    dtype = dtype or (get_default_dtype() if out is None else out.dtype)
+    if dtype.kind != FLOATING:
+        raise RuntimeError(f"{function} is defined for floating point dtypes, not for {scalar_type(dtype)}")
+    return dtype
+
+
+def _sampled(array: np.ndarray, shape: Sequence[int], place: DeviceLike) -> Node:
+    return input_node(np.ascontiguousarray(array).reshape(shape), device_name(place))
+
+
+def rand(
+    *sizes: int | Sequence[int], size: Sequence[int] | None = None, generator: Generator | None = None,
+    out: Tensor | None = None, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """Numbers drawn uniformly from [0, 1). As ``torch.rand``, number for number.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.rand(2, 3).shape
+        torch.Size([2, 3])
+    """
+    shape = shape_argument("rand", sizes, size)
+    dtype = _float_dtype("rand", dtype, out)
+    array = _stream(generator).rand(math.prod(shape), dtype.numpy)
+    return made(_sampled(array, shape, device), requires_grad, out)
+
+
+def randn(
+    *sizes: int | Sequence[int], size: Sequence[int] | None = None, generator: Generator | None = None,
+    out: Tensor | None = None, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """Numbers drawn from the normal distribution with mean 0 and variance 1. As ``torch.randn``, number for number.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.randn(2, 3).shape
+        torch.Size([2, 3])
+    """
+    shape = shape_argument("randn", sizes, size)
+    dtype = _float_dtype("randn", dtype, out)
+    array = _stream(generator).randn(math.prod(shape), dtype.numpy)
+    return made(_sampled(array, shape, device), requires_grad, out)
+
+
+def randint(
+    low: int, high: int | Sequence[int] | None = None, size: Sequence[int] | None = None, *,
+    generator: Generator | None = None, out: Tensor | None = None, dtype: DType | None = None,
+    device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """Integers drawn uniformly from [low, high), int64 unless ``dtype`` is given; ``randint(high, size)`` is from 0.
+
+    As ``torch.randint``, number for number.
+
+    Raises:
+        RuntimeError: ``low`` is not less than ``high``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.randint(10, (2,)).shape
+        torch.Size([2])
+    """
+    if high is None or isinstance(high, (tuple, list)):
+        low, high, size = 0, low, high if size is None else size
+    if size is None:
+        raise TypeError("randint() needs a size, a tuple of ints")
+    shape = shape_argument("randint", (size,))
+    dtype = dtype or (dtypes.int64 if out is None else out.dtype)
+    array = _integers(generator, math.prod(shape), low, high, dtype)
+    return made(_sampled(array, shape, device), requires_grad, out)
+
+
+def _integers(generator: Generator | None, count: int, low: int, high: int, dtype: DType) -> np.ndarray:
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    return _stream(generator).randint(count, int(low), int(high), dtype.numpy)
+
+
+def randperm(
+    n: int, *, generator: Generator | None = None, out: Tensor | None = None, dtype: DType | None = None,
+    device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """The numbers from 0 to ``n - 1`` in random order, int64 unless ``dtype`` is given. As ``torch.randperm``.
+
+    Example:
+        >>> import flamework as torch
+        >>> sorted(torch.randperm(4).tolist())
+        [0, 1, 2, 3]
+    """
+    if n < 0:
+        raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
+    dtype = dtype or (dtypes.int64 if out is None else out.dtype)
+    return made(_sampled(_stream(generator).randperm(n, dtype.numpy), (n,), device), requires_grad, out)
+
+
+def rand_like(
+    input: Tensor, *, generator: Generator | None = None, dtype: DType | None = None, device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers drawn uniformly from [0, 1), in the shape and dtype of ``input``. As ``torch.rand_like``."""
+    return rand(
+        input.shape, generator=generator, dtype=dtype or input.dtype, device=device or input.device,
+        requires_grad=requires_grad,
+    )
+
+
+def randn_like(
+    input: Tensor, *, generator: Generator | None = None, dtype: DType | None = None, device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers from the standard normal distribution, in the shape and dtype of ``input``. As ``torch.randn_like``."""
+    return randn(
+        input.shape, generator=generator, dtype=dtype or input.dtype, device=device or input.device,
+        requires_grad=requires_grad,
+    )
+
+
+def randint_like(
+    input: Tensor, low: int, high: int | None = None, *, generator: Generator | None = None,
+    dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """Integers from [low, high), or [0, low), in the shape and dtype of ``input``. As ``torch.randint_like``."""
+    low, high = (0, low) if high is None else (low, high)
+    return randint(
+        low, high, tuple(input.shape), generator=generator, dtype=dtype or input.dtype, device=device or input.device,
+        requires_grad=requires_grad,
+    )
+
+
+def bernoulli(
+    input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None
+) -> Tensor:
+    """Ones with the probabilities of ``input`` (or ``p``), otherwise zeros, in its dtype. As ``torch.bernoulli``.
+
+    Raises:
+        RuntimeError: a probability outside of [0, 1], or integers.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.bernoulli(torch.tensor([0.0, 1.0])).tolist()
+        [0.0, 1.0]
+    """
+    x = tensor_argument(input, "bernoulli", "input", 1)
+    if p is not None:
+        array = _stream(generator).bernoulli(p, x.type.size, x.type.dtype.numpy)
+    else:
+        _float_dtype("bernoulli", x.type.dtype, None)
+        array = _stream(generator).bernoulli(np.ascontiguousarray(read(x)))
+    return made(_sampled(array, x.type.shape, x.type.device), False, out)
+
+
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Positions drawn with the weights in each row of ``input``, int64. As ``torch.multinomial``.
+
+    Args:
+        input: weights ``[m]`` or ``[rows, m]``, not negative; they need not sum to 1.
+        replacement: whether a position may be drawn again.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.multinomial(torch.tensor([0.0, 1.0]), 1).tolist()
+        [1]
+    """
+    x = tensor_argument(input, "multinomial", "input", 1)
+    array = _stream(generator).multinomial(np.ascontiguousarray(read(x)), num_samples, replacement)
+    return made(_sampled(array, array.shape, x.type.device), False, out)
+
+
+def normal(
+    mean: float | Tensor = 0.0, std: float | Tensor = 1.0, size: Sequence[int] | None = None, *,
+    generator: Generator | None = None, out: Tensor | None = None, dtype: DType | None = None,
+    device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """Numbers from normal distributions with the given means and standard deviations. As ``torch.normal``.
+
+    With two numbers, ``size`` says how many; otherwise the shapes of the tensors broadcast.
+
+    Raises:
+        RuntimeError: a negative standard deviation.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.normal(torch.zeros(2), 0.0).tolist()
+        [0.0, 0.0]
+    """
+    if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
+        if size is None:
+            raise TypeError("normal() needs a size if mean and std are numbers")
+        shape = shape_argument("normal", (size,))
+        chosen = _float_dtype("normal", dtype, out)
+        _check_std(std)
+        array = _stream(generator).normal(math.prod(shape), mean, std, chosen.numpy)
+        return made(_sampled(array, shape, device), requires_grad, out)
+    spread = read(node_of(std)) if isinstance(std, Tensor) else np.asarray(std)
+    _check_std(spread)
+    like = mean if isinstance(mean, Tensor) else std
+    shape = np.broadcast_shapes(np.shape(spread), tuple(mean.shape) if isinstance(mean, Tensor) else ())
+    chosen = _float_dtype("normal", like.dtype, None)
+    drawn = _sampled(_stream(generator).randn(math.prod(shape), chosen.numpy), shape, like.device)
+    result = made(drawn).mul(std).add(mean)
+    return made(node_of(result), False, out) if out is not None else result
+
+
+def _check_std(std: float | np.ndarray) -> None:
+    if not np.all(np.asarray(std) >= 0):
+        raise RuntimeError(f"normal expects all elements of std >= 0.0, but found std {std}")
+
+
+# ---------------------------------------------------------------------------------------------------- filling in place
+
+
+def _fill(self: Tensor, array: np.ndarray) -> Tensor:
+    type = self._node.type
+    return assign(self, input_node(np.ascontiguousarray(array).reshape(type.shape), type.device))
+
+
+def uniform_(
+    self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **named: float
+) -> Tensor:
+    """Fill with numbers drawn uniformly from [from, to). As ``Tensor.uniform_``, number for number.
+
+    The first bound may also be given as ``uniform_(**{"from": 0.5})``: ``from`` is a word of Python.
+
+    Raises:
+        RuntimeError: bounds in the wrong order, or a tensor of integers.
+    """
+    low = named.pop("from", from_)
+    if named:
+        raise TypeError(f"uniform_() got an unexpected keyword argument '{next(iter(named))}'")
+    dtype = _float_dtype("uniform_", self.dtype, None)
+    if low > to:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}")
+    return _fill(self, _stream(generator).uniform(self.numel(), low, to, dtype.numpy))
+
+
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Fill with numbers from a normal distribution. As ``Tensor.normal_``, number for number.
+
+    Raises:
+        RuntimeError: a negative standard deviation, or a tensor of integers.
+    """
+    dtype = _float_dtype("normal_", self.dtype, None)
+    _check_std(std)
+    return _fill(self, _stream(generator).normal(self.numel(), mean, std, dtype.numpy))
+
+
+def random_(
+    self: Tensor, from_: int | None = None, to: int | None = None, *, generator: Generator | None = None, **named: int
+) -> Tensor:
+    """Fill with integers: ``random_(to)`` from [0, to), ``random_(from, to)`` from [from, to), ``random_()`` from all.
+
+    Without bounds, up to the largest integer that the dtype holds exactly. As ``Tensor.random_``, number for number.
+    """
+    low = named.pop("from", from_)
+    if named:
+        raise TypeError(f"random_() got an unexpected keyword argument '{next(iter(named))}'")
+    if to is None and low is not None:
+        low, to = 0, low
+    dtype = self.dtype.numpy
+    if to is None:
+        return _fill(self, _stream(generator).random_(self.numel(), dtype))
+    return _fill(self, _integers(generator, self.numel(), 0 if low is None else low, to, self.dtype))
+
+
+def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Fill with ones with probability ``p`` (a number, or a tensor that broadcasts), otherwise zeros.
+
+    As ``Tensor.bernoulli_``.
+    """
+    if isinstance(p, Tensor):
+        probabilities = np.ascontiguousarray(np.broadcast_to(read(node_of(p)), self.shape))
+        return _fill(self, _stream(generator).bernoulli(probabilities, dtype=self.dtype.numpy))
+    return _fill(self, _stream(generator).bernoulli(float(plain_number(p)), self.numel(), self.dtype.numpy))
+
+
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Fill with numbers from the exponential distribution of mean ``1 / lambd``. As ``Tensor.exponential_``."""
+    dtype = _float_dtype("exponential_", self.dtype, None)
+    return _fill(self, _stream(generator).exponential(self.numel(), lambd, dtype.numpy))
+
+
+def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Fill with numbers of trials up to the first success of probability ``p``. As ``Tensor.geometric_``."""
+    return _fill(self, _stream(generator).geometric(self.numel(), p, self.dtype.numpy))
+
+
+def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Fill with numbers from a Cauchy distribution. As ``Tensor.cauchy_``."""
+    dtype = _float_dtype("cauchy_", self.dtype, None)
+    return _fill(self, _stream(generator).cauchy(self.numel(), median, sigma, dtype.numpy))
+
+
+def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
+    """Fill with exponentials of numbers from a normal distribution. As ``Tensor.log_normal_``."""
+    dtype = _float_dtype("log_normal_", self.dtype, None)
+    return _fill(self, _stream(generator).log_normal(self.numel(), mean, std, dtype.numpy))
+
+
+# ------------------------------------------------------------------------------------------- the counter-based stream
+
+
+def random_bits(x: Node, generator: Generator | None = None) -> Node:
+    """32 random bits for every element of ``x``, as int32: computed by the kernel that uses them.
+
+    Key and first counter are arguments of that kernel, so that another seed or another call compiles nothing.
+    """
+    size = x.type.size
+    key, first = (default_generator if generator is None else generator).take_counters(size)
+    position = p.iota(params=((size,), dtypes.int64, x.type.device, 0))
+    counter = p.add(position, f.argument(position, first))
+    return f.reshaped(p.philox(counter, f.argument(position, key)), x.type.shape)
+
+
+def chance(x: Node, probability: float, generator: Generator | None = None) -> Node:
+    """A bool for every element of ``x``, True with a probability that is exact to 2**-32."""
+    below = round(probability * 2**32)
+    if below <= 0 or below >= 2**32:
+        return f.filled(x.type.shape, dtypes.bool_, x.type.device, below > 0)
+    bits = random_bits(x, generator)
+    # of the 2**32 signed values so many lie below the bound
+    return p.lt(bits, f.argument(bits, below - 2**31))
+
+
+def uniform_bits(x: Node, generator: Generator | None = None) -> Node:
+    """A number in [0, 1) of 24 random bits for every element of ``x``, in its dtype."""
+    bits = random_bits(x, generator)
+    shifted = p.band(p.shr(bits, f.constant(bits, 8)), f.constant(bits, 0xFFFFFF))
+    return p.scale(f.converted(shifted, x.type.dtype), 2.0**-24)
+
+
+__all__ = [
+    "Generator", "bernoulli", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed",
+    "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "seed",
+    "set_rng_state",
+]

@@ -1,0 +1,461 @@
+"""Recording: how values become nodes and nodes become tensors.
+
+Every function of the API is written with what stands here. :func:`operands` turns tensors and Python numbers into
+nodes of one dtype and one shape (promotion and broadcasting by PyTorch's rules), rows of the primitive table make a
+node of them, :func:`tensor_of` wraps it. Nothing is computed until :func:`observe`.
+
+Python numbers that a user gives are ``scalar`` leaves, arguments of the kernel; numbers of our own formulas are
+``const``, part of the program.
+
+In: tensors and numbers. Out: nodes, tensors, and, when somebody looks, arrays. Read next: ``operators.py``.
+"""
+
+from __future__ import annotations
+
+import numbers
+import weakref
+from collections.abc import Sequence
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from .compiler import dtypes, primitives as p, primitives_shape as s
+from .compiler.dtypes import FLOATING, DType
+from .compiler.ir import Node, TensorType, tensor_type
+from .runtime import engine
+from .storage import EXPORTED, Cut, Storage, attached, find_cut, leaf_value, replay, strided_array
+from .tensor import Tensor
+
+_new = Tensor.__new__
+_ref = weakref.ref
+
+SCALAR_NAMES = {
+    "float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char",
+    "uint8": "Byte", "bool": "Bool",
+}
+
+# ------------------------------------------------------------------------------------------------------- default dtype
+
+
+class _Defaults:
+    __slots__ = ("dtype",)
+
+    def __init__(self) -> None:
+        self.dtype = dtypes.float32
+
+
+_defaults = _Defaults()
+
+
+def get_default_dtype() -> DType:
+    """The dtype of tensors made from Python floats; as ``torch.get_default_dtype``."""
+    return _defaults.dtype
+
+
+def set_default_dtype(d: DType) -> None:
+    """Choose the dtype of tensors made from Python floats; as ``torch.set_default_dtype``.
+
+    Raises:
+        TypeError: ``d`` is no floating point dtype.
+    """
+    if not isinstance(d, DType) or d.kind != FLOATING:
+        raise TypeError("only floating-point types are supported as the default type")
+    _defaults.dtype = d
+
+
+# ----------------------------------------------------------------------------------------------------- pending tensors
+
+# Recording is cheap in memory but not free: after so many tensors everything which is still alive is computed.
+BUDGET = 20000
+
+
+class Pending:
+    """The tensors recorded since they were last looked through, and how many more may be recorded before a flush."""
+
+    __slots__ = ("tensors", "limit", "watermark")
+
+    def __init__(self) -> None:
+        self.tensors: list[weakref.ref] = []
+        self.limit = BUDGET
+        self.watermark = 64
+
+    def compact(self) -> None:
+        """Forget tensors that died or were computed; what remains keeps counting against the budget."""
+        kept = [r for r in self.tensors if (t := r()) is not None and pending_node(t) is not None]
+        self.limit -= len(self.tensors) - len(kept)
+        self.tensors[:] = kept
+        self.watermark = 2 * len(kept) + 64
+        if not kept:
+            self.limit = BUDGET
+
+    def flush(self) -> None:
+        """Compute every pending tensor that is still alive."""
+        nodes = {node: None for r in self.tensors if (t := r()) is not None and (node := pending_node(t)) is not None}
+        self.tensors.clear()
+        self.limit = BUDGET
+        self.watermark = 64
+        if nodes:
+            engine.realize(list(nodes))
+
+
+pending = Pending()
+_pending_tensors = pending.tensors
+
+
+def pending_node(tensor: Tensor) -> Node | None:
+    """The node that has to be computed before ``tensor`` can be read, or None; of a written storage its value."""
+    storage = tensor._storage
+    if storage is None:
+        return tensor._node if tensor._node.value is None else None
+    if storage.stamp == EXPORTED or storage.node.value is not None:
+        return None
+    if storage.serial:
+        return storage.node
+    # nothing was written: a view of a value that nobody else wants need not compute all of it
+    return tensor._node if tensor._node.value is None else None
+
+
+def pending_tensors() -> list[Tensor]:
+    """Tensors which somebody holds and which have not been computed, in the order in which they were recorded."""
+    found = (r() for r in _pending_tensors)
+    return list(dict.fromkeys(t for t in found if t is not None and pending_node(t) is not None))
+
+
+def _live_nodes() -> list[Node]:
+    """The nodes of :func:`pending_tensors`: what is computed together with what somebody looks at, if it shares work."""
+    return [node for r in _pending_tensors if (t := r()) is not None and (node := pending_node(t)) is not None]
+
+
+engine.set_live_nodes(_live_nodes)
+
+
+def register(tensor: Tensor) -> None:
+    """Note that ``tensor`` has a new node to be computed."""
+    _pending_tensors.append(_ref(tensor))
+    if len(_pending_tensors) > pending.limit:
+        pending.flush()
+
+
+# ------------------------------------------------------------------------------------------------- tensors and nodes
+
+
+def tensor_of(node: Node) -> Tensor:
+    """A new tensor whose value is ``node``. No other tensor may have that node: record ``copy`` to duplicate one."""
+    tensor = _new(Tensor)
+    tensor._node = node
+    tensor._storage = None
+    tensor._seen = 0
+    tensor._meta = None
+    if node.value is None:
+        _pending_tensors.append(_ref(tensor))
+        if len(_pending_tensors) > pending.limit:
+            pending.flush()
+    return tensor
+
+
+def node_of(tensor: Tensor) -> Node:
+    """The current value of a tensor: replays the chain of a stale view and copies memory that NumPy can write to."""
+    storage = tensor._storage
+    if storage is None or storage.stamp == tensor._seen:
+        return tensor._node
+    if storage.stamp == EXPORTED:
+        if not reclaim(storage):
+            return snapshot(tensor)
+        if storage.stamp == tensor._seen:
+            return tensor._node
+    node = tensor._node = replay(tensor._chain, storage.node)
+    tensor._seen = storage.stamp
+    return node
+
+
+def storage_of(tensor: Tensor) -> Storage:
+    """The storage of a tensor; a plain one gets it here, as its memory is about to be shared."""
+    storage = tensor._storage
+    if storage is None:
+        node = tensor._node
+        mark = node.mark
+        if node.requires_grad and mark is not None and mark.leaf is not None:
+            # views of a leaf are above its cut, and its memory can be shared without its gradient
+            storage = Storage(leaf_value(node), tensor._seen)
+            tensor._chain = ((Cut(_ref(tensor), mark.hooks), ()),)
+        else:
+            storage = Storage(node, tensor._seen)
+            tensor._chain = ()
+        tensor._storage = storage
+    return storage
+
+
+def input_node(array: np.ndarray, device: str = "cpu") -> Node:
+    """A computed node over the memory of a C-contiguous array, which must not change any more."""
+    dtype = dtypes.from_numpy(array.dtype)
+    params = (array.shape, dtype, device)
+    return Node(p.input_, (), params, tensor_type(array.shape, dtype, device), engine.buffer_from_numpy(array))
+
+
+def from_array(array: np.ndarray) -> Tensor:
+    """A tensor that takes over an array which nobody else holds.
+
+    Raises:
+        TypeError: the array's dtype has no equivalent.
+    """
+    array = np.asarray(array)
+    return tensor_of(input_node(np.ascontiguousarray(array).reshape(array.shape)))
+
+
+# ------------------------------------------------------------------------------------------------------- exported memory
+
+
+def reclaim(storage: Storage) -> bool:
+    """Take exported memory back if nobody outside can reach it any more."""
+    if storage.exporter is not None and storage.exporter() is not None:
+        return False
+    if storage.owner is not None and not only_ours(storage.owner):
+        return False
+    take_back(storage, storage.memory)
+    return True
+
+
+def take_back(storage: Storage, memory: np.ndarray) -> None:
+    """End the export of a storage; ``memory``, a flat array, is its value from here on."""
+    base = storage.node
+    value = input_node(memory.reshape(base.type.shape), base.type.device)
+    storage.node = attached(value, base) if base.requires_grad else value
+    storage.memory = storage.owner = storage.exporter = None
+    storage.serial += 1
+    storage.stamp = storage.serial
+
+
+def only_ours(owner: np.ndarray) -> bool:
+    """Whether a storage is all that still refers to the user's array, which owns its memory."""
+    # the slot `owner`, the array interface behind the slot `memory`, the parameter, the argument of getrefcount
+    return owner.flags.owndata and owner.flags.c_contiguous and getrefcount(owner) <= OWN_REFERENCES
+
+
+OWN_REFERENCES = 4
+
+
+def snapshot(tensor: Tensor) -> Node:
+    """The elements of a view of exported memory as they are now, with the gradient history that the view has."""
+    storage, chain = tensor._storage, tensor._chain
+    base = storage.node
+    cut = find_cut(chain)
+    if cut is None and base.requires_grad:
+        copied = input_node(storage.memory.copy().reshape(base.type.shape), base.type.device)
+        return replay(chain, attached(copied, base))
+    below = len(chain)
+    if cut is not None and cut.requires_grad:
+        below = next(i for i, step in enumerate(chain) if step[0] is cut)
+    array = strided_array(chain[:below], base.type, storage.memory)
+    return replay(chain[below:], input_node(np.array(array, order="C"), base.type.device))
+
+
+# ----------------------------------------------------------------------------------------------------------- observing
+
+
+def observe(tensor: Tensor) -> np.ndarray:
+    """The elements of a tensor, computed now, as an array that must not be written to."""
+    storage = tensor._storage
+    if storage is not None and storage.stamp == EXPORTED and not reclaim(storage):
+        return strided_array(tensor._chain, storage.node.type, storage.memory)
+    return read(node_of(tensor))
+
+
+def read(node: Node) -> np.ndarray:
+    """The elements of a node, computed now."""
+    if node.value is None or node.op is p.scalar:
+        engine.realize([node])
+        if len(_pending_tensors) > pending.watermark:
+            pending.compact()
+    return engine.read_node(node)
+
+
+def realize(*tensors: Tensor) -> None:
+    """Compute tensors now; with no arguments all that are pending.
+
+    Nothing needs this call: looking at a value computes it. It is for measuring and for choosing when work happens.
+
+    Example:
+        >>> import flamework
+        >>> x = flamework.ones(3) + 1
+        >>> flamework.realize(x)
+    """
+    if not tensors:
+        pending.flush()
+        return
+    nodes = [node for t in tensors if (node := node_of(t)).value is None]
+    if nodes:
+        engine.realize(nodes)
+        pending.compact()
+
+
+# ----------------------------------------------------------------------------------------------------------- promotion
+
+
+def number_dtype(value: Any) -> DType:
+    """The dtype that a Python number brings into promotion."""
+    if isinstance(value, bool):
+        return dtypes.bool_
+    return dtypes.int64 if isinstance(value, int) else _defaults.dtype
+
+
+def plain_number(value: Any) -> bool | int | float | None:
+    """``value`` as a Python bool, int or float; None if it is no such number."""
+    if isinstance(value, (float, int)):
+        return value
+    if isinstance(value, (np.generic, numbers.Real)):
+        if isinstance(value, (np.bool_, bool)):
+            return bool(value)
+        if isinstance(value, numbers.Integral):
+            return int(value)
+        if isinstance(value, numbers.Real):
+            return float(value)
+    return None
+
+
+def _combine(higher: DType | None, lower: DType | None) -> DType | None:
+    # a category that matters less (0-dim tensors, then numbers) changes the dtype only if its kind is higher
+    if higher is None or lower is None:
+        return higher or lower
+    if higher.kind >= lower.kind:
+        return higher
+    if higher.kind == dtypes.BOOL or lower.kind == FLOATING:
+        return dtypes.promote(higher, lower)
+    return higher
+
+
+def promoted(*args: Tensor | float) -> DType:
+    """The dtype of an operation on these tensors and numbers; as ``torch.result_type``."""
+    dim = zero = wrapped = None
+    for arg in args:
+        if isinstance(arg, Tensor):
+            kind = arg._node.type
+            if kind.ndim:
+                dim = kind.dtype if dim is None else dtypes.promote(dim, kind.dtype)
+            else:
+                zero = kind.dtype if zero is None else dtypes.promote(zero, kind.dtype)
+        else:
+            d = number_dtype(arg)
+            wrapped = d if wrapped is None else dtypes.promote(wrapped, d)
+    return _combine(dim, _combine(zero, wrapped))
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that all ``shapes`` broadcast to.
+
+    Raises:
+        RuntimeError: sizes that are neither equal nor 1, with PyTorch's sentence.
+    """
+    result = tuple(shapes[0])
+    for shape in shapes[1:]:
+        if shape == result:
+            continue
+        ndim = max(len(result), len(shape))
+        a = (1,) * (ndim - len(result)) + result
+        b = (1,) * (ndim - len(shape)) + tuple(shape)
+        merged = []
+        for axis, (m, n) in enumerate(zip(a, b)):
+            if m != n and m != 1 and n != 1:
+                raise RuntimeError(
+                    f"The size of tensor a ({m}) must match the size of tensor b ({n}) at non-singleton dimension {axis}"
+                )
+            merged.append(n if m == 1 else m)
+        result = tuple(merged)
+    return result
+
+
+def wrapped_integer(value: int, dtype: DType) -> int:
+    """An integer as the dtype holds it; PyTorch wraps around below 64 bits.
+
+    Raises:
+        OverflowError: it does not fit 64 bits.
+    """
+    if not -(2**63) <= value < 2**64:
+        raise OverflowError("int too big to convert")
+    bits = 8 * dtype.itemsize
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if dtype.is_signed and value >> (bits - 1) else value
+
+
+def scalar_node(value: float, type: TensorType) -> Node:
+    """A Python number as a value of a type: an argument of the kernel, not part of the program."""
+    dtype = type.dtype
+    if dtype.kind == FLOATING:
+        value = float(value)
+    elif dtype.kind == dtypes.BOOL:
+        value = bool(value)
+    else:
+        value = wrapped_integer(int(value), dtype)
+    return Node(p.scalar, (), (type.shape, dtype, type.device), type, value)
+
+
+def same_device(types: Sequence[TensorType]) -> str:
+    """The device of all operands; a 0-dim tensor on the CPU goes where the others are.
+
+    Raises:
+        RuntimeError: tensors on different devices, with PyTorch's sentence.
+    """
+    places = list(dict.fromkeys(t.device for t in types if t.ndim or t.device != "cpu"))
+    if len(places) > 1:
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices, "
+            f"{places[0]} and {places[1]}!"
+        )
+    return places[0] if places else types[0].device
+
+
+def _operands(args: tuple, dtype: DType) -> tuple[Node, ...]:
+    nodes = [node_of(a) if isinstance(a, Tensor) else a for a in args]
+    types = [n.type for n in nodes if isinstance(n, Node)]
+    first = types[0]
+    if all(t is first for t in types):
+        shape, place = first.shape, first.device
+    else:
+        place = same_device(types)
+        shape = broadcast_shapes(*[t.shape for t in types])
+    full = tensor_type(shape, dtype, place)
+    result = []
+    for node in nodes:
+        if not isinstance(node, Node):
+            node = scalar_node(node, full)
+        elif node.type is not full:
+            if node.type.device != place:
+                node = scalar_node(read(node).item(), full)
+            else:
+                node = s.broadcast_to(s.converted(node, dtype), shape)
+        result.append(node)
+    return tuple(result)
+
+
+def _checked(args: tuple) -> tuple:
+    checked, found = [], False
+    for arg in args:
+        if isinstance(arg, Tensor):
+            found = True
+        else:
+            number = plain_number(arg)
+            if number is None:
+                raise TypeError(f"expected a Tensor or a number, but got {type(arg).__name__}")
+            arg = number
+        checked.append(arg)
+    if not found:
+        raise TypeError("expected at least one Tensor among the operands")
+    return tuple(checked)
+
+
+def operands(*args: Tensor | float) -> tuple[Node, ...]:
+    """Nodes of one dtype and one shape for tensors and numbers, by PyTorch's promotion and broadcasting.
+
+    Raises:
+        TypeError: something that is neither a tensor nor a number, or no tensor at all.
+        RuntimeError: shapes that do not broadcast, or tensors on different devices.
+    """
+    args = _checked(args)
+    return _operands(args, promoted(*args))
+
+
+def float_operands(*args: Tensor | float) -> tuple[Node, ...]:
+    """As :func:`operands`, but integers and bools become the default dtype, as in division."""
+    args = _checked(args)
+    dtype = promoted(*args)
+    return _operands(args, dtype if dtype.kind == FLOATING else _defaults.dtype)

@@ -1,0 +1,278 @@
+"""The ``Tensor`` class: its slots and what can be said about a tensor without computing it.
+
+A tensor is a handle of five slots. Most tensors are *plain*: their node is their value and nobody shares their memory.
+A tensor whose memory is shared has a :class:`~flamework.storage.Storage`, and its node is the value that was derived
+from the storage at ``_seen``; :func:`flamework.recording.node_of` brings it up to date.
+
+Everything that records or computes is installed from the chapters which follow, by :func:`method`: operators
+(``operators.py``), views, mutation, indexing, autograd, conversion and exchange with Python and NumPy.
+
+In: a node. Out: shape, dtype, device, strides and gradient flags. Read next: ``recording.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .compiler import dtypes
+from .compiler.ir import Node
+from .device import device, device_named
+from .size import Size
+from .storage import Chain, Storage, contiguous_strides, find_cut, geometry, is_contiguous
+
+
+class TensorMeta:
+    """What only few tensors have: an accumulated gradient, hooks that run after accumulation, Python attributes."""
+
+    __slots__ = ("grad", "accumulated", "retains_grad", "name")
+
+    def __init__(self) -> None:
+        self.grad: Tensor | None = None
+        self.accumulated: dict[int, Callable] | None = None
+        self.retains_grad = False
+        self.name: str | None = None
+
+
+class Tensor:
+    """A multi-dimensional array of one dtype, computed when somebody looks at it; as ``torch.Tensor``.
+
+    ``Tensor(2, 3)`` is uninitialised and ``Tensor([1, 2])`` holds the values, both of the default dtype. Use
+    :func:`flamework.tensor` to choose the dtype.
+
+    Example:
+        >>> import flamework
+        >>> flamework.Tensor([[1, 2], [3, 4]]).shape
+        torch.Size([2, 2])
+    """
+
+    # _node: the value, or the value at _seen. _storage: None while plain. _seen: the storage's serial number at which
+    # _node was derived; of a plain tensor the number of in-place writes. _chain: steps from the storage (unset while
+    # plain). _meta: None or a TensorMeta.
+    __slots__ = ("_node", "_storage", "_seen", "_chain", "_meta", "__weakref__")
+
+    _node: Node
+    _storage: Storage | None
+    _seen: int
+    _chain: Chain
+    _meta: TensorMeta | None
+
+    # NumPy's operators leave a mixed expression to ours
+    __array_priority__ = 1000
+
+    @property
+    def shape(self) -> Size:
+        return tuple.__new__(Size, self._node.type.shape)
+
+    @property
+    def dtype(self) -> dtypes.DType:
+        return self._node.type.dtype
+
+    @property
+    def device(self) -> device:
+        return device_named(self._node.type.device)
+
+    @property
+    def ndim(self) -> int:
+        return self._node.type.ndim
+
+    @property
+    def itemsize(self) -> int:
+        """Size of one element in bytes."""
+        return self._node.type.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all elements in bytes."""
+        return self._node.type.nbytes
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are tracked for gradients."""
+        storage = self._storage
+        if storage is None or storage.stamp == self._seen:
+            return self._node.requires_grad
+        cut = find_cut(self._chain)
+        return storage.node.requires_grad if cut is None else cut.requires_grad
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether gradients end here: the tensor was made by the user, or requires none."""
+        return not self.requires_grad or is_gradient_leaf(self)
+
+    @property
+    def _version(self) -> int:
+        """How often the tensor, or memory that it shares, was written to."""
+        return self._seen if self._storage is None else self._storage.version
+
+    @property
+    def is_cpu(self) -> bool:
+        return self._node.type.device == "cpu"
+
+    @property
+    def is_cuda(self) -> bool:
+        return self._node.type.device.startswith("cuda")
+
+    # A tensor is what it is by identity, so that it can be a key: equality is elementwise.
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def is_gradient_leaf(tensor: Tensor) -> bool:
+    """Whether ``tensor`` is a leaf that requires a gradient."""
+    storage = tensor._storage
+    if storage is None:
+        mark = tensor._node.mark
+        return tensor._node.requires_grad and mark is not None and mark.leaf is not None
+    if not tensor._chain:
+        return False
+    cut = tensor._chain[-1][0]
+    return getattr(cut, "leaf", None) is not None and cut.leaf() is tensor
+
+
+def meta_of(tensor: Tensor) -> TensorMeta:
+    meta = tensor._meta
+    if meta is None:
+        meta = tensor._meta = TensorMeta()
+    return meta
+
+
+class memory_format:
+    """An order of a tensor's elements in memory, as ``torch.memory_format``; the four instances are all there are."""
+
+    __slots__ = ("name", "_inner")
+
+    contiguous_format: memory_format
+    preserve_format: memory_format
+    channels_last: memory_format
+    channels_last_3d: memory_format
+
+    def __init__(self, name: str, inner: int | None = None) -> None:
+        self.name = name
+        self._inner = inner
+
+    def order(self, ndim: int) -> tuple[int, ...] | None:
+        """The axes from outermost to innermost; None when that is the order of the indices.
+
+        Raises:
+            RuntimeError: a tensor of so many axes has no such order.
+        """
+        if self._inner is None:
+            return None
+        if ndim != self._inner:
+            raise RuntimeError(f"required rank {self._inner} tensor to use {self.name} format")
+        return (0, *range(2, ndim), 1)
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self):
+        return (getattr, (memory_format, self.name))
+
+
+for _name, _rank in (("contiguous_format", None), ("preserve_format", None), ("channels_last", 4), ("channels_last_3d", 5)):
+    setattr(memory_format, _name, memory_format(_name, _rank))
+
+
+def method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Install a function as the method of ``Tensor`` of its name."""
+    setattr(Tensor, function.__name__, function)
+    return function
+
+
+def strides_of(tensor: Tensor) -> tuple[tuple[int, ...], int]:
+    """PyTorch's strides and storage offset of a tensor, in elements."""
+    storage = tensor._storage
+    if storage is None or not tensor._chain:
+        return contiguous_strides(tensor._node.type.shape), 0
+    _, strides, offset = geometry(tensor._chain, storage.node.type)
+    return strides, offset
+
+
+@method
+def size(self: Tensor, dim: int | None = None) -> Size | int:
+    """The sizes of all axes, or of one; as ``Tensor.size``."""
+    shape = self._node.type.shape
+    if dim is None:
+        return tuple.__new__(Size, shape)
+    return shape[axis_of(dim, len(shape))]
+
+
+@method
+def dim(self: Tensor) -> int:
+    """Number of axes."""
+    return self._node.type.ndim
+
+
+Tensor.ndimension = dim
+
+
+@method
+def numel(self: Tensor) -> int:
+    """Number of elements."""
+    return self._node.type.size
+
+
+Tensor.nelement = numel
+
+
+@method
+def element_size(self: Tensor) -> int:
+    """Size of one element in bytes."""
+    return self._node.type.dtype.itemsize
+
+
+@method
+def stride(self: Tensor, dim: int | None = None) -> tuple[int, ...] | int:
+    """Distance in memory between neighbours along each axis, in elements; as ``Tensor.stride``."""
+    strides, _ = strides_of(self)
+    return strides if dim is None else strides[axis_of(dim, len(strides))]
+
+
+@method
+def storage_offset(self: Tensor) -> int:
+    """Position of the first element in the storage, in elements."""
+    return strides_of(self)[1]
+
+
+@method
+def is_floating_point(self: Tensor) -> bool:
+    return self._node.type.dtype.kind == dtypes.FLOATING
+
+
+@method
+def is_complex(self: Tensor) -> bool:
+    return False
+
+
+@method
+def is_signed(self: Tensor) -> bool:
+    return self._node.type.dtype.is_signed
+
+
+@method
+def get_device(self: Tensor) -> int:
+    """Index of the GPU that holds the tensor; -1 on the CPU."""
+    index = device_named(self._node.type.device).index
+    return -1 if index is None else index
+
+
+def contiguous_in_memory(tensor: Tensor) -> bool:
+    """Whether the elements lie in memory in index order without gaps."""
+    if tensor._storage is None or not tensor._chain:
+        return True
+    return is_contiguous(tensor._node.type.shape, strides_of(tensor)[0])
+
+
+def axis_of(dim: int, ndim: int) -> int:
+    """A non-negative axis; an axis of a 0-dim tensor may be given as 0 or -1.
+
+    Raises:
+        IndexError: outside of ``[-ndim, ndim - 1]``, with PyTorch's sentence.
+    """
+    extent = ndim or 1
+    if dim.__class__ is not int:
+        dim = dim.__index__()
+    if not -extent <= dim < extent:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-extent}, {extent - 1}], but got {dim})")
+    return dim + extent if dim < 0 else dim

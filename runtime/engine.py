@@ -1,0 +1,265 @@
+"""Materialisation: when somebody looks at a value, compute it and what belongs to it.
+
+:func:`realize` takes the nodes that are looked at, adds the results that other live tensors wait for from the same
+part of the graph (so that nothing is computed twice), writes the program down as a flat tuple, and looks for the plan
+of exactly that tuple. Sizes and dtypes are in the tuple; Python numbers and buffers are not.
+
+Read next: ``plan.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from ..compiler import primitives as p, primitives_shape as s
+from ..compiler.autodiff import is_leaf
+from ..compiler.ir import Node, verify
+from ..compiler.reference import evaluate
+from .allocator import Buffer, allocate
+from .counters import COUNTERS
+from .log import ENABLED, log
+from .plan import Plan, Slot
+
+MAX_PLANS = 512
+
+VERIFY = os.environ.get("FLAMEWORK_VERIFY", "") not in ("", "0")
+
+_plans: OrderedDict[tuple, Plan] = OrderedDict()
+_live: Callable[[], Iterable[Node]] = tuple
+_listeners: list[Callable[[Sequence[Node], Plan], None]] = []
+
+# Set while a function is being recorded for replay: called with the nodes that somebody wants to look at.
+refuse: Callable[[Sequence[Node]], None] | None = None
+
+
+def set_live_nodes(source: Callable[[], Iterable[Node]]) -> None:
+    """Tell the engine where to ask for the pending nodes that live tensors hold."""
+    global _live
+    _live = source
+
+
+def buffer_from_numpy(array: np.ndarray) -> Buffer:
+    """A buffer over the memory of a C-contiguous array."""
+    return Buffer.from_numpy(array)
+
+
+def read_node(node: Node) -> np.ndarray:
+    """The elements of a computed node, in its own memory."""
+    return node.value.as_numpy(node.dtype.numpy, node.shape)
+
+
+def is_computed(node: Node) -> bool:
+    return node.value is not None and node.op is not p.scalar
+
+
+def realize(nodes: Sequence[Node]) -> None:
+    """Compute the values of ``nodes``; afterwards ``node.value`` is a buffer.
+
+    Raises:
+        IndexError: an index in the data is out of range.
+        RuntimeError: no memory.
+    """
+    roots = [node for node in dict.fromkeys(nodes) if not is_computed(node)]
+    if not roots:
+        return
+    if refuse is not None:
+        refuse(roots)
+    COUNTERS.materialisations += 1
+    if ENABLED.materialise:
+        log("materialise", f"{len(roots)} values for {caller()}")
+    roots = with_company(roots)
+    for root in roots:
+        if root.type.size == 0:
+            settle(root, allocate(0))
+    roots = [root for root in roots if root.type.size]
+    if roots:
+        compute(roots)
+
+
+def compute(roots: Sequence[Node]) -> None:
+    """Find or build the plan of a program and run it."""
+    key, inputs, numbers = linearised(roots)
+    run_plan(plan_for(key, roots, inputs, numbers), roots, inputs, numbers)
+
+
+def plan_for(key: tuple, roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> Plan:
+    """The plan of a program that :func:`linearised` wrote down."""
+    plan = _plans.get(key)
+    if plan is None:
+        plan = _plans[key] = build(roots, inputs, numbers)
+        if len(_plans) > MAX_PLANS:
+            _plans.popitem(last=False)
+    else:
+        _plans.move_to_end(key)
+        COUNTERS.plans_replayed += 1
+    return plan
+
+
+@contextlib.contextmanager
+def observed(listener: Callable[[Sequence[Node], Plan], None]) -> Iterator[None]:
+    """Call ``listener`` with the roots and the plan of every materialisation in the block, before it runs."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def run_plan(plan: Plan, roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> None:
+    """Run a plan on the leaves of a program, and give the roots their values."""
+    for listener in _listeners:
+        listener(roots, plan)
+    expected = evaluate(roots, read_node) if VERIFY else None
+    results = plan.run([node.value for node in inputs], [node.value for node in numbers])
+    for root, buffer in zip(roots, results):
+        settle(root, buffer)
+    if expected is not None:
+        compare(roots, expected)
+
+
+def settle(node: Node, buffer: Buffer) -> None:
+    """Give a node its value, and let go of its history if no gradient can ask for it any more."""
+    node.value = buffer
+    freed = node.mark is not None and node.mark.freed
+    if not node.requires_grad or is_leaf(node) or freed or node.op is p.scalar:
+        node.become_input(p.input_)
+
+
+def with_company(roots: list[Node]) -> list[Node]:
+    """``roots`` and the results that other live tensors want of the same computation.
+
+    Matrix products whose gradient is still to come are kept too: the backward pass will want them.
+    """
+    visited: set[Node] = set()
+    extra: dict[Node, None] = {}
+
+    def visit(start: Node) -> bool:
+        """Walk what ``start`` needs; tells whether it met what others need too."""
+        met = False
+        stack = [start]
+        fresh: list[Node] = []
+        while stack:
+            node = stack.pop()
+            if node in visited:
+                met = True
+                continue
+            if is_computed(node) or node.op.kind == "leaf":
+                continue
+            visited.add(node)
+            fresh.append(node)
+            stack.extend(node.src)
+        for node in fresh:
+            if node.requires_grad and node.op is s.dot and (node.mark is None or not node.mark.freed):
+                extra[node] = None
+        return met
+
+    for root in roots:
+        visit(root)
+    waiting = [node for node in _live() if node not in visited and not is_computed(node)]
+    held = [node for node in _live() if node in visited]
+    chosen = dict.fromkeys([*roots, *held])
+    changed = True
+    while changed and waiting:
+        changed = False
+        rest = []
+        for node in waiting:
+            if shares(node, visited):
+                visit(node)
+                chosen[node] = None
+                changed = True
+            else:
+                rest.append(node)
+        waiting = rest
+    for node in extra:
+        chosen.setdefault(node, None)
+    return [node for node in chosen if not is_computed(node)]
+
+
+def shares(start: Node, visited: set[Node]) -> bool:
+    """Whether a pending node is computed from something that is going to be computed."""
+    stack, seen = [start], set()
+    while stack:
+        node = stack.pop()
+        if node in visited:
+            return True
+        if node in seen or is_computed(node) or node.op.kind == "leaf":
+            continue
+        seen.add(node)
+        stack.extend(node.src)
+    return False
+
+
+def linearised(roots: Sequence[Node]) -> tuple[tuple, list[Node], list[Node]]:
+    """A program as a tuple that is equal for equal programs, with its inputs and its Python numbers in order."""
+    position: dict[Node, int] = {}
+    key: list = []
+    inputs: list[Node] = []
+    numbers: list[Node] = []
+    scalar = p.scalar
+    stack = list(reversed(roots))
+    while stack:
+        node = stack[-1]
+        if node in position:
+            stack.pop()
+            continue
+        if node.value is not None:
+            stack.pop()
+            position[node] = len(position)
+            if node.op is scalar:
+                numbers.append(node)
+                key += (scalar, node.type)
+            else:
+                inputs.append(node)
+                key += ("input", node.type)
+            continue
+        src = node.src
+        complete = True
+        for source in src:
+            if source not in position:
+                stack.append(source)
+                complete = False
+        if complete:
+            stack.pop()
+            position[node] = len(position)
+            key += (node.op, node.params, node.type, len(src))
+            for source in src:
+                key.append(position[source])
+    key.append("return")
+    for root in roots:
+        key.append(position[root])
+    return tuple(key), inputs, numbers
+
+
+def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> Plan:
+    """The plan of a program; its leaves become slots."""
+    slots = {node: Node(p.input_, (), (), node.type, Slot(i)) for i, node in enumerate(inputs)}
+    for i, node in enumerate(numbers):
+        slots[node] = Node(p.scalar, (), node.params, node.type, Slot(i))
+    if VERIFY:
+        verify(roots)
+    COUNTERS.plans_built += 1
+    return Plan(roots, slots.__getitem__, len(inputs))
+
+
+def compare(roots: Sequence[Node], expected: Sequence[np.ndarray]) -> None:
+    """``FLAMEWORK_VERIFY``: every result against the unfused references."""
+    for root, array in zip(roots, expected):
+        found = read_node(root)
+        tolerance = {"float32": 1e-4, "float64": 1e-9}.get(root.dtype.name, 0)
+        if not np.allclose(found, array, rtol=tolerance, atol=tolerance, equal_nan=True):
+            raise AssertionError(f"FLAMEWORK_VERIFY: {root.op.name} {root.type} differs from its reference")
+
+
+def caller() -> str:
+    """The user's file and line: the first frame outside the package."""
+    frame = sys._getframe(1)
+    package = __name__.partition(".")[0]
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame = frame.f_back
+    return "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -1,0 +1,444 @@
+"""Plans: a graph turned into a tape that one native call runs.
+
+Building a plan rewrites and fuses the graph, gets the kernels, gives every intermediate value a place in one arena and
+writes the tape with its argument blocks. Running it fills in the addresses of inputs, results and arena and the Python
+numbers, and calls the driver once. Library calls outside the kernels (a sort) cut the tape into segments.
+
+A plan holds no buffers and no nodes of the user's graph: leaves are :class:`Slot` numbers.
+
+Read next: ``engine.py``, which decides what to compute and finds the plan.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..compiler import codegen_cpu, primitives as p, primitives_shape as s
+from ..compiler.dtypes import FLOATING
+from ..compiler.fusion import Cluster, Fusion, find, fuse
+from ..compiler.ir import Node, format_program, verify
+from ..compiler.lowering import Lowered, lower
+from ..compiler.rewrite import rewrite
+from ..kernels.cpu import blas
+from ..kernels.cpu.driver import CHECKED, ENTRY_WORDS, SERIAL
+from .allocator import Buffer, allocate
+from .counters import COUNTERS
+from .kernels import KERNELS
+from .log import ENABLED, log
+
+ALIGNMENT = 64
+
+GROUPED_SOURCE = '''
+def grouped(args, start, stop):
+    function = args[0]
+    for k in range(args[1]):
+        base = args[2 + 3 * k]
+        low = imax(start - base, 0)
+        high = imin(stop - base, args[3 + 3 * k])
+        if low < high:
+            call_kernel(function, args[4 + 3 * k], low, high)
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Stands for the value of a leaf: the number of an input buffer or of a Python number."""
+
+    number: int
+
+
+@dataclass(slots=True)
+class Item:
+    """One entry of the schedule: a kernel or library call, or several calls of one kernel.
+
+    Attributes:
+        clusters: what it computes; more than one share a kernel and run as one launch.
+        lowered: for kernels, the loop IR with its operands, one a cluster.
+        source: the CPU source.
+    """
+
+    clusters: list[Cluster]
+    kind: str
+    lowered: list[Lowered] = field(default_factory=list)
+    source: str = ""
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a value lives: ``base`` 0 is the arena, then come the inputs, then the results."""
+
+    base: int
+    offset: int = 0
+
+
+class Plan:
+    """A program ready to run; see the chapter's head.
+
+    Attributes:
+        items: the schedule, for inspection.
+        fusion: the clusters, with the reasons of every border.
+        before, after: text of the graph as recorded and as fused.
+    """
+
+    def __init__(self, roots: Sequence[Node], leaf: Callable[[Node], Node], inputs: int) -> None:
+        self.lock = threading.Lock()
+        self.before = format_program(list(roots)) if ENABLED.rewrite else ""
+        graph = distinct(rewrite(roots, leaf))
+        if ENABLED.rewrite:
+            log("rewrite", f"{self.before.count(chr(10))} nodes -> {format_program(graph).count(chr(10))}")
+        self.roots = graph
+        self.inputs = inputs
+        self.fusion = fuse(graph)
+        self.items = self.schedule()
+        if ENABLED.fusion:
+            for border in self.fusion.borders:
+                log("fusion", f"{border.producer.op.name} {border.producer.type}: {border.reason}")
+        self.place_values()
+        self.write_tape()
+        if ENABLED.plan:
+            log("plan", f"{len(self.items)} launches, arena of {self.arena_bytes} bytes, {len(graph)} results")
+
+    # --------------------------------------------------------------------------------------------------- schedule
+
+    def schedule(self) -> list[Item]:
+        """One item a cluster, those of one source and one depth together, in an order in which they can run."""
+        clusters = self.fusion.clusters
+        after = {c: {find(x) for x in c.successors} - {c} for c in clusters}
+        depth = dict.fromkeys(clusters, 0)
+        for c in clusters:
+            for successor in after[c]:
+                depth[successor] = max(depth[successor], depth[c] + 1)
+        groups: dict[tuple, Item] = {}
+        item_of: dict[Cluster, Item] = {}
+        for c in clusters:
+            if c.kind != "kernel":
+                item_of[c] = Item([c], c.kind)
+                continue
+            lowered = lower(c, self.fusion)
+            source = codegen_cpu.generate(lowered.kernel)
+            alone = lowered.kernel.serial or lowered.kernel.mode == "split" or "error" in source
+            key = (id(c),) if alone else (source, depth[c])
+            item = groups.get(key)
+            if item is None:
+                item = groups[key] = Item([], "kernel", source=source)
+            item.clusters.append(c)
+            item.lowered.append(lowered)
+            item_of[c] = item
+        return ordered(clusters, after, item_of)
+
+    # ------------------------------------------------------------------------------------------------------ memory
+
+    def touched(self, item: Item) -> tuple[set[Node], set[Node]]:
+        """The stored values that an item reads and writes."""
+        base = self.fusion.base
+        reads: set[Node] = set()
+        writes: set[Node] = set()
+        for cluster, lowered in zip(item.clusters, item.lowered or [None] * len(item.clusters)):
+            if lowered is not None:
+                reads.update(lowered.operands)
+                writes.update(base(store.target) for store in cluster.stores)
+            else:
+                writes.add(base(cluster.node))
+                if cluster.kind == "dot":
+                    reads.update(base(m.base) for m in cluster.matrices)
+                else:
+                    reads.update(base(x) for x in cluster.node.src)
+        return reads, writes
+
+    def place_values(self) -> None:
+        base = self.fusion.base
+        self.place: dict[Node, Place] = {}
+        self.outputs: list[tuple[str, int]] = []
+        self.output_bytes: list[int] = []
+        for root in self.roots:
+            home = base(root)
+            if isinstance(home.value, Slot) and home.op is not p.scalar:
+                self.outputs.append(("input", home.value.number))
+                continue
+            if home not in self.place:
+                self.place[home] = Place(1 + self.inputs + len(self.output_bytes))
+                self.output_bytes.append(home.type.nbytes)
+            self.outputs.append(("result", self.place[home].base - 1 - self.inputs))
+        last: dict[Node, int] = {}
+        touched = [self.touched(item) for item in self.items]
+        for position, (reads, writes) in enumerate(touched):
+            for node in reads | writes:
+                last[node] = position
+        arena = Arena()
+        self.scratch: list[list[int]] = []
+        for position, (reads, writes) in enumerate(touched):
+            for node in sorted(writes, key=lambda n: -n.type.nbytes):
+                if node not in self.place:
+                    self.place[node] = Place(0, arena.take(node.type.nbytes))
+            item = self.items[position]
+            scratch = [arena.take(lowered.scratch) if lowered.scratch else -1 for lowered in item.lowered]
+            self.scratch.append(scratch)
+            for offset, lowered in zip(scratch, item.lowered):
+                if offset >= 0:
+                    arena.give(offset, lowered.scratch)
+            for node in reads | writes:
+                place = self.place.get(node)
+                if last[node] == position and place is not None and place.base == 0:
+                    arena.give(place.offset, node.type.nbytes)
+        self.arena_bytes = arena.size
+
+    def locate(self, node: Node) -> Place:
+        node = self.fusion.base(node)
+        if isinstance(node.value, Slot):
+            return Place(1 + node.value.number)
+        return self.place[node]
+
+    # -------------------------------------------------------------------------------------------------------- tape
+
+    def write_tape(self) -> None:
+        self.words: list[int] = []
+        self.relocations: list[tuple[int, int, int]] = []
+        self.numbers: list[tuple[int, int, bool]] = []
+        self.internal: list[tuple[int, int]] = []
+        entries: list[tuple[int, int, int, int, int]] = []
+        self.segments: list[tuple] = []
+        self.error_slots: list[int] = []
+        self.kernels = [KERNELS.pool]
+        start = 0
+        for item, scratch in zip(self.items, self.scratch):
+            if item.kind == "host":
+                if len(entries) > start:
+                    self.segments.append(("tape", start, len(entries) - start))
+                self.segments.append(("host", item.clusters[0].node))
+                start = len(entries)
+            elif item.kind == "dot":
+                entries.append(self.dot_entry(item.clusters[0]))
+            else:
+                entries += self.kernel_entries(item, scratch)
+        if len(entries) > start:
+            self.segments.append(("tape", start, len(entries) - start))
+        self.launches = sum(1 for _ in self.items)
+        # argument blocks, then the error word, in one array whose address never changes
+        self.error_at = len(self.words)
+        self.args = np.array([*self.words, 0, 0, 0, 0], np.int64)
+        self.floats = self.args.view(np.float64)
+        address = self.args.ctypes.data
+        for slot, target in self.internal:
+            self.args[slot] = address + 8 * target
+        for slot in self.error_slots:
+            self.args[slot] = address + 8 * self.error_at
+        tape = np.zeros((max(len(entries), 1), ENTRY_WORDS), np.int64)
+        for row, (function, block, units, work, flags) in zip(tape, entries):
+            row[:6] = function, address + 8 * block, units, work, flags, address + 8 * self.error_at
+        self.tape = tape
+        self.tape_address = tape.ctypes.data
+        slots = np.array(self.relocations, np.int64).reshape(-1, 3)
+        self.slot_at, self.slot_base, self.slot_offset = (np.ascontiguousarray(slots[:, i]) for i in range(3))
+        self.float_numbers = [(slot, number) for slot, number, is_float in self.numbers if is_float]
+        self.integer_numbers = [(slot, number) for slot, number, is_float in self.numbers if not is_float]
+
+    def block(self, lowered: Lowered, scratch: int) -> int:
+        """Write an argument block; returns where it begins."""
+        begin = len(self.words)
+        for argument in lowered.kernel.arguments:
+            slot = len(self.words)
+            self.words.append(0)
+            if argument.kind == "pointer":
+                place = self.locate(lowered.operands[argument.source])
+                self.relocations.append((slot, place.base, place.offset))
+            elif argument.kind == "integer":
+                self.words[slot] = argument.source
+            elif argument.kind == "scalar":
+                self.numbers.append((slot, argument.source.value.number, argument.dtype.kind == FLOATING))
+            elif argument.kind == "scratch":
+                self.relocations.append((slot, 0, scratch))
+            else:
+                self.error_slots.append(slot)
+        return begin
+
+    def kernel_entries(self, item: Item, scratch: list[int]) -> list[tuple[int, int, int, int, int]]:
+        kernel = item.lowered[0].kernel
+        functions = codegen_cpu.functions(kernel)
+        loaded = KERNELS.get(item.source, functions)
+        self.kernels.append(loaded)
+        blocks = [self.block(lowered, place) for lowered, place in zip(item.lowered, scratch)]
+        flags = (SERIAL if kernel.serial else 0) | (CHECKED if "error" in {a.name for a in kernel.arguments} else 0)
+        if len(blocks) == 1:
+            lowered = item.lowered[0]
+            entries = [(loaded["kernel"], blocks[0], lowered.units, lowered.work, flags)]
+            if kernel.mode == "split":
+                entries.append((loaded["finish"], blocks[0], lowered.finish_units, 0, SERIAL))
+            return entries
+        grouped = KERNELS.get(GROUPED_SOURCE, ["grouped"])
+        self.kernels.append(grouped)
+        begin = len(self.words)
+        self.words += [loaded["kernel"], len(blocks)]
+        total = 0
+        for block, lowered in zip(blocks, item.lowered):
+            self.words += [total, lowered.units]
+            self.internal.append((len(self.words), block))
+            self.words.append(0)
+            total += lowered.units
+        return [(grouped["grouped"], begin, total, sum(x.work for x in item.lowered), flags)]
+
+    def dot_entry(self, cluster: Cluster) -> tuple[int, int, int, int, int]:
+        """A matrix product: the argument block of the gemm kernel, with the strides of both operands."""
+        node = cluster.node
+        batch, m, k = node.src[0].shape
+        n = node.src[1].shape[2]
+        first, second = cluster.matrices
+        inner = next((x.batch[1][0] for x in (first, second) if len(x.batch) == 2), batch)
+        function = f"gemm_{node.dtype.code}"
+        call = blas.describe_gemm(
+            (m, n, k),
+            (*first.batch_strides(inner), first.rows, first.columns),
+            (*second.batch_strides(inner), second.rows, second.columns),
+            (m * n * inner, m * n, n, 1),
+            (batch // inner, inner),
+            gemm_address=blas.gemm_addresses()[function],
+        )
+        loaded = KERNELS.gemm
+        self.kernels.append(loaded)
+        begin = len(self.words)
+        self.words += call.words
+        places = [self.locate(first.base), self.locate(second.base), self.locate(node)]
+        offsets = [first.offset * node.dtype.itemsize, second.offset * node.dtype.itemsize, 0]
+        for slot, place, offset in zip((call.a_word, call.b_word, call.c_word), places, offsets):
+            self.relocations.append((begin + slot, place.base, place.offset + offset))
+        return (loaded[function], begin, call.units, batch * m * n * k, 0)
+
+    # --------------------------------------------------------------------------------------------------------- run
+
+    def run(self, inputs: Sequence[Buffer], numbers: Sequence[float]) -> list[Buffer]:
+        """Compute the results for these input buffers and Python numbers, in the order of the leaves.
+
+        Raises:
+            IndexError: an index in the data was out of range; nothing was read or written outside a tensor.
+        """
+        results = [allocate(nbytes) for nbytes in self.output_bytes]
+        arena = allocate(self.arena_bytes) if self.arena_bytes else None
+        bases = np.array([arena.address if arena else 0, *[b.address for b in inputs], *[b.address for b in results]])
+        with self.lock:
+            args = self.args
+            if len(self.slot_at):
+                args[self.slot_at] = bases[self.slot_base] + self.slot_offset
+            floats = self.floats
+            for slot, number in self.float_numbers:
+                floats[slot] = numbers[number]
+            for slot, number in self.integer_numbers:
+                args[slot] = numbers[number]
+            pool = KERNELS.pool
+            for segment in self.segments:
+                if segment[0] == "host":
+                    self.run_host(segment[1], bases)
+                    continue
+                _, start, count = segment
+                done = pool.run(self.tape_address + 8 * ENTRY_WORDS * start, count)
+                if done != count:
+                    self.fail()
+        COUNTERS.kernels_launched += self.launches
+        return [inputs[n] if kind == "input" else results[n] for kind, n in self.outputs]
+
+    def fail(self) -> None:
+        words = self.args[self.error_at : self.error_at + 4]
+        index, extent = int(words[1]), int(words[2])
+        words[:] = 0
+        raise IndexError(f"index {index} is out of bounds for dimension with size {extent}")
+
+    def run_host(self, node: Node, bases: np.ndarray) -> None:
+        """A library call on the memory where its operands are."""
+        arrays = []
+        for x in (*node.src, node):
+            place = self.locate(x)
+            arrays.append(array_at(int(bases[place.base]) + place.offset, x))
+        arrays[-1][...] = node.op.reference(node.params, *arrays[:-1])
+
+
+def array_at(address: int, node: Node) -> np.ndarray:
+    import ctypes
+
+    memory = (ctypes.c_char * node.type.nbytes).from_address(address)
+    return np.frombuffer(memory, node.dtype.numpy).reshape(node.shape)
+
+
+def distinct(roots: list[Node]) -> list[Node]:
+    """Roots that became one node get buffers of their own: somebody may write to one of them through NumPy."""
+    seen: set[Node] = set()
+    result = []
+    for root in roots:
+        if root in seen:
+            root = s.copy(root)
+        seen.add(root)
+        result.append(root)
+    return result
+
+
+def ordered(clusters: list[Cluster], after: dict[Cluster, set[Cluster]], item_of: dict[Cluster, Item]) -> list[Item]:
+    """Items so that each comes after those that it needs; early clusters first."""
+    import heapq
+
+    rank: dict[int, int] = {}
+    items: dict[int, Item] = {}
+    for position, c in enumerate(clusters):
+        item = item_of[c]
+        rank.setdefault(id(item), position)
+        items[id(item)] = item
+    following: dict[int, set[int]] = {i: set() for i in items}
+    waiting = dict.fromkeys(items, 0)
+    for c, successors in after.items():
+        for successor in successors:
+            a, b = id(item_of[c]), id(item_of[successor])
+            if a != b and b not in following[a]:
+                following[a].add(b)
+                waiting[b] += 1
+    ready = [(rank[i], i) for i, n in waiting.items() if not n]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        _, i = heapq.heappop(ready)
+        order.append(items[i])
+        for j in following[i]:
+            waiting[j] -= 1
+            if not waiting[j]:
+                heapq.heappush(ready, (rank[j], j))
+    assert len(order) == len(items), "launches made a cycle"
+    return order
+
+
+class Arena:
+    """Offsets for intermediate values: best fit among what has been freed, else at the end."""
+
+    def __init__(self) -> None:
+        self.free: list[tuple[int, int]] = []
+        self.size = 0
+
+    def take(self, nbytes: int) -> int:
+        nbytes = -(-nbytes // ALIGNMENT) * ALIGNMENT
+        best = min((hole for hole in self.free if hole[1] >= nbytes), key=lambda hole: hole[1], default=None)
+        if best is not None:
+            self.free.remove(best)
+            if best[1] > nbytes:
+                self.free.append((best[0] + nbytes, best[1] - nbytes))
+            return best[0]
+        # extend a hole that touches the end
+        tail = next((hole for hole in self.free if hole[0] + hole[1] == self.size), None)
+        if tail is not None:
+            self.free.remove(tail)
+            self.size = tail[0] + nbytes
+            return tail[0]
+        offset = self.size
+        self.size += nbytes
+        return offset
+
+    def give(self, offset: int, nbytes: int) -> None:
+        nbytes = -(-nbytes // ALIGNMENT) * ALIGNMENT
+        for hole in list(self.free):
+            if hole[0] + hole[1] == offset:
+                self.free.remove(hole)
+                offset, nbytes = hole[0], hole[1] + nbytes
+            elif offset + nbytes == hole[0]:
+                self.free.remove(hole)
+                nbytes += hole[1]
+        self.free.append((offset, nbytes))
+
+
+__all__ = ["Fusion", "Item", "Plan", "Slot", "verify"]

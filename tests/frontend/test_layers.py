@@ -1,0 +1,328 @@
+"""Layers and losses compute what PyTorch's do, forward and backward, and print alike."""
+
+import doctest
+import importlib
+import pkgutil
+import warnings
+
+import flamework
+import numpy as np
+import pytest
+from same_as_torch import array, assert_same
+
+IMAGE = [(2, 4, 7, 6)]
+ROWS = [(3, 5, 8)]
+
+# Constructor of the layer and the shapes of its inputs.
+LAYERS = {
+    "Identity": (lambda nn: nn.Identity(1, a=2), ROWS),
+    "Linear": (lambda nn: nn.Linear(8, 4), ROWS),
+    "Linear, no bias": (lambda nn: nn.Linear(8, 4, bias=False), ROWS),
+    "Linear, vector": (lambda nn: nn.Linear(8, 4), [(8,)]),
+    "Bilinear": (lambda nn: nn.Bilinear(8, 3, 4), [(3, 5, 8), (3, 5, 3)]),
+    "Bilinear, no bias": (lambda nn: nn.Bilinear(8, 3, 4, bias=False), [(5, 8), (5, 3)]),
+    "Flatten": (lambda nn: nn.Flatten(), IMAGE),
+    "Flatten, range": (lambda nn: nn.Flatten(0, 2), IMAGE),
+    "Unflatten": (lambda nn: nn.Unflatten(2, (2, 4)), ROWS),
+    "Unflatten, negative": (lambda nn: nn.Unflatten(-1, (2, -1)), ROWS),
+    "Conv2d": (lambda nn: nn.Conv2d(4, 6, 3), IMAGE),
+    "Conv2d, all arguments": (lambda nn: nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 2), (1, 2), groups=2, bias=False), IMAGE),
+    "Conv2d, same": (lambda nn: nn.Conv2d(4, 4, (3, 2), padding="same", dilation=2), IMAGE),
+    "Conv2d, valid": (lambda nn: nn.Conv2d(4, 4, 3, padding="valid"), IMAGE),
+    "Conv2d, one image": (lambda nn: nn.Conv2d(4, 6, 3), [(4, 7, 6)]),
+    "Conv2d, reflect": (lambda nn: nn.Conv2d(4, 4, 3, padding=(1, 2), padding_mode="reflect"), IMAGE),
+    "Conv2d, replicate": (lambda nn: nn.Conv2d(4, 4, 3, padding=1, padding_mode="replicate"), IMAGE),
+    "Conv2d, circular same": (lambda nn: nn.Conv2d(4, 4, 2, padding="same", padding_mode="circular"), IMAGE),
+    "MaxPool2d": (lambda nn: nn.MaxPool2d(2), IMAGE),
+    "MaxPool2d, all arguments": (lambda nn: nn.MaxPool2d((3, 2), (2, 1), (1, 0), (1, 2), ceil_mode=True), IMAGE),
+    "AvgPool2d": (lambda nn: nn.AvgPool2d((2, 3)), IMAGE),
+    "AvgPool2d, all arguments": (lambda nn: nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), IMAGE),
+    "AvgPool2d, divisor": (lambda nn: nn.AvgPool2d(2, divisor_override=3), IMAGE),
+    "LayerNorm": (lambda nn: nn.LayerNorm(8), ROWS),
+    "LayerNorm, two dimensions": (lambda nn: nn.LayerNorm([5, 8], eps=1e-3, bias=False), ROWS),
+    "LayerNorm, plain": (lambda nn: nn.LayerNorm((8,), elementwise_affine=False), ROWS),
+    "RMSNorm": (lambda nn: nn.RMSNorm(8), ROWS),
+    "RMSNorm, plain": (lambda nn: nn.RMSNorm((5, 8), eps=1e-3, elementwise_affine=False), ROWS),
+    "GroupNorm": (lambda nn: nn.GroupNorm(2, 4), IMAGE),
+    "GroupNorm, plain": (lambda nn: nn.GroupNorm(4, 4, eps=1e-3, affine=False), IMAGE),
+    "BatchNorm1d": (lambda nn: nn.BatchNorm1d(5), [(6, 5)]),
+    "BatchNorm1d, length": (lambda nn: nn.BatchNorm1d(5, eps=1e-3, momentum=0.3), ROWS),
+    "BatchNorm2d": (lambda nn: nn.BatchNorm2d(4), IMAGE),
+    "BatchNorm2d, plain": (lambda nn: nn.BatchNorm2d(4, affine=False), IMAGE),
+    "BatchNorm2d, cumulative": (lambda nn: nn.BatchNorm2d(4, momentum=None), IMAGE),
+    "BatchNorm2d, no averages": (lambda nn: nn.BatchNorm2d(4, track_running_stats=False, bias=False), IMAGE),
+    "Dropout, none": (lambda nn: nn.Dropout(0.0), ROWS),
+    "Dropout, all": (lambda nn: nn.Dropout(1.0), ROWS),
+    "ReLU": (lambda nn: nn.ReLU(), ROWS),
+    "ReLU6": (lambda nn: nn.ReLU6(), ROWS),
+    "Hardtanh": (lambda nn: nn.Hardtanh(-0.5, 0.25), ROWS),
+    "LeakyReLU": (lambda nn: nn.LeakyReLU(0.2), ROWS),
+    "ELU": (lambda nn: nn.ELU(0.7), ROWS),
+    "GELU": (lambda nn: nn.GELU(), ROWS),
+    "GELU, tanh": (lambda nn: nn.GELU("tanh"), ROWS),
+    "SiLU": (lambda nn: nn.SiLU(), ROWS),
+    "Sigmoid": (lambda nn: nn.Sigmoid(), ROWS),
+    "Tanh": (lambda nn: nn.Tanh(), ROWS),
+    "Softplus": (lambda nn: nn.Softplus(2.0, 1.5), ROWS),
+    "Softsign": (lambda nn: nn.Softsign(), ROWS),
+    "Softmax": (lambda nn: nn.Softmax(1), ROWS),
+    "LogSoftmax": (lambda nn: nn.LogSoftmax(-1), ROWS),
+    "Softmin": (lambda nn: nn.Softmin(0), ROWS),
+    "Softmax2d": (lambda nn: nn.Softmax2d(), IMAGE),
+}
+
+
+def run(torch, layer, inputs):
+    """Return the output of a layer and all gradients of a weighted sum of it."""
+    tensors = [torch.tensor(value, requires_grad=True) for value in inputs]
+    output = layer(*tensors)
+    weights = torch.tensor(array(*output.shape, seed=99))
+    (output * weights).sum().backward()
+    return output, [t.grad for t in tensors], {name: p.grad for name, p in layer.named_parameters()}
+
+
+def fill(torch, layer):
+    """Give parameters and floating-point buffers values that both packages share."""
+    with torch.no_grad():
+        for i, (_, value) in enumerate(layer.state_dict().items()):
+            if value.is_floating_point():
+                value.copy_(torch.tensor(np.abs(array(*value.shape, seed=i)) + 0.1))
+    return layer
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_layer_computes_pytorchs_output_and_gradients(case):
+    make, shapes = LAYERS[case]
+    inputs = [array(*shape, seed=i) for i, shape in enumerate(shapes)]
+
+    def script(torch):
+        layer = fill(torch, make(torch.nn))
+        trained = run(torch, layer, inputs)
+        second = layer(*[torch.tensor(value * 2 + 1) for value in inputs])
+        state = dict(layer.state_dict())
+        layer.eval()
+        layer.zero_grad()
+        return repr(layer), trained, second, state, run(torch, layer, inputs)
+    assert_same(script, rtol=2e-5, atol=5e-6)
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_layer_casts_to_double(case):
+    make, shapes = LAYERS[case]
+    inputs = [array(*shape, seed=i, dtype="float64") for i, shape in enumerate(shapes)]
+    assert_same(lambda torch: fill(torch, make(torch.nn).double())(*map(torch.tensor, inputs)), rtol=1e-10, atol=1e-12)
+
+
+INPLACE = {
+    "ReLU": lambda nn: nn.ReLU(inplace=True),
+    "ReLU6": lambda nn: nn.ReLU6(inplace=True),
+    "SiLU": lambda nn: nn.SiLU(inplace=True),
+    "Hardtanh": lambda nn: nn.Hardtanh(-1, 1, inplace=True),
+    "LeakyReLU": lambda nn: nn.LeakyReLU(inplace=True),
+    "ELU": lambda nn: nn.ELU(inplace=True),
+    "Dropout": lambda nn: nn.Dropout(1.0, inplace=True),
+}
+
+
+@pytest.mark.parametrize("name", INPLACE)
+def test_inplace_layers_overwrite_their_input(name):
+    def script(torch):
+        layer = INPLACE[name](torch.nn)
+        x = torch.tensor(array(4, 3))
+        return repr(layer), layer(x), x
+    assert_same(script, atol=1e-6)
+
+
+def test_max_pooling_returns_positions():
+    def script(torch):
+        return torch.nn.MaxPool2d(2, return_indices=True)(torch.tensor(array(1, 2, 4, 4)))
+    assert_same(script)
+
+
+def test_embedding_looks_up_rows_and_leaves_the_padding_row():
+    def script(torch):
+        table = torch.tensor(array(6, 3))
+        layer = torch.nn.Embedding(6, 3, padding_idx=2, _weight=table.clone())
+        index = torch.tensor([[1, 2], [5, 1]])
+        output = layer(index)
+        (output * torch.tensor(array(2, 2, 3, seed=1))).sum().backward()
+        frozen = torch.nn.Embedding.from_pretrained(table)
+        return output, layer.weight.grad, repr(layer), frozen(index), frozen.weight.requires_grad, repr(frozen)
+    assert_same(script)
+
+
+def test_embedding_shares_a_pretrained_table():
+    table = flamework.zeros(2, 2)
+    layer = flamework.nn.Embedding.from_pretrained(table)
+    table.add_(1)
+    assert layer.weight.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
+def test_dropout_keeps_the_mean_and_the_identity_in_evaluation():
+    flamework.manual_seed(0)
+    layer = flamework.nn.Dropout(0.25)
+    kept = layer(flamework.ones(20000)).numpy()
+    assert set(np.unique(kept)) == {0.0, np.float32(1 / 0.75)}
+    assert abs((kept == 0).mean() - 0.25) < 0.02
+    assert layer.eval()(flamework.ones(3)).tolist() == [1.0, 1.0, 1.0]
+
+
+PROBABILITIES = np.random.default_rng(5).dirichlet(np.ones(5), size=4).astype("float32")
+CLASSES = np.array([0, 4, 2, 2])
+FACTORS = np.array([0.5, 1.0, 2.0, 1.5, 0.25], dtype="float32")
+
+# Constructor of the loss, given a function that makes tensors; input and target.
+LOSSES = {
+    "L1Loss": (lambda nn, t: nn.L1Loss, array(4, 5), array(4, 5, seed=1)),
+    "MSELoss": (lambda nn, t: nn.MSELoss, array(4, 5), array(4, 5, seed=1)),
+    "SmoothL1Loss": (lambda nn, t: nn.SmoothL1Loss, array(4, 5), array(4, 5, seed=1)),
+    "SmoothL1Loss, beta": (lambda nn, t: lambda **k: nn.SmoothL1Loss(beta=0.3, **k), array(4, 5), array(4, 5, seed=1)),
+    "HuberLoss": (lambda nn, t: lambda **k: nn.HuberLoss(delta=0.4, **k), array(4, 5), array(4, 5, seed=1)),
+    "NLLLoss": (lambda nn, t: nn.NLLLoss, np.log(PROBABILITIES), CLASSES),
+    "NLLLoss, weight": (lambda nn, t: lambda **k: nn.NLLLoss(t(FACTORS), ignore_index=2, **k), np.log(PROBABILITIES),
+                        CLASSES),
+    "CrossEntropyLoss": (lambda nn, t: nn.CrossEntropyLoss, array(4, 5), CLASSES),
+    "CrossEntropyLoss, weight": (lambda nn, t: lambda **k: nn.CrossEntropyLoss(
+        t(FACTORS), ignore_index=2, label_smoothing=0.2, **k), array(4, 5), CLASSES),
+    "CrossEntropyLoss, probabilities": (lambda nn, t: nn.CrossEntropyLoss, array(4, 5), PROBABILITIES),
+    "BCELoss": (lambda nn, t: nn.BCELoss, PROBABILITIES, PROBABILITIES[::-1].copy()),
+    "BCELoss, weight": (lambda nn, t: lambda **k: nn.BCELoss(t(FACTORS), **k), PROBABILITIES,
+                        PROBABILITIES[::-1].copy()),
+    "BCEWithLogitsLoss": (lambda nn, t: nn.BCEWithLogitsLoss, array(4, 5), PROBABILITIES),
+    "BCEWithLogitsLoss, weights": (lambda nn, t: lambda **k: nn.BCEWithLogitsLoss(
+        t(FACTORS), pos_weight=t(FACTORS[::-1].copy()), **k), array(4, 5), PROBABILITIES),
+    "KLDivLoss": (lambda nn, t: nn.KLDivLoss, np.log(PROBABILITIES), PROBABILITIES[::-1].copy()),
+    "KLDivLoss, log": (lambda nn, t: lambda **k: nn.KLDivLoss(log_target=True, **k), np.log(PROBABILITIES),
+                       np.log(PROBABILITIES[::-1])),
+}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("case", LOSSES)
+def test_loss_and_its_gradient(case, reduction):
+    make, input, target = LOSSES[case]
+
+    def script(torch):
+        loss = make(torch.nn, torch.tensor)(reduction=reduction)
+        x = torch.tensor(input, requires_grad=True)
+        with warnings.catch_warnings():
+            # KLDivLoss warns that its mean is no divergence.
+            warnings.simplefilter("ignore")
+            value = loss(x, torch.tensor(np.ascontiguousarray(target)))
+        value.sum().backward()
+        return value, x.grad, repr(loss), list(loss.state_dict())
+    assert_same(script, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("size_average", "reduce", "name"), [
+    (None, None, "mean"), (True, None, "mean"), (False, None, "sum"), (None, True, "mean"), (None, False, "none"),
+    (False, True, "sum"), (True, False, "none"),
+])
+def test_old_arguments_choose_the_reduction(size_average, reduce, name):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loss = flamework.nn.MSELoss(size_average, reduce)
+    assert loss.reduction == name
+    assert bool(caught) == (size_average is not None or reduce is not None)
+
+
+ERRORS = {
+    "dropout probability": lambda nn, torch: nn.Dropout(1.5),
+    "empty interval": lambda nn, torch: nn.Hardtanh(1, 1),
+    "groups": lambda nn, torch: nn.Conv2d(3, 4, 1, groups=2),
+    "output groups": lambda nn, torch: nn.Conv2d(4, 3, 1, groups=2),
+    "no groups": lambda nn, torch: nn.Conv2d(4, 4, 1, groups=0),
+    "same with stride": lambda nn, torch: nn.Conv2d(4, 4, 1, stride=2, padding="same"),
+    "group norm": lambda nn, torch: nn.GroupNorm(3, 4),
+    "batch norm of an image": lambda nn, torch: nn.BatchNorm1d(3)(torch.zeros(2, 3, 4, 4)),
+    "batch norm of rows": lambda nn, torch: nn.BatchNorm2d(3)(torch.zeros(2, 3)),
+    "bilinear": lambda nn, torch: nn.Bilinear(0, 1, 1),
+    "unflatten type": lambda nn, torch: nn.Unflatten(1, 3),
+    "unflatten element": lambda nn, torch: nn.Unflatten(1, (3, "a")),
+    "softmax of rows": lambda nn, torch: nn.Softmax2d()(torch.zeros(2, 3)),
+    "huber delta": lambda nn, torch: nn.HuberLoss(delta="a"),
+    "padding index": lambda nn, torch: nn.Embedding(3, 2, padding_idx=3),
+    "table": lambda nn, torch: nn.Embedding.from_pretrained(torch.zeros(3)),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_have_pytorchs_type_and_text(case):
+    assert_same(lambda torch: ERRORS[case](torch.nn, torch))
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (-1, -1), (-1, 3)])
+def test_unflatten_to_another_size_is_refused(sizes):
+    with pytest.raises(RuntimeError, match="unflatten"):
+        flamework.nn.Unflatten(1, sizes)(flamework.zeros(2, 8))
+
+
+@pytest.mark.parametrize("name", ["padding", "padding_mode"])
+def test_unknown_padding_is_refused(name):
+    with pytest.raises(ValueError, match="adding"):
+        flamework.nn.Conv2d(1, 1, 1, **{name: "unknown"})
+
+
+# ------------------------------------------------------------------------------------------------------------- utils
+
+
+def with_gradients(torch):
+    parameters = [torch.nn.Parameter(torch.zeros(3, 2)), torch.nn.Parameter(torch.zeros(4)),
+                  torch.nn.Parameter(torch.zeros(1))]
+    for i, parameter in enumerate(parameters[:2]):
+        parameter.grad = torch.tensor(array(*parameter.shape, seed=i))
+    return parameters
+
+
+@pytest.mark.parametrize("norm_type", [1, 2, 3.5, float("inf"), "inf"])
+@pytest.mark.parametrize("max_norm", [0.5, 100.0])
+def test_clipping_the_norm(norm_type, max_norm):
+    def script(torch):
+        parameters = with_gradients(torch)
+        total = torch.nn.utils.clip_grad_norm_(iter(parameters), max_norm, norm_type)
+        return total, [p.grad for p in parameters]
+    assert_same(script, rtol=2e-6)
+
+
+def test_clipping_without_gradients_or_with_infinite_ones():
+    def script(torch):
+        lone = torch.nn.Parameter(torch.zeros(2))
+        nothing = torch.nn.utils.clip_grad_norm_(lone, 1.0)
+        lone.grad = torch.tensor([1.0, float("inf")])
+        return nothing, torch.nn.utils.clip_grad_norm_(lone, 1.0, error_if_nonfinite=True)
+    assert_same(script)
+
+
+def test_clipping_values():
+    def script(torch):
+        parameters = with_gradients(torch)
+        torch.nn.utils.clip_grad_value_(parameters, 0.3)
+        return [p.grad for p in parameters]
+    assert_same(script)
+
+
+def test_parameters_as_a_vector_and_back():
+    def script(torch):
+        layer = torch.nn.Linear(3, 2)
+        vector = torch.nn.utils.parameters_to_vector(layer.parameters())
+        torch.nn.utils.vector_to_parameters(torch.arange(8.0), layer.parameters())
+        return tuple(vector.shape), layer.weight, layer.bias, layer.weight.requires_grad
+    assert_same(script)
+
+
+# ---------------------------------------------------------------------------------------------------------- examples
+
+
+def chapters():
+    names = []
+    for package in ("flamework.nn", "flamework.optim"):
+        path = importlib.import_module(package).__path__
+        names += [f"{package}.{chapter.name}" for chapter in pkgutil.iter_modules(path)
+                  if not chapter.name.startswith("functional")]
+    return names
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_examples_in_the_documentation(chapter):
+    results = doctest.testmod(importlib.import_module(chapter))
+    assert results.failed == 0

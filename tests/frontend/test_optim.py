@@ -1,0 +1,596 @@
+"""Optimizers and schedules take PyTorch's steps, to the rounding of float32, and save PyTorch's dictionaries."""
+
+import copy
+import math
+import pickle
+import warnings
+
+import flamework
+import numpy as np
+import pytest
+from flamework.optim.optimizer import Optimizer, required
+from same_as_torch import array, assert_same, plain
+
+OPTIMIZERS = {
+    "SGD": lambda optim, p: optim.SGD(p, lr=0.1),
+    "SGD, momentum": lambda optim, p: optim.SGD(p, lr=0.1, momentum=0.9),
+    "SGD, dampening": lambda optim, p: optim.SGD(p, lr=0.1, momentum=0.9, dampening=0.3, weight_decay=0.01),
+    "SGD, nesterov": lambda optim, p: optim.SGD(p, lr=0.1, momentum=0.8, nesterov=True, weight_decay=0.01),
+    "SGD, maximize": lambda optim, p: optim.SGD(p, lr=0.1, weight_decay=0.1, maximize=True),
+    "SGD, fused": lambda optim, p: optim.SGD(p, lr=0.1, weight_decay=0.1, fused=True),
+    "Adam": lambda optim, p: optim.Adam(p, lr=0.02),
+    "Adam, decay": lambda optim, p: optim.Adam(p, lr=0.02, betas=(0.7, 0.95), eps=1e-5, weight_decay=0.1),
+    "Adam, amsgrad": lambda optim, p: optim.Adam(p, lr=0.02, amsgrad=True),
+    "Adam, maximize": lambda optim, p: optim.Adam(p, lr=0.02, maximize=True, foreach=True),
+    "Adam, decoupled": lambda optim, p: optim.Adam(p, lr=0.02, weight_decay=0.1, decoupled_weight_decay=True),
+    "AdamW": lambda optim, p: optim.AdamW(p, lr=0.02),
+    "AdamW, all": lambda optim, p: optim.AdamW(p, 0.02, (0.8, 0.9), 1e-6, 0.2, True, maximize=True),
+}
+SHAPES = [(4, 3), (5,), ()]
+
+
+def parameters(torch, dtype="float32"):
+    return [torch.nn.Parameter(torch.tensor(np.asarray(array(*shape, seed=i), dtype=dtype)))
+            for i, shape in enumerate(SHAPES)]
+
+
+def give_gradients(torch, params, step, skip=()):
+    for i, parameter in enumerate(params):
+        values = np.asarray(array(*SHAPES[i], seed=100 * step + i))
+        parameter.grad = None if i in skip else torch.tensor(values).to(parameter.dtype)
+
+
+def train(torch, optimizer, params, steps, start=0):
+    for step in range(start, start + steps):
+        # The last parameter gets no gradient in two of the steps.
+        give_gradients(torch, params, step, skip=(2,) if step in (0, 3) else ())
+        optimizer.step()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_steps_are_pytorchs(name, dtype):
+    def script(torch):
+        params = parameters(torch, dtype)
+        optimizer = OPTIMIZERS[name](torch.optim, params)
+        train(torch, optimizer, params, 8)
+        return params
+    assert_same(script, rtol=1e-6 if dtype == "float32" else 1e-13, atol=1e-7 if dtype == "float32" else 1e-14)
+
+
+@pytest.mark.parametrize("name", ["SGD, momentum", "Adam", "AdamW"])
+def test_steps_in_half_precision_stay_near_pytorchs(name):
+    def script(torch):
+        params = parameters(torch, "float16")
+        optimizer = OPTIMIZERS[name](torch.optim, params)
+        train(torch, optimizer, params, 3)
+        return params
+    assert_same(script, rtol=5e-3, atol=5e-3)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_training_a_model_is_pytorchs(name):
+    def script(torch):
+        nn = torch.nn
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+        with torch.no_grad():
+            for i, parameter in enumerate(model.parameters()):
+                parameter.copy_(torch.tensor(array(*parameter.shape, seed=i)))
+        optimizer = OPTIMIZERS[name](torch.optim, model.parameters())
+        x, y = torch.tensor(array(16, 4, seed=8)), torch.tensor(array(16, 1, seed=9))
+        losses = []
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss = nn.MSELoss()(model(x), y)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return np.array(losses), list(model.parameters())
+    assert_same(script, rtol=1e-4, atol=1e-5)
+
+
+def test_groups_have_their_own_hyperparameters_and_rates_can_change():
+    def script(torch):
+        params = parameters(torch)
+        optimizer = torch.optim.SGD([{"params": params[:1], "lr": 0.5}, {"params": params[1:2]}], lr=0.1, momentum=0.9)
+        train(torch, optimizer, params, 2)
+        optimizer.add_param_group({"params": params[2], "weight_decay": 0.1})
+        optimizer.param_groups[0]["lr"] = 0.01
+        train(torch, optimizer, params, 2, start=5)
+        return params, [group["lr"] for group in optimizer.param_groups]
+    assert_same(script)
+
+
+def test_rate_may_be_a_tensor():
+    def script(torch):
+        params = parameters(torch)
+        rate = torch.tensor(0.1)
+        optimizer = torch.optim.Adam(params, lr=rate)
+        train(torch, optimizer, params, 2)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+        train(torch, optimizer, params, 1, start=4)
+        schedule.step()
+        train(torch, optimizer, params, 1, start=5)
+        return params, rate
+    assert_same(script)
+
+
+def test_closure_runs_with_gradients_and_gives_the_loss():
+    def script(torch):
+        parameter = torch.nn.Parameter(torch.tensor([3.0]))
+        optimizer = torch.optim.SGD([parameter], lr=0.25)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = (parameter * parameter).sum()
+            loss.backward()
+            return loss
+
+        with torch.no_grad():
+            return [optimizer.step(closure).item() for _ in range(3)], parameter
+    assert_same(script)
+
+
+def test_updates_keep_parameters_leaves_and_leave_gradients():
+    parameter = flamework.nn.Parameter(flamework.ones(2))
+    alias = parameter.detach()
+    optimizer = flamework.optim.Adam([parameter], lr=0.5)
+    parameter.grad = flamework.ones(2)
+    optimizer.step()
+    assert parameter.is_leaf
+    assert parameter.requires_grad
+    assert parameter.grad.tolist() == [1.0, 1.0]
+    assert alias.tolist() == parameter.tolist() != [1.0, 1.0]
+
+
+def test_zero_grad_drops_or_clears():
+    def script(torch):
+        params = parameters(torch)
+        optimizer = torch.optim.SGD(params, lr=0.1, momentum=0.9)
+        train(torch, optimizer, params, 1, start=1)
+        optimizer.zero_grad(set_to_none=False)
+        cleared = [p.grad.tolist() for p in params]
+        optimizer.step()
+        optimizer.zero_grad()
+        return cleared, [p.grad for p in params], params
+    assert_same(script)
+
+
+# --------------------------------------------------------------------------------------------------- saving, loading
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_state_dict_holds_what_pytorchs_holds(name):
+    def script(torch):
+        params = parameters(torch)
+        optimizer = OPTIMIZERS[name](torch.optim, params)
+        train(torch, optimizer, params, 4)
+        saved = optimizer.state_dict()
+        groups = [{key: value for key, value in group.items() if key not in ("capturable", "differentiable")}
+                  for group in saved["param_groups"]]
+        state = dict(sorted(saved["state"].items()))
+        return [sorted(group.items()) for group in groups], state
+    assert_same(script)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("direction", ["ours to theirs", "theirs to ours"])
+def test_state_continues_in_the_other_package(name, direction):
+    torch = pytest.importorskip("torch")
+    source, target = (flamework, torch) if direction == "ours to theirs" else (torch, flamework)
+
+    def tensors(value, package):
+        if isinstance(value, dict):
+            return {key: tensors(item, package) for key, item in value.items()}
+        if isinstance(value, list):
+            return [tensors(item, package) for item in value]
+        return package.tensor(value) if isinstance(value, np.ndarray) else value
+
+    params = parameters(source)
+    optimizer = OPTIMIZERS[name](source.optim, params)
+    train(source, optimizer, params, 4)
+    saved = optimizer.state_dict()
+    moved = {"state": tensors(plain(saved["state"]), target), "param_groups": copy.deepcopy(saved["param_groups"])}
+
+    others = [target.nn.Parameter(target.tensor(value)) for value in plain(params)]
+    continued = OPTIMIZERS[name](target.optim, others)
+    continued.load_state_dict(moved)
+    train(source, optimizer, params, 3, start=4)
+    train(target, continued, others, 3, start=4)
+    for ours, theirs in zip(plain(params), plain(others), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+def test_loaded_state_is_not_shared():
+    first, second = parameters(flamework), parameters(flamework)
+    source = flamework.optim.SGD(first, lr=0.1, momentum=0.9)
+    train(flamework, source, first, 2)
+    target = flamework.optim.SGD(second, lr=0.1, momentum=0.9)
+    target.load_state_dict(source.state_dict())
+    before = source.state[first[0]]["momentum_buffer"].tolist()
+    train(flamework, target, second, 2, start=5)
+    assert source.state[first[0]]["momentum_buffer"].tolist() == before
+
+
+def test_count_of_steps_is_a_number_inside_and_a_float_tensor_outside():
+    params = parameters(flamework)
+    optimizer = flamework.optim.Adam(params)
+    train(flamework, optimizer, params, 2, start=1)
+    assert optimizer.state[params[0]]["step"] == 2
+    assert isinstance(optimizer.state[params[0]]["step"], int)
+    step = optimizer.state_dict()["state"][0]["step"]
+    assert step.dtype is flamework.float32
+    assert step.item() == 2.0
+
+
+@pytest.mark.parametrize("copier", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_copies_continue_alike(copier):
+    params = parameters(flamework)
+    optimizer = flamework.optim.AdamW(params, lr=0.1)
+    train(flamework, optimizer, params, 2)
+    twin = copier(optimizer)
+    copies = twin.param_groups[0]["params"]
+    train(flamework, optimizer, params, 2, start=2)
+    train(flamework, twin, copies, 2, start=2)
+    for ours, theirs in zip(plain(params), plain(copies), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_representation_is_pytorchs():
+    def script(torch):
+        optimizer = torch.optim.SGD(parameters(torch), lr=0.1)
+        lines = repr(optimizer).split("\n")
+        return [line for line in lines if "differentiable" not in line]
+    assert_same(script)
+
+
+LOADING_ERRORS = {
+    "another number of groups": lambda optim, p: optim.SGD([{"params": p[:1]}, {"params": p[1:]}], lr=0.1),
+    "another number of parameters": lambda optim, p: optim.SGD(p[:2], lr=0.1),
+}
+
+
+@pytest.mark.parametrize("case", LOADING_ERRORS)
+def test_loading_what_does_not_fit_is_refused(case):
+    def script(torch):
+        state = torch.optim.SGD(parameters(torch), lr=0.1).state_dict()
+        LOADING_ERRORS[case](torch.optim, parameters(torch)).load_state_dict(state)
+    assert_same(script)
+
+
+ERRORS = {
+    "a tensor": lambda torch, p: torch.optim.SGD(p[0], lr=0.1),
+    "nothing": lambda torch, p: torch.optim.SGD([], lr=0.1),
+    "a set": lambda torch, p: torch.optim.SGD([{"params": set(p)}], lr=0.1),
+    "numbers": lambda torch, p: torch.optim.SGD([1, 2], lr=0.1),
+    "a result": lambda torch, p: torch.optim.SGD([p[0] * 2], lr=0.1),
+    "twice": lambda torch, p: torch.optim.SGD([{"params": p}, {"params": p[:1]}], lr=0.1),
+    "a group that is a list": lambda torch, p: torch.optim.SGD(p, lr=0.1).add_param_group(p),
+    "negative rate": lambda torch, p: torch.optim.SGD(p, lr=-0.1),
+    "negative momentum": lambda torch, p: torch.optim.SGD(p, momentum=-0.1),
+    "negative decay": lambda torch, p: torch.optim.SGD(p, weight_decay=-0.1),
+    "nesterov": lambda torch, p: torch.optim.SGD(p, nesterov=True),
+    "rate of two": lambda torch, p: torch.optim.SGD(p, lr=torch.ones(2)),
+    "adam rate": lambda torch, p: torch.optim.Adam(p, lr=-0.1),
+    "adam beta": lambda torch, p: torch.optim.Adam(p, betas=(0.9, 1.0)),
+    "adam epsilon": lambda torch, p: torch.optim.Adam(p, eps=-1.0),
+    "adam decay": lambda torch, p: torch.optim.AdamW(p, weight_decay=-1.0),
+    "two implementations": lambda torch, p: torch.optim.Adam(p, foreach=True, fused=True),
+    "some names": lambda torch, p: torch.optim.SGD([("a", p[0]), p[1]], lr=0.1),
+    "names in one group": lambda torch, p: torch.optim.SGD([("a", p[0])], lr=0.1).add_param_group({"params": p[1:]}),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_have_pytorchs_type_and_text(case):
+    assert_same(lambda torch: ERRORS[case](torch, parameters(torch)) and None)
+
+
+def test_missing_hyperparameter_without_a_default_is_refused():
+    with pytest.raises(ValueError, match="required optimization parameter lr"):
+        Optimizer(parameters(flamework), {"lr": required})
+    assert Optimizer([{"params": parameters(flamework), "lr": 1}], {"lr": required}).param_groups[0]["lr"] == 1
+
+
+def test_duplicates_in_a_group_warn():
+    parameter = flamework.nn.Parameter(flamework.ones(1))
+    with pytest.warns(UserWarning, match="duplicate parameters"):
+        flamework.optim.SGD([parameter, parameter], lr=0.1)
+
+
+def test_named_parameters_keep_their_names():
+    def script(torch):
+        layer = torch.nn.Linear(2, 2)
+        optimizer = torch.optim.SGD(layer.named_parameters(), lr=0.1)
+        return optimizer.state_dict()["param_groups"][0]["param_names"]
+    assert_same(script)
+
+
+def test_step_hooks_run_once_around_the_outermost_step():
+    log = []
+
+    class Careful(flamework.optim.SGD):
+        def step(self, closure=None):
+            log.append("step")
+            return super().step(closure)
+
+    optimizer = Careful([flamework.nn.Parameter(flamework.ones(1))], lr=0.1)
+    optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: log.append("before"))
+    handle = optimizer.register_step_post_hook(lambda optimizer, args, kwargs: log.append("after"))
+    optimizer.step()
+    handle.remove()
+    optimizer.step()
+    assert log == ["before", "step", "after", "before", "step"]
+
+
+def test_own_optimizer():
+    def script(torch):
+        class Signs(torch.optim.Optimizer):
+            def __init__(self, params, lr):
+                super().__init__(params, {"lr": lr})
+
+            def step(self):
+                with torch.no_grad():
+                    for group in self.param_groups:
+                        for parameter in group["params"]:
+                            self.state[parameter].setdefault("seen", parameter.grad.clone())
+                            parameter.sub_(parameter.grad.sign() * group["lr"])
+
+        params = parameters(torch)
+        optimizer = Signs(params, 0.1)
+        give_gradients(torch, params, 1)
+        optimizer.step()
+        return params, optimizer.state_dict()
+    assert_same(script)
+
+
+# ---------------------------------------------------------------------------------------------------------- schedules
+
+SCHEDULES = {
+    "LambdaLR": lambda s, o: s.LambdaLR(o, lambda epoch: 0.9**epoch),
+    "LambdaLR, each": lambda s, o: s.LambdaLR(o, [lambda epoch: 1 / (epoch + 1), lambda epoch: epoch]),
+    "MultiplicativeLR": lambda s, o: s.MultiplicativeLR(o, lambda epoch: 1 - 0.01 * epoch),
+    "StepLR": lambda s, o: s.StepLR(o, 3, gamma=0.3),
+    "MultiStepLR": lambda s, o: s.MultiStepLR(o, [2, 5, 5, 11], gamma=0.3),
+    "ConstantLR": lambda s, o: s.ConstantLR(o, 0.4, 4),
+    "LinearLR": lambda s, o: s.LinearLR(o, 0.2, 0.7, 6),
+    "ExponentialLR": lambda s, o: s.ExponentialLR(o, 0.9),
+    "PolynomialLR": lambda s, o: s.PolynomialLR(o, 7, 1.5),
+    "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, 5, eta_min=0.01),
+    "CosineAnnealingWarmRestarts": lambda s, o: s.CosineAnnealingWarmRestarts(o, 3, 2, eta_min=0.01),
+    "CyclicLR": lambda s, o: s.CyclicLR(o, 0.01, 0.2, step_size_up=3, step_size_down=4),
+    "CyclicLR, halved": lambda s, o: s.CyclicLR(o, [0.01, 0.02], [0.2, 0.3], 3, mode="triangular2",
+                                                cycle_momentum=False),
+    "CyclicLR, exponential": lambda s, o: s.CyclicLR(o, 0.01, 0.2, 3, mode="exp_range", gamma=0.9),
+    "CyclicLR, function": lambda s, o: s.CyclicLR(o, 0.01, 0.2, 3, scale_fn=lambda x: 1 / x, scale_mode="cycle"),
+    "OneCycleLR": lambda s, o: s.OneCycleLR(o, 0.5, total_steps=20),
+    "OneCycleLR, linear": lambda s, o: s.OneCycleLR(o, [0.5, 0.4], epochs=4, steps_per_epoch=5, pct_start=0.2,
+                                                    anneal_strategy="linear", three_phase=True, div_factor=10.0),
+    "SequentialLR": lambda s, o: s.SequentialLR(
+        o, [s.ConstantLR(o, 0.1, 3), s.CosineAnnealingLR(o, 6), s.ExponentialLR(o, 0.9)], [4, 9]),
+    "ChainedScheduler": lambda s, o: s.ChainedScheduler([s.ConstantLR(o, 0.1, 3), s.ExponentialLR(o, 0.9)]),
+}
+WITH_CLOSED_FORM = ["StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR",
+                    "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "LambdaLR"]
+
+
+def two_groups(torch, kind="SGD"):
+    first, second = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    groups = [{"params": [first]}, {"params": [second], "lr": 0.3}]
+    if kind == "SGD":
+        return torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+    return torch.optim.Adam(groups, lr=0.1)
+
+
+def observed(optimizer):
+    return [(group["lr"], group.get("momentum"), group.get("betas")) for group in optimizer.param_groups]
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedule_is_pytorchs_exactly(name, kind):
+    def script(torch):
+        optimizer = two_groups(torch, kind)
+        schedule = SCHEDULES[name](torch.optim.lr_scheduler, optimizer)
+        rates = [observed(optimizer)]
+        for _ in range(19):
+            optimizer.step()
+            schedule.step()
+            rates.append((observed(optimizer), schedule.get_last_lr(), schedule.last_epoch
+                          if hasattr(schedule, "last_epoch") else None))
+        return rates
+    assert_same(script)
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.parametrize("name", WITH_CLOSED_FORM)
+def test_schedule_jumps_to_an_epoch(name):
+    def script(torch):
+        optimizer = two_groups(torch)
+        schedule = SCHEDULES[name](torch.optim.lr_scheduler, optimizer)
+        optimizer.step()
+        rates = []
+        for epoch in (4, 1, 13, 0):
+            schedule.step(epoch)
+            rates.append(observed(optimizer))
+        schedule.step()
+        return rates, observed(optimizer)
+    assert_same(script)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedule_resumes_from_its_state(name):
+    def script(torch):
+        optimizer = two_groups(torch)
+        schedule = SCHEDULES[name](torch.optim.lr_scheduler, optimizer)
+        for _ in range(6):
+            optimizer.step()
+            schedule.step()
+        saved = copy.deepcopy(schedule.state_dict())
+        other = two_groups(torch)
+        resumed = SCHEDULES[name](torch.optim.lr_scheduler, other)
+        other.load_state_dict(optimizer.state_dict())
+        resumed.load_state_dict(saved)
+        rates = []
+        for _ in range(6):
+            other.step()
+            resumed.step()
+            rates.append(observed(other))
+        kept = {key: value for key, value in saved.items() if not key.startswith("_")}
+        return rates, sorted(kept.items())
+    assert_same(script)
+
+
+def test_state_of_a_callable_object_travels():
+    class Factor:
+        def __init__(self, base):
+            self.base = base
+
+        def __call__(self, epoch):
+            return self.base**epoch
+
+    scheduler = flamework.optim.lr_scheduler
+    optimizer = two_groups(flamework)
+    saved = scheduler.LambdaLR(optimizer, Factor(0.5)).state_dict()
+    resumed = scheduler.LambdaLR(optimizer, Factor(0.9))
+    resumed.load_state_dict(saved)
+    assert resumed.lr_lambdas[0].base == 0.5
+
+
+PLATEAUS = {
+    "default": {"patience": 2},
+    "max": {"mode": "max", "patience": 1},
+    "absolute": {"threshold_mode": "abs", "threshold": 0.05, "patience": 1, "cooldown": 2},
+    "max, absolute": {"mode": "max", "threshold_mode": "abs", "threshold": 0.05, "patience": 1},
+    "limited": {"patience": 0, "factor": 0.5, "min_lr": [0.02, 0.2]},
+    "small steps": {"patience": 0, "factor": 0.999, "eps": 0.0002},
+}
+
+
+@pytest.mark.parametrize("case", PLATEAUS)
+def test_plateaus_reduce_the_rate(case):
+    def script(torch):
+        optimizer = two_groups(torch)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAUS[case])
+        rates = []
+        for i, metric in enumerate(np.abs(array(24, seed=3)).tolist()):
+            schedule.step(torch.tensor(metric) if i % 2 else metric)
+            rates.append((observed(optimizer), schedule.num_bad_epochs, schedule.cooldown_counter))
+        return rates, schedule.get_last_lr()
+    assert_same(script)
+
+
+def test_plateau_resumes_and_follows_new_groups():
+    def script(torch):
+        optimizer = two_groups(torch)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+        schedule.step(1.0)
+        other = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+        other.load_state_dict(schedule.state_dict())
+        optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
+        other.step(2.0)
+        return observed(optimizer), other.best
+    assert_same(script)
+
+
+def test_schedule_resumes_from_an_epoch():
+    def script(torch):
+        optimizer = two_groups(torch)
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        return torch.optim.lr_scheduler.StepLR(optimizer, 2, last_epoch=3).get_last_lr()
+    assert_same(script)
+
+
+def test_schedules_multiply_when_they_share_an_optimizer():
+    def script(torch):
+        optimizer = two_groups(torch)
+        scheduler = torch.optim.lr_scheduler
+        schedules = [scheduler.ExponentialLR(optimizer, 0.9), scheduler.StepLR(optimizer, 2)]
+        for _ in range(5):
+            optimizer.step()
+            for schedule in schedules:
+                schedule.step()
+        return observed(optimizer)
+    assert_same(script)
+
+
+SCHEDULE_ERRORS = {
+    "no optimizer": lambda s, o: s.StepLR(3, 1),
+    "too many functions": lambda s, o: s.LambdaLR(o, [abs]),
+    "no function": lambda s, o: s.MultiplicativeLR(o, 3),
+    "constant factor": lambda s, o: s.ConstantLR(o, 2.0),
+    "start factor": lambda s, o: s.LinearLR(o, 0.0),
+    "end factor": lambda s, o: s.LinearLR(o, 0.5, 2.0),
+    "restart length": lambda s, o: s.CosineAnnealingWarmRestarts(o, 0),
+    "restart factor": lambda s, o: s.CosineAnnealingWarmRestarts(o, 1, 0),
+    "restart minimum": lambda s, o: s.CosineAnnealingWarmRestarts(o, 1, 1, "a"),
+    "restart epoch": lambda s, o: s.CosineAnnealingWarmRestarts(o, 1).step(-1),
+    "cycle mode": lambda s, o: s.CyclicLR(o, 0.1, 0.2, mode="square"),
+    "cycle length": lambda s, o: s.CyclicLR(o, [0.1], 0.2),
+    "one cycle length": lambda s, o: s.OneCycleLR(o, 0.1),
+    "one cycle steps": lambda s, o: s.OneCycleLR(o, 0.1, total_steps=-1),
+    "one cycle part": lambda s, o: s.OneCycleLR(o, 0.1, total_steps=5, pct_start=2.0),
+    "one cycle strategy": lambda s, o: s.OneCycleLR(o, 0.1, total_steps=5, anneal_strategy="square"),
+    "plateau factor": lambda s, o: s.ReduceLROnPlateau(o, factor=1.0),
+    "plateau mode": lambda s, o: s.ReduceLROnPlateau(o, mode="mean"),
+    "plateau threshold": lambda s, o: s.ReduceLROnPlateau(o, threshold_mode="mean"),
+    "plateau minimum": lambda s, o: s.ReduceLROnPlateau(o, min_lr=[0.1]),
+    "empty sequence": lambda s, o: s.SequentialLR(o, [], []),
+    "milestones": lambda s, o: s.SequentialLR(o, [s.ExponentialLR(o, 0.9)], [1]),
+    "plateau in a sequence": lambda s, o: s.SequentialLR(o, [s.ReduceLROnPlateau(o)], []),
+    "number in a chain": lambda s, o: s.ChainedScheduler([s.ExponentialLR(o, 0.9), 3]),
+    "empty chain": lambda s, o: s.ChainedScheduler([]),
+}
+
+
+@pytest.mark.parametrize("case", SCHEDULE_ERRORS)
+def test_schedule_errors_have_pytorchs_type_and_text(case):
+    assert_same(lambda torch: SCHEDULE_ERRORS[case](torch.optim.lr_scheduler, two_groups(torch)))
+
+
+def test_resuming_without_initial_rates_is_refused():
+    with pytest.raises(KeyError, match="initial_lr"):
+        flamework.optim.lr_scheduler.StepLR(two_groups(flamework), 2, last_epoch=3)
+
+
+def test_step_past_the_end_of_one_cycle_is_refused():
+    def script(torch):
+        optimizer = two_groups(torch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=2)
+        for _ in range(4):
+            optimizer.step()
+            schedule.step()
+    assert_same(script)
+
+
+def test_cycling_the_momentum_of_an_optimizer_without_is_refused():
+    class Plain(flamework.optim.Optimizer):
+        pass
+
+    optimizer = Plain([flamework.nn.Parameter(flamework.ones(1))], {"lr": 0.1})
+    with pytest.raises(ValueError, match="must support momentum"):
+        flamework.optim.lr_scheduler.CyclicLR(optimizer, 0.1, 0.2)
+
+
+def test_warnings_tell_the_order_of_steps():
+    optimizer = two_groups(flamework)
+    schedule = flamework.optim.lr_scheduler.StepLR(optimizer, 2)
+    with pytest.warns(UserWarning, match=r"before `optimizer.step\(\)`"):
+        schedule.step()
+    with pytest.warns(UserWarning, match="get_last_lr"):
+        schedule.get_lr()
+    with pytest.warns(UserWarning, match="epoch parameter"):
+        schedule.step(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer.step()
+        schedule.step()
+
+
+def test_infinite_metrics_never_improve():
+    schedule = flamework.optim.lr_scheduler.ReduceLROnPlateau(two_groups(flamework), patience=0)
+    schedule.step(math.nan)
+    assert schedule.best == math.inf
+    assert schedule.num_bad_epochs == 0
+    assert schedule.get_last_lr()[0] == pytest.approx(0.01)
