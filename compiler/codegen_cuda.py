@@ -1,25 +1,27 @@
-"""From the loop IR to numba.cuda source, and how many threads to launch it with.
+"""From the loop IR to numba.cuda source, and how to launch it.
 
 What comes out is a function whose parameters are the kernel's arguments in order, each of 64 bits, and ``units``, the
-number of iterations of its outermost loop. Addresses and numbers come as bits, so that every kernel is launched alike.
-The text names only what it defines, ``cuda``, and what ``kernels/cuda`` supplies. A ``split`` kernel has a second
+number of iterations of its outermost loop. Addresses and numbers are passed as bits, so that every kernel is launched
+alike. The text names only what it defines, ``cuda``, and what ``kernels/cuda`` supplies. A ``split`` kernel has a second
 function, ``finish``, for what comes after the pieces.
 
-Who does what:
+Who does what (:func:`distribution`):
 
-- ``flat``: a thread takes elements, a grid apart.
-- ``rows``: a block's threads form *teams* of ``lanes`` threads, as many as a row has elements (a power of two), and each
-  team takes a row. The lanes take the elements of a loop in turn; then a tree in shared memory combines their partial
-  results and every lane reads the whole. A long row gets the whole block; of rows of ten elements a block does sixteen
-  at a time. A team with no row left repeats the last one and stores nothing, because all threads must meet at barriers.
-- ``columns``: the same, but neighbouring threads belong to different teams, so that a warp reads neighbouring columns.
-- three levels, and pieces of a ``split`` kernel: a block takes a unit, its teams the values of the middle level.
-- scans: a thread takes a row.
-- scatters: threads take what can never meet in one element of the target; the rest runs in order within a thread. Atomic
-  additions would come in another order each time, and the result would not be the same twice.
+- ``elements`` (flat kernels): a thread takes elements, a grid apart.
+- ``teams`` (rows): a block's threads form teams of ``lanes`` threads, as many as a row has elements (rounded up to a
+  power of two), and each team takes a row. The lanes take the elements of a loop in turn; a tree in shared memory combines
+  what they found, and every lane reads the whole. So a long row gets a block, and a block does many short rows at a
+  time. A team for which no row is left repeats the last one and stores nothing: all threads must meet at barriers.
+- ``columns``: the same with lanes and teams exchanged: neighbouring threads belong to neighbouring columns, so that
+  what a warp reads is contiguous.
+- ``blocks`` (rows with loops in loops, pieces of a split row): a block takes a unit, its teams the values of the loop
+  above the innermost.
+- ``scans``: a thread takes a row, in order.
+- ``scatter``: threads take what can never meet in one element of the target; the rest runs in order within a thread.
+  Atomic additions would come in another order every time, and so would their rounding errors.
 
-A thread adds up at most :data:`RUN` elements before the partial sum goes to the next stage, so that the error of a sum
-grows as in ``codegen_cpu.py``.
+A thread adds up at most :data:`RUN` elements before the partial sum goes to the next stage: the error of a sum then
+grows as slowly as it does on the CPU.
 
 Read next: ``kernels/cuda/namespace.py`` for the names, ``kernels/cuda/toolchain.py`` for the compiler.
 """
@@ -28,22 +30,25 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from .codegen_cpu import combine, identity
 from .dtypes import FLOATING, DType
 from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store
 
-THREADS = 256  # of a block; a power of two
+THREADS = 256  # of a block
 WARP = 32  # neighbouring columns that are read together
 RUN = 64  # elements that a thread adds up one after the other
-MAX_BLOCKS = 1 << 16  # more units than that are taken in turn
-SHARED_BYTES = 4096  # of shared memory for each dtype: further accumulators wait for their turn
+MAX_BLOCKS = 1 << 16  # of a launch: a block takes further units in turn
+SHARED_BYTES = 4096  # of shared memory for each dtype: accumulators beyond that are combined one batch after the other
+
+MODES = {"add": "sum", "mul": "prod", "max": "reduce_max", "min": "reduce_min"}
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch of a function of a kernel: ``blocks`` blocks of ``threads`` threads do ``units`` iterations."""
+    """One launch: ``blocks`` blocks of ``threads`` threads run ``function`` with ``units`` as its last argument."""
 
     function: str
     blocks: int
@@ -53,8 +58,8 @@ class Launch:
 
 @dataclass(frozen=True)
 class Workers:
-    """The threads that share a loop: this thread's number among them, their number (a power of two), how far apart
-    neighbours are in the block, and the first of them. All are text."""
+    """Threads that share a loop, all as text: the number of this thread among them, how many they are (a power of two),
+    how far apart neighbours are within the block, and where the first one is."""
 
     index: str
     count: str
@@ -64,128 +69,470 @@ class Workers:
 
 @dataclass(frozen=True)
 class Scope:
-    """Who executes a block of statements: one thread (``workers`` None) or several alike. What they store is stored by
-    the one thread for which ``guard`` holds; ``live`` is false for a team that repeats work."""
+    """Who runs a block of statements: several threads alike, or one (``workers`` is None). A statement that stores runs
+    in the thread for which ``guard`` holds; ``live`` is false in a team that repeats work."""
 
     workers: Workers | None
-    guard: str
+    guard: str = ""
     live: str = ""
 
 
+# ---------------------------------------------------------------------------------------------------- who does what
+
+
+def loops_in(body: list) -> Iterator[Loop]:
+    """The loops of a block and those inside them."""
+    for st in body:
+        if isinstance(st, Loop):
+            yield st
+            yield from loops_in(st.body)
+
+
+def blocks_in(body: list) -> Iterator[list]:
+    yield body
+    for loop in loops_in(body):
+        yield loop.body
+
+
 def is_deep(loop: Loop) -> bool:
-    """Whether a loop contains loops."""
+    """Whether there are loops in a loop."""
     return any(isinstance(st, Loop) for st in loop.body)
 
 
-def has_scan(body: list) -> bool:
-    return any(isinstance(st, Scan) or (isinstance(st, Loop) and has_scan(st.body)) for st in body)
-
-
-def stores_in(body: list) -> list[Store]:
-    found = []
-    for st in body:
-        if isinstance(st, Store):
-            found.append(st)
-        elif isinstance(st, Loop):
-            found += stores_in(st.body)
-    return found
-
-
-def is_scatter(kernel: Kernel) -> bool:
-    """Whether two iterations may write one element, so that their order counts."""
-    return kernel.serial or any(re.search(r"\bv\d+\b", st.index) for st in stores_in(kernel.body))
+def stored_at(kernel: Kernel) -> list[str]:
+    """The index of everything that a kernel stores."""
+    return [st.index for block in blocks_in(kernel.body) for st in block if isinstance(st, Store)]
 
 
 def independent(kernel: Kernel) -> list[LoopVar]:
-    """The variables of a scatter that stand in the index of everything it stores. Iterations that differ in one of them
-    write different elements; all others, whose position in the target is read from memory, may meet."""
-    used = [set(re.findall(r"\bi\d+\b", st.index)) for st in stores_in(kernel.body)]
-    return [v for v in kernel.groups[0] if all(v.name in names for names in used)]
+    """The variables of a scatter in which two iterations must agree to meet in one element: those that every stored
+    index names. The position along the scattered axis is read from memory and names none."""
+    named = [set(re.findall(r"\bi\d+\b", index)) for index in stored_at(kernel)]
+    return [v for v in kernel.groups[0] if all(v.name in names for names in named)]
 
 
-def lanes_for(length: int, limit: int) -> int:
-    """How many threads share a row of ``length`` elements."""
-    lanes = 1
-    while lanes < limit and lanes < length:
-        lanes *= 2
-    return lanes
+def distribution(kernel: Kernel) -> str:
+    """How a kernel's work is divided: ``elements``, ``scatter``, ``scans``, ``teams``, ``columns``, ``blocks``, ``split``."""
+    if kernel.mode == "flat":
+        meets = kernel.serial or any(re.search(r"\bv\d+\b", index) for index in stored_at(kernel))
+        return "scatter" if meets else "elements"
+    if any(isinstance(st, Scan) for block in blocks_in(kernel.body) for st in block):
+        return "scans"
+    if kernel.mode == "rows":
+        return "blocks" if any(is_deep(loop) for loop in loops_in(kernel.body)) else "teams"
+    return kernel.mode
+
+
+def most_lanes(kernel: Kernel, threads: int) -> int:
+    """The largest team. Of columns, as many as a warp reads at once have a team each."""
+    return max(1, threads // WARP) if kernel.mode == "columns" else threads
+
+
+def launches(kernel: Kernel, threads: int = THREADS) -> list[Launch]:
+    """How to launch a kernel's functions, in order, for the sizes that its arguments have as sources.
+
+    Example::
+
+        for launch in launches(lowered.kernel):
+            print(launch.function, launch.blocks, launch.threads)
+    """
+    values = {a.name: a.source for a in kernel.arguments if a.kind == "integer"}
+    sizes = [math.prod(values[v.extent] for v in group) for group in kernel.groups]
+    how = distribution(kernel)
+    units, at_once = sizes[0], 1
+    if how == "scatter":
+        units = math.prod(values[v.extent] for v in independent(kernel))
+    if how in ("elements", "scatter", "scans"):
+        at_once = threads
+    elif how in ("teams", "columns"):
+        lanes, limit = 1, most_lanes(kernel, threads)
+        while lanes < limit and lanes < sizes[1]:
+            lanes *= 2
+        at_once = threads // lanes
+
+    def launch(function: str, units: int, at_once: int) -> Launch:
+        return Launch(function, max(1, min(-(-units // at_once), MAX_BLOCKS)), threads, units)
+
+    if how == "split":
+        return [launch("kernel", units * values[kernel.pieces], 1), launch("finish", units, 1)]
+    return [launch("kernel", units, at_once)]
+
+
+def functions(kernel: Kernel) -> list[str]:
+    """The names of the functions that a kernel consists of."""
+    return ["kernel", "finish"] if kernel.mode == "split" else ["kernel"]
+
+
+def generate(kernel: Kernel, threads: int = THREADS) -> str:
+    """The numba.cuda source of a kernel for blocks of ``threads`` threads (a power of two up to 1024).
+
+    Raises ``ValueError`` for another number of threads.
+    """
+    if threads not in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024):
+        raise ValueError(f"a block has a power of two of threads up to 1024, not {threads}")
+    return Writer(kernel, threads).text()
+
+
+# --------------------------------------------------------------------------------------------------------- the text
 
 
 class Writer:
     def __init__(self, kernel: Kernel, threads: int) -> None:
-        if threads & (threads - 1) or not 0 < threads <= 1024:
-            raise ValueError(f"a block has 1, 2, 4 ... 1024 threads, not {threads}")
         self.kernel = kernel
         self.threads = threads
         self.lines: list[str] = []
         self.depth = 0
-        self.written = {st.pointer for st in stores_in(kernel.body)}
-        self.block = Workers("thread", str(threads), "1", "0")
+        self.written = {st.pointer for block in blocks_in(kernel.body) for st in block if isinstance(st, Store)}
+        self.slots: dict[DType, int] = {}
+        self.everyone = Workers("thread", str(threads), "1", "0")
         self.lanes = Workers("lane", "lanes", "1", "thread - lane")
-        self.teams = Workers("team", "teams", "lanes", "lane")
+        self.leaders = Workers("team", "teams", "lanes", "lane")
+
+    def text(self) -> str:
+        getattr(self, distribution(self.kernel))()
+        return "\n".join(self.lines) + "\n"
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
 
-    def text(self) -> str:
-        getattr(self, self.kernel.mode)()
-        return "\n".join(self.lines) + "\n"
+    def begin(self, text: str) -> None:
+        """A line after which the block is indented."""
+        self.line(text)
+        self.depth += 1
 
     # ------------------------------------------------------------------------------------------------------- header
 
     def header(self, name: str) -> None:
-        names = [self.parameter(argument, slot) for slot, argument in enumerate(self.kernel.arguments)]
-        self.line(f"def {name}({', '.join([*names, 'units'])}):")
-        self.depth += 1
-        for argument, text in zip(self.kernel.arguments, names):
-            if argument.kind == "pointer":
-                self.line(f"{argument.name} = pointer_{argument.dtype.code}({text})")
-            elif argument.kind == "scalar":
-                value = f"bitcast_i64_f64({text})" if argument.dtype.kind == FLOATING else text
-                self.line(f"{argument.name} = {argument.dtype.code}({value})")
+        arguments = self.kernel.arguments
+        names = [f"a{k}" if a.kind in ("pointer", "scalar") else a.name for k, a in enumerate(arguments)]
+        self.begin(f"def {name}({', '.join([*names, 'units'])}):")
+        for argument, text in zip(arguments, names):
+            if argument.kind in ("pointer", "scalar"):
+                self.line(f"{argument.name} = {self.argument(argument, text)}")
         for level, group in enumerate(self.kernel.groups):
-            if level and len(group) > 1:
+            if len(group) > 1 and level > (self.kernel.mode == "split"):
                 self.line(f"{self.size(level)} = {' * '.join(v.extent for v in group)}")
 
     @staticmethod
-    def parameter(argument: Argument, slot: int) -> str:
-        return f"a{slot}" if argument.kind in ("pointer", "scalar") else argument.name
+    def argument(argument: Argument, text: str) -> str:
+        if argument.kind == "pointer":
+            return f"pointer_{argument.dtype.code}({text})"
+        if argument.dtype.kind == FLOATING:
+            text = f"bitcast_i64_f64({text})"
+        return f"{argument.dtype.code}({text})"
 
     def size(self, level: int) -> str:
         """The number of values of a group's variables."""
         group = self.kernel.groups[level]
-        return group[0].extent if len(group) == 1 else f"size{level}" if group else "1"
+        return f"size{level}" if len(group) > 1 else group[0].extent if group else "1"
 
-    def thread(self) -> None:
-        self.line("thread = i64(cuda.threadIdx.x)")
+    def number(self, level: int) -> str:
+        """What the running number of a group's values is called."""
+        group = self.kernel.groups[level]
+        return group[0].name if len(group) == 1 else f"k{level}"
 
-    def shared(self, loops: list[Loop]) -> None:
-        """Shared memory for the accumulators of the loops: one array of a dtype for each that is reduced together."""
-        self.slots: dict[DType, int] = {}
-        for loop in loops:
-            counts: dict[DType, int] = {}
-            for a in loop.accumulators:
-                counts[a.dtype] = counts.get(a.dtype, 0) + 1
-            for dtype, count in counts.items():
-                most = max(1, SHARED_BYTES // (dtype.itemsize * self.threads))
-                self.slots[dtype] = max(self.slots.get(dtype, 0), min(count, most))
-            self_slots = self.slots
-            self.shared_inside(loop, self_slots)
-        for dtype, count in self.slots.items():
-            for slot in range(count):
-                self.line(f"shared_{dtype.code}_{slot} = cuda.shared.array({self.threads}, {dtype.name})")
-
-    def form_teams(self, length: str, limit: int, interleaved: bool = False) -> None:
-        """Divide the block's threads into teams for rows of ``length`` elements."""
+    def form_teams(self, level: int) -> None:
+        """Divide the block's threads into teams for loops over a group."""
+        limit = most_lanes(self.kernel, self.threads)
         self.line("lanes = 1")
-        self.line(f"while lanes < {limit} and lanes < {length}:")
-        self.line("    lanes <<= 1")
+        self.begin(f"while lanes < {limit} and lanes < {self.size(level)}:")
+        self.line("lanes <<= 1")
+        self.depth -= 1
         self.line(f"teams = udiv({self.threads}, lanes)")
-        if interleaved:
+        if self.kernel.mode == "columns":
+            self.lanes = Workers("lane", "lanes", "teams", "team")
             self.line("lane = udiv(thread, teams)")
             self.line("team = thread - lane * teams")
-            self.lanes = Workers("lane", "lanes", "teams", "team")
-            self.teams = Workers("team", "teams", "1", "thread - team")
         else:
             self.line("team = udiv(thread, lanes)")
             self.line("lane = thread - team * lanes")
+
+    def share(self) -> None:
+        """Shared memory: for each dtype as many arrays as one loop has accumulators, within bounds."""
+        for loop in loops_in(self.kernel.body):
+            dtypes = [a.dtype for a in loop.accumulators]
+            for dtype in dtypes:
+                most = max(1, SHARED_BYTES // (dtype.itemsize * self.threads))
+                self.slots[dtype] = max(self.slots.get(dtype, 0), min(dtypes.count(dtype), most))
+        for dtype, count in self.slots.items():
+            for slot in range(count):
+                self.line(f"{self.shared(dtype, slot)} = cuda.shared.array({self.threads}, {dtype.name})")
+
+    @staticmethod
+    def shared(dtype: DType, slot: int) -> str:
+        return f"shared_{dtype.code}_{slot}"
+
+    def decode(self, number: str, group: list[LoopVar]) -> None:
+        """A group's variables from their running number."""
+        if len(group) == 1:
+            if number != group[0].name:
+                self.line(f"{group[0].name} = {number}")
+            return
+        for position, v in enumerate(reversed(group)):
+            if position == len(group) - 1:
+                self.line(f"{v.name} = {number}")
+            else:
+                rest = f"rest{position}"
+                self.line(f"{rest} = udiv({number}, {v.extent})")
+                self.line(f"{v.name} = {number} - {rest} * {v.extent}")
+                number = rest
+
+    # --------------------------------------------------------------------------------------------------- statements
+
+    def statements(self, body: list, scope: Scope) -> None:
+        for st in body:
+            self.statement(st, scope)
+
+    def statement(self, st, scope: Scope) -> None:
+        match st:
+            case Let(name, _, text):
+                self.line(f"{name} = {text}")
+            case Load(name, _, pointer, index, guard, fill):
+                load = "load" if pointer in self.written else "load_constant"
+                text = f"{load}({pointer}, {index})"
+                self.line(f"{name} = {text} if {guard} else {fill}" if guard else f"{name} = {text}")
+            case Store():
+                depth = self.depth
+                if scope.guard:
+                    self.begin(f"if {scope.guard}:")
+                self.store(st)
+                self.depth = depth
+            case Scan(name, dtype, op, text):
+                self.line(f"{name}_run = {combine(op, dtype, f'{name}_run', text)}")
+                self.line(f"{name} = {name}_run")
+            case Loop():
+                self.loop(st, scope)
+
+    def store(self, st: Store) -> None:
+        if st.mode == "set":
+            self.line(f"store({st.pointer}, {st.index}, {st.text})")
+            return
+        self.line(f"at = {st.index}")
+        step = combine(MODES[st.mode], st.dtype, f"load({st.pointer}, at)", st.text)
+        self.line(f"store({st.pointer}, at, {step})")
+
+    # -------------------------------------------------------------------------------------------------------- loops
+
+    def loop(self, loop: Loop, scope: Scope, low: str = "0", high: str = "") -> None:
+        """A loop over a group, or over part of its running numbers, divided among the workers of the scope."""
+        high = high or self.size(loop.group)
+        workers = scope.workers
+        if workers is None:
+            self.iterate(loop, scope, low, high)
+        elif not is_deep(loop):
+            self.iterate(loop, Scope(None, scope.live), low, high, workers)
+            self.combine_workers(loop.accumulators, workers)
+        elif workers is self.everyone and not any(is_deep(st) for st in loop.body if isinstance(st, Loop)):
+            live = f"live{loop.group}"
+            self.iterate(loop, Scope(self.lanes, f"{live} and lane == 0", live), low, high, self.leaders)
+            self.combine_workers(loop.accumulators, self.leaders)
+        else:
+            self.iterate(loop, scope, low, high)
+
+    def iterate(self, loop: Loop, scope: Scope, low: str, high: str, workers: Workers | None = None) -> None:
+        """The loop itself. With ``workers`` each takes every so-many-th value; without, all of them take all."""
+        accumulators = loop.accumulators
+        start, step = (workers.index, workers.count) if workers else ("0", "1")
+        number = self.number(loop.group)
+        for scan in loop.body:
+            if isinstance(scan, Scan):
+                self.line(f"{scan.name}_run = {identity(scan.op, scan.dtype)}")
+        for a in accumulators:
+            self.line(f"{a.name} = {identity(a.op, a.dtype)}")
+        in_runs = any(a.dtype.kind == FLOATING and a.op in ("sum", "prod") for a in accumulators)
+        depth, stop, suffix = self.depth, high, ""
+        if in_runs:
+            length = str(int(step) * RUN) if step.isdigit() else f"{step} * {RUN}"
+            suffix, stop, low_run = "_part", f"stop{loop.group}", f"run{loop.group}"
+            self.line(f"{low_run} = {low}")
+            self.begin(f"while {low_run} < {high}:")
+            self.line(f"{stop} = imin({low_run} + {length}, {high})")
+            for a in accumulators:
+                self.line(f"{a.name}_part = {identity(a.op, a.dtype)}")
+            low = low_run
+        if workers is self.leaders:
+            # barriers inside: every team makes as many steps as the others
+            counter = f"base{loop.group}"
+            self.line(f"{counter} = {low}")
+            self.begin(f"while {counter} < {stop}:")
+            self.line(f"{scope.live} = {counter} + {start} < {stop}")
+            self.line(f"{number} = imin({counter} + {start}, {stop} - 1)")
+        else:
+            counter = number
+            self.line(f"{counter} = {start if low == '0' else low if start == '0' else f'{low} + {start}'}")
+            self.begin(f"while {counter} < {stop}:")
+        self.decode(number, self.kernel.groups[loop.group])
+        self.statements(loop.body, scope)
+        inner = self.depth
+        if accumulators and workers is self.leaders:
+            self.begin(f"if {scope.live}:")
+        for a in accumulators:
+            held = f"{a.name}{suffix}"
+            self.line(f"{held} = {combine(a.op, a.dtype, held, a.text)}")
+        self.depth = inner
+        self.line(f"{counter} += {step}")
+        self.depth -= 1
+        if in_runs:
+            for a in accumulators:
+                self.line(f"{a.name} = {combine(a.op, a.dtype, a.name, a.name + '_part')}")
+            self.line(f"{low_run} += {length}")
+        self.depth = depth
+
+    def combine_workers(self, accumulators: list[Accumulator], workers: Workers) -> None:
+        """Combine what each worker found, in a tree, and give every worker the result."""
+        waiting = list(accumulators)
+        while waiting:
+            used: dict[DType, int] = {}
+            batch: list[tuple[Accumulator, str]] = []
+            later: list[Accumulator] = []
+            for a in waiting:
+                slot = used.get(a.dtype, 0)
+                if slot < self.slots[a.dtype]:
+                    used[a.dtype] = slot + 1
+                    batch.append((a, self.shared(a.dtype, slot)))
+                else:
+                    later.append(a)
+            self.tree(batch, workers)
+            waiting = later
+
+    def tree(self, batch: list[tuple[Accumulator, str]], workers: Workers) -> None:
+        for a, memory in batch:
+            self.line(f"{memory}[thread] = {a.name}")
+        self.line("cuda.syncthreads()")
+        self.line(f"half = {self.threads >> 1 if workers is self.everyone else f'{workers.count} >> 1'}")
+        self.begin("while half > 0:")
+        self.begin(f"if {workers.index} < half:")
+        self.line(f"other = thread + half{'' if workers.pitch == '1' else f' * {workers.pitch}'}")
+        for a, memory in batch:
+            self.line(f"{memory}[thread] = {combine(a.op, a.dtype, f'{memory}[thread]', f'{memory}[other]')}")
+        self.depth -= 1
+        self.line("cuda.syncthreads()")
+        self.line("half >>= 1")
+        self.depth -= 1
+        for a, memory in batch:
+            self.line(f"{a.name} = {memory}[{workers.first}]")
+        # nobody overwrites the result before all have read it
+        self.line("cuda.syncthreads()")
+
+    # ------------------------------------------------------------------------------------------------ distributions
+
+    def each(self, name: str, start: str, step: str) -> None:
+        """A loop of this thread over units, a whole grid apart."""
+        self.line(f"{name} = {start}")
+        self.line(f"{name}_step = {step}")
+        self.begin(f"while {name} < units:")
+
+    def each_thread(self) -> None:
+        size = f" * {self.threads}" if self.threads > 1 else ""
+        self.each("unit", f"i64(cuda.blockIdx.x){size} + i64(cuda.threadIdx.x)", f"i64(cuda.gridDim.x){size}")
+
+    def elements(self) -> None:
+        self.header("kernel")
+        self.each_thread()
+        self.decode("unit", self.kernel.groups[0])
+        self.statements(self.kernel.body, Scope(None))
+        self.line("unit += unit_step")
+
+    def scans(self) -> None:
+        self.elements()
+
+    def scatter(self) -> None:
+        self.header("kernel")
+        self.each_thread()
+        outer = independent(self.kernel)
+        self.decode("unit", outer)
+        depth = self.depth
+        for v in self.kernel.groups[0]:
+            if v not in outer:
+                self.begin(f"for {v.name} in range({v.extent}):")
+        self.statements(self.kernel.body, Scope(None))
+        self.depth = depth
+        self.line("unit += unit_step")
+
+    def teams(self) -> None:
+        self.header("kernel")
+        self.line("thread = i64(cuda.threadIdx.x)")
+        self.form_teams(1)
+        self.share()
+        self.each("base", "i64(cuda.blockIdx.x) * teams", "i64(cuda.gridDim.x) * teams")
+        self.line("live = base + team < units")
+        self.line("unit = imin(base + team, units - 1)")
+        self.decode("unit", self.kernel.groups[0])
+        self.statements(self.kernel.body, Scope(self.lanes, "live and lane == 0", "live"))
+        self.line("base += base_step")
+
+    def columns(self) -> None:
+        self.teams()
+
+    def each_block(self, name: str) -> None:
+        self.line("thread = i64(cuda.threadIdx.x)")
+        if any(is_deep(loop) for loop in loops_in(self.kernel.body)):
+            self.form_teams(len(self.kernel.groups) - 1)
+        self.share()
+        self.each(name, "i64(cuda.blockIdx.x)", "i64(cuda.gridDim.x)")
+
+    def blocks(self) -> None:
+        self.header("kernel")
+        self.each_block("unit")
+        self.decode("unit", self.kernel.groups[0])
+        self.statements(self.kernel.body, Scope(self.everyone, "thread == 0"))
+        self.line("unit += unit_step")
+
+    def split(self) -> None:
+        kernel = self.kernel
+        scope = Scope(self.everyone, "thread == 0")
+        position = next(i for i, st in enumerate(kernel.body) if isinstance(st, Loop))
+        before, loop, after = kernel.body[:position], kernel.body[position], kernel.body[position + 1 :]
+        count = len(loop.accumulators)
+        self.header("kernel")
+        self.each_block("unit")
+        self.line(f"row = udiv(unit, {kernel.pieces})")
+        self.line(f"piece = unit - row * {kernel.pieces}")
+        self.decode("row", kernel.groups[0])
+        self.statements(before, scope)
+        first, *others = (v.extent for v in kernel.groups[1])
+        rest = "".join(f" * {extent}" for extent in others)
+        self.line(f"low = piece * {kernel.step}{rest}")
+        self.line(f"high = imin(piece * {kernel.step} + {kernel.step}, {first}){rest}")
+        self.loop(loop, scope, "low", "high")
+        self.begin("if thread == 0:")
+        for k, a in enumerate(loop.accumulators):
+            self.line(f"store({self.cells(a.dtype)}, {self.cell('unit', count, k, a.dtype)}, {a.name})")
+        self.depth -= 1
+        self.line("unit += unit_step")
+        self.depth = 0
+        self.line("")
+        self.line("")
+        self.header("finish")
+        self.line("thread = i64(cuda.threadIdx.x)")
+        self.share()
+        self.each("row", "i64(cuda.blockIdx.x)", "i64(cuda.gridDim.x)")
+        self.decode("row", kernel.groups[0])
+        self.statements(before, scope)
+        self.collect(loop.accumulators)
+        self.statements(after, scope)
+        self.line("row += row_step")
+
+    def collect(self, accumulators: list[Accumulator]) -> None:
+        """Combine the results of a row's pieces."""
+        count = len(accumulators)
+        for a in accumulators:
+            self.line(f"{a.name} = {identity(a.op, a.dtype)}")
+        self.line("piece = thread")
+        self.begin(f"while piece < {self.kernel.pieces}:")
+        for k, a in enumerate(accumulators):
+            cell = self.cell(f"(row * {self.kernel.pieces} + piece)", count, k, a.dtype)
+            self.line(f"{a.name} = {combine(a.op, a.dtype, a.name, f'load({self.cells(a.dtype)}, {cell})')}")
+        self.line(f"piece += {self.threads}")
+        self.depth -= 1
+        self.combine_workers(accumulators, self.everyone)
+
+    @staticmethod
+    def cells(dtype: DType) -> str:
+        """The scratch memory, of cells of 8 bytes, as elements of a dtype."""
+        return f"pointer_{dtype.code}(scratch)"
+
+    @staticmethod
+    def cell(unit: str, count: int, k: int, dtype: DType) -> str:
+        width = 8 // dtype.itemsize
+        return f"({unit} * {count} + {k}) * {width}"

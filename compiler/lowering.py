@@ -421,9 +421,19 @@ class Lowering:
     def loop(self, level: int, reductions: list[Instance], sinks: list[tuple]) -> None:
         self.blocks.append([])
         self.scopes.append({})
-        inner = list(sinks)
+        inner: list[tuple] = []
         accumulators: list[Accumulator] = []
         names: list[str] = []
+        parents: list[tuple[Accumulator, Accumulator]] = []
+        for sink in sinks:
+            if isinstance(sink[2][0], Accumulator):
+                # a reduction of a loop further out: this loop reduces its part first
+                parent, source = sink[2]
+                part = Accumulator(self.fresh("r"), parent.dtype, parent.op, "")
+                accumulators.append(part)
+                parents.append((parent, part))
+                sink = (sink[0], sink[1], (part, source))
+            inner.append(sink)
         for reduction in reductions:
             source = reduction.sources[0]
             target = max(self.loop_level[reduction], level)
@@ -437,6 +447,8 @@ class Lowering:
         body = self.blocks.pop()
         self.scopes.pop()
         self.blocks[-1].append(Loop(level, body, accumulators))
+        for parent, part in parents:
+            parent.text = part.name
         self.scopes[-1].update(zip(reductions, names))
 
     def write_sink(self, *sink) -> None:
@@ -544,9 +556,7 @@ class Lowering:
             Kernel(mode, self.vars, self.arguments, body, serial, self.operations), self.operands, 0, units, work
         )
         kernel = lowered.kernel
-        if serial and mode != "flat":
-            raise AssertionError("a scatter has no reductions of its own")
-        if mode == "rows":
+        if mode == "rows" and not serial:
             loops = [st for st in body if isinstance(st, Loop)]
             if self.columnwise():
                 kernel.mode = "columns"

@@ -100,6 +100,11 @@ def reduce_trivially(node: Node) -> Node | None:
     return None
 
 
+@rule(s.cumsum)
+def scan_trivially(node: Node) -> Node | None:
+    return s.copy(node.src[0]) if node.shape[node.params[0]] == 1 else None
+
+
 @rule(s.dot)
 def empty_dot(node: Node) -> Node | None:
     return filled(node, 0) if node.src[0].shape[2] == 0 and node.type.size else None

@@ -6,28 +6,72 @@ PyTorch's. Read next: ``tensor.py`` for what a tensor is, ``recording.py`` for h
 
 from .compiler.dtypes import (
     DType as dtype, bool_ as bool, float32, float32 as float, float64, float64 as double, int8, int16, int16 as short,
-    int32, int32 as int, int64, int64 as long, uint8,
+    int32, int32 as int, int64, int64 as long, promote as promote_types, uint8,
 )
-from .compiler.dtypes import promote as promote_types
 from .device import device
 from .size import Size
-from .tensor import Tensor, memory_format
-from .recording import get_default_dtype, realize, set_default_dtype
-from .recording import broadcast_shapes as _broadcast_shapes
-from . import operators as _operators
-from .mutation import can_cast
-from .views import (
-    adjoint, broadcast_to, clone, detach, flatten, moveaxis, movedim, permute, ravel, reshape, squeeze, swapaxes, swapdims,
-    t, transpose, unflatten, unsqueeze,
+from .tensor import (
+    Tensor, is_complex, is_floating_point, is_signed, is_tensor, memory_format, numel,
 )
-from .parts import as_strided, chunk, diagonal, narrow, select, split, split_with_sizes, unbind
-from .indexing import index_put, index_put_
+from .recording import get_default_dtype, promoted as result_type, realize, set_default_dtype
+from . import operators
+from .views import (
+    adjoint, broadcast_shapes, broadcast_to, clone, detach, flatten, moveaxis, movedim, permute, ravel, reshape, squeeze,
+    swapaxes, swapdims, t, transpose, unflatten, unsqueeze,
+)
+from .parts import as_strided, chunk, diagonal, narrow, narrow_copy, select, split, split_with_sizes, unbind
+from .mutation import can_cast
+from .indexing import index_put
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from . import autograd, conversion as _conversion
 from .exchange import from_dlpack, from_numpy
 from .printing import set_printoptions
-from .arithmetic import *
-from .reduction import *
+from .creation import (
+    arange, as_tensor, asarray, empty, empty_like, eye, full, full_like, linspace, logspace, ones, ones_like, range,
+    scalar_tensor, tensor, tril_indices, triu_indices, zeros, zeros_like,
+)
+from .random import (
+    bernoulli, default_generator, fork_rng, Generator, get_rng_state, initial_seed, manual_seed, multinomial,
+    normal, rand, rand_like, randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
+)
+from .pointwise import (
+    abs, acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctanh, asin, asinh, atan, atanh, ceil, cos, cosh,
+    deg2rad, erf, exp, exp2, expm1, fix, floor, frac, log, log10, log1p, log2, logit, nan_to_num, neg, positive,
+    rad2deg, reciprocal, relu, round, rsqrt, sigmoid, sign, sin, sinc, sinh, sqrt, square, tan, tanh, trunc,
+)
+from .arithmetic import (
+    add, addcdiv, addcmul, arctan2, atan2, clamp, clamp_max, clamp_min, clip, copysign, div, divide, float_power,
+    floor_divide, fmax, fmin, fmod, heaviside, hypot, ldexp, lerp, logaddexp, maximum, minimum, mul, multiply, pow,
+    remainder, rsub, sub, subtract, true_divide, xlogy,
+)
+from .comparison import (
+    allclose, bitwise_and, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor, eq, equal,
+    ge, greater, greater_equal, gt, isclose, isfinite, isinf, isnan, isneginf, isposinf, isreal, le, less,
+    less_equal, logical_and, logical_not, logical_or, logical_xor, lt, ne, not_equal, signbit, truth,
+)
+from .reduction import (
+    all, amax, amin, aminmax, any, argmax, argmin, count_nonzero, dist, logsumexp, max, mean, min, nanmean, nansum,
+    norm, prod, std, std_mean, sum, var, var_mean,
+)
+from .scans import cummax, cummin, cumprod, cumsum, diff, log_softmax, logcumsumexp, softmax
+from .sorting import (
+    argsort, bincount, bucketize, histc, kthvalue, median, mode, msort, nanmedian, nanquantile, quantile,
+    searchsorted, sort, topk, unique, unique_consecutive,
+)
+from .linalg import (
+    addbmm, addmm, addmv, addr, baddbmm, bmm, chain_matmul, cross, dot, ger, inner, kron, matmul, mm, mv, outer,
+    tensordot, trace, vdot,
+)
+from .einsum import einsum
+from .joining import (
+    atleast_1d, atleast_2d, atleast_3d, broadcast_tensors, cartesian_prod, cat, column_stack, concat, concatenate,
+    diag, diag_embed, diagflat, dsplit, dstack, flip, fliplr, flipud, hsplit, hstack, meshgrid, repeat,
+    repeat_interleave, roll, rot90, row_stack, stack, tensor_split, tile, tril, triu, vsplit, vstack,
+)
+from .gathering import (
+    argwhere, gather, index_add, index_copy, index_fill, index_select, isin, masked_fill, masked_scatter,
+    masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
+)
+from . import autograd, conversion
 
 contiguous_format = memory_format.contiguous_format
 preserve_format = memory_format.preserve_format

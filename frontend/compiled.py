@@ -398,12 +398,12 @@ class Recorder:
         program.kinds = [(n.type, n.requires_grad, n.mark is not None and n.mark.freed) for n in roots]
         if any(kind[1] and not kind[2] for kind in program.kinds):
             self.make_template(program, roots)
-        compute = [n for n in dict.fromkeys(roots) if n.type.size]
+        compute = list(dict.fromkeys(n for n in roots if n.type.size))
         for node in roots:
             if not node.type.size and node.value is None:
                 engine.settle(node, engine.allocate(0))
         if compute:
-            key, inputs, numbers = engine.linearised(compute)
+            key, compute, inputs, numbers = engine.linearised(compute)
             program.sources = [self.find(node) for node in inputs]
             program.numbers = [node.value for node in numbers]
             program.plan = engine.plan_for(key, compute, inputs, numbers)

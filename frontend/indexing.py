@@ -23,7 +23,7 @@ import numpy as np
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node, grad_mode
-from .mutation import LEAF, VIEW_OF_LEAF, assign, overlaps
+from .mutation import LEAF, VIEW_OF_LEAF, assign, covers, overlaps
 from .parts import rooted
 from .recording import SCALAR_NAMES, broadcast_shapes, input_node, node_of, observe, plain_number, read, scalar_node, tensor_of
 from .storage import written_through
@@ -351,10 +351,11 @@ def __setitem__(self: Tensor, index: Any, value: Any) -> None:
         for row, params in selection.steps:
             part = row(part, params=params)
         new = _assigned(value, part)
-        assign(self, written_through(selection.steps, self._node, new) if selection.steps else new)
+        whole = written_through(selection.steps, self._node, new) if selection.steps else new
+        assign(self, whole, replaces=covers(selection.steps))
         return
     target = view_of(self, *selection.steps)
-    assign(target, _assigned(value, target._node))
+    assign(target, _assigned(value, target._node), replaces=True)
 
 
 def _assigned(value: Tensor | float, part: Node) -> Node:

@@ -332,6 +332,5 @@ def explain(target: Callable | Tensor) -> Any:
 
 
 def plan_of(nodes: list[Node]) -> tuple[list[Node], str, Plan]:
-    roots = [n for n in engine.with_company(nodes) if n.type.size]
-    key, inputs, numbers = engine.linearised(roots)
-    return roots, format_program(roots), engine.plan_for(key, roots, inputs, numbers)
+    plan, roots, _, _ = engine.prepared([n for n in nodes if n.type.size])
+    return roots, format_program(roots), plan

@@ -40,6 +40,7 @@ OVERLAP = (
     "Please clone() the tensor before performing the operation."
 )
 _MAY_OVERLAP = (s.expand, s.as_strided)
+_WHOLE = (s.reshape, s.permute)
 
 
 def can_cast(source: DType, target: DType) -> bool:
@@ -47,13 +48,14 @@ def can_cast(source: DType, target: DType) -> bool:
     return source.kind <= target.kind
 
 
-def assign(tensor: Tensor, node: Node, *, uniform: bool = False) -> Tensor:
+def assign(tensor: Tensor, node: Node, *, uniform: bool = False, replaces: bool = False) -> Tensor:
     """Make ``node`` the value of ``tensor``: the tail of every in-place operation.
 
     Args:
         tensor: what is written to, through its view if it is one.
         node: the new value. It is cast to the tensor's dtype if PyTorch allows that, and has the tensor's shape.
         uniform: all elements are equal, so that it does not matter if several of them share memory.
+        replaces: the new value was not computed from the old one, whose gradient is zero then.
 
     Returns:
         ``tensor``.
@@ -67,9 +69,9 @@ def assign(tensor: Tensor, node: Node, *, uniform: bool = False) -> Tensor:
         node = fitted(old.type, node)
     storage = tensor._storage
     if storage is not None:
-        return _write(tensor, storage, node, uniform)
+        return _write(tensor, storage, node, uniform, replaces)
     if old.requires_grad or node.requires_grad:
-        node = _next_value(old, node)
+        node = _next_value(old, node, replaces)
     old.marks().overwritten += 1
     tensor._node = node
     tensor._seen += 1
@@ -91,20 +93,32 @@ def fitted(type: TensorType, node: Node) -> Node:
     return s.converted(node, type.dtype)
 
 
-def _next_value(old: Node, node: Node) -> Node:
+def _next_value(old: Node, node: Node, replaces: bool) -> Node:
     """The node of a whole tensor after a write, with the gradient history that it has to have."""
     leaf = old.mark is not None and old.mark.leaf is not None and old.requires_grad
     if grad_mode.enabled:
         if leaf:
             raise RuntimeError(LEAF)
-        if old.requires_grad and not node.requires_grad:
-            return Node(straight_through, (node, old), ("constant",), node.type, None, True)
-        return node
+        return _replaced(old, node) if replaces or not node.requires_grad else node
     if node.requires_grad:
         node = s.detach(node)
     if leaf:
         return leaf_node(node, old.mark.leaf, old.mark.hooks)
     return attached(node, old) if old.requires_grad else node
+
+
+def _replaced(old: Node, node: Node) -> Node:
+    """``node`` in the place of ``old``, which stays in the graph with a gradient of zero, as in PyTorch."""
+    if not old.requires_grad:
+        return node
+    if not node.requires_grad:
+        return Node(straight_through, (node, old), ("constant",), node.type, None, True)
+    return s.update(old, node, params=((0,) * old.type.ndim, (1,) * old.type.ndim))
+
+
+def covers(chain: Chain) -> bool:
+    """Whether a view shows all of the storage, so that a write leaves nothing of the old value."""
+    return all(function in _WHOLE for function, _ in chain)
 
 
 def overlaps(tensor: Tensor) -> bool:
@@ -120,7 +134,7 @@ def _overlaps(chain: Chain, base: TensorType) -> bool:
     return 0 not in shape and any(extent > 1 and stride == 0 for extent, stride in zip(shape, strides))
 
 
-def _write(tensor: Tensor, storage: Storage, node: Node, uniform: bool) -> Tensor:
+def _write(tensor: Tensor, storage: Storage, node: Node, uniform: bool, replaces: bool) -> Tensor:
     chain = tensor._chain
     if not uniform and _overlaps(chain, storage.node.type):
         raise RuntimeError(OVERLAP)
@@ -142,8 +156,8 @@ def _write(tensor: Tensor, storage: Storage, node: Node, uniform: bool) -> Tenso
         value = written_data(chain, old, s.detach(node) if node.requires_grad else node)
     elif cut is None:
         value = written_through(chain, old, node)
-        if old.requires_grad and not value.requires_grad:
-            value = _next_value(old, value)
+        if not value.requires_grad or (replaces and covers(chain)):
+            value = _replaced(old, value)
     else:
         stage = cut(replay(chain[:at], old))
         above = written_through(chain[at + 1 :], stage, node)
@@ -247,7 +261,7 @@ def copy_(self: Tensor, src: Tensor | float, non_blocking: bool = False) -> Tens
         >>> flamework.zeros(2).copy_(flamework.tensor([1, 2]))
         tensor([1., 2.])
     """
-    return assign(self, source_node(src, self._node.type))
+    return assign(self, source_node(src, self._node.type), replaces=True)
 
 
 @method
@@ -258,7 +272,7 @@ def fill_(self: Tensor, value: Tensor | float) -> Tensor:
             "fill_ only supports 0-dimension value tensor but got tensor with "
             f"{value._node.type.ndim} dimensions."
         )
-    return assign(self, source_node(value, self._node.type), uniform=not isinstance(value, Tensor))
+    return assign(self, source_node(value, self._node.type), uniform=not isinstance(value, Tensor), replaces=True)
 
 
 @method

@@ -14,7 +14,7 @@ from .compiler import primitives as p, primitives_shape as s
 from .recording import storage_of
 from .storage import Cut, diagonal_step
 from .tensor import Tensor, axis_of, method, strides_of
-from .views import become_view, squeeze, t, transpose, unsqueeze, view_of
+from .views import become_view, clone, squeeze, t, transpose, unsqueeze, view_of
 
 _new = Tensor.__new__
 
@@ -74,6 +74,12 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     if start + length > extent:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({extent}).")
     return sliced(input, axis, start, 1, length)
+
+
+@method
+def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """As :func:`narrow`, but a copy."""
+    return clone(narrow(input, dim, start, length))
 
 
 @method

@@ -381,7 +381,8 @@ def scalar_node(value: float, type: TensorType) -> Node:
     """A Python number as a value of a type: an argument of the kernel, not part of the program."""
     dtype = type.dtype
     if dtype.kind == FLOATING:
-        value = float(value)
+        # a subclass of float stays what it is: a compiled function reads such numbers anew at every call
+        value = value if isinstance(value, float) else float(value)
     elif dtype.kind == dtypes.BOOL:
         value = bool(value)
     else:

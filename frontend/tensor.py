@@ -189,6 +189,11 @@ def strides_of(tensor: Tensor) -> tuple[tuple[int, ...], int]:
     return strides, offset
 
 
+def is_tensor(obj: Any) -> bool:
+    """Whether ``obj`` is a tensor; as ``torch.is_tensor``."""
+    return isinstance(obj, Tensor)
+
+
 @method
 def size(self: Tensor, dim: int | None = None) -> Size | int:
     """The sizes of all axes, or of one; as ``Tensor.size``."""

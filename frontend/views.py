@@ -17,7 +17,8 @@ from typing import Any
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import DType
 from .compiler.ir import grad_mode
-from .recording import _pending_tensors, node_of, pending, reclaim, storage_of, tensor_of
+from .recording import _pending_tensors, broadcast_shapes as broadcast, node_of, pending, reclaim, storage_of, tensor_of
+from .size import Size
 from .storage import EXPORTED, Cut, diagonal_step, find_cut, view_strides, without_cut
 from .tensor import Tensor, axis_of, contiguous_in_memory, is_gradient_leaf, memory_format, method, strides_of
 
@@ -325,6 +326,19 @@ def expand_as(self: Tensor, other: Tensor) -> Tensor:
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     """``expand`` to a shape; as ``torch.broadcast_to``."""
     return expand(input, size)
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> Size:
+    """The shape that tensors of all ``shapes`` broadcast to; as ``torch.broadcast_shapes``.
+
+    Raises:
+        RuntimeError: sizes that are neither equal nor 1.
+    """
+    full = [sizes_of((shape,)) for shape in shapes]
+    try:
+        return Size(broadcast(*full)) if full else Size()
+    except RuntimeError:
+        raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape") from None
 
 
 # ---------------------------------------------------------------------------------------------------------- permutations

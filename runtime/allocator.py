@@ -71,7 +71,7 @@ class Buffer:
     ) -> np.ndarray:
         """An array over this memory, which keeps the buffer alive. `offset` and `strides` are in bytes.
 
-        Raises `ValueError` if the array would reach beyond the buffer.
+        Raises NumPy's `TypeError` or `ValueError` if the array would reach beyond the buffer.
         Example: `allocate(24).as_numpy(np.float32, (2, 3))` has shape `(2, 3)`.
         """
         memory = np.asarray(_ArrayInterface(self))

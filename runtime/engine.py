@@ -10,6 +10,7 @@ Read next: ``plan.py``.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 from collections import OrderedDict
@@ -73,19 +74,18 @@ def realize(nodes: Sequence[Node]) -> None:
     COUNTERS.materialisations += 1
     if ENABLED.materialise:
         log("materialise", f"{len(roots)} values for {caller()}")
-    roots = with_company(roots)
     for root in roots:
         if root.type.size == 0:
             settle(root, allocate(0))
     roots = [root for root in roots if root.type.size]
     if roots:
-        compute(roots)
+        run_plan(*prepared(roots))
 
 
-def compute(roots: Sequence[Node]) -> None:
-    """Find or build the plan of a program and run it."""
-    key, inputs, numbers = linearised(roots)
-    run_plan(plan_for(key, roots, inputs, numbers), roots, inputs, numbers)
+def prepared(nodes: Sequence[Node]) -> tuple[Plan, list[Node], list[Node], list[Node]]:
+    """The plan that computes ``nodes`` and what belongs to them, with all its roots, its inputs and its numbers."""
+    key, roots, inputs, numbers = linearised(nodes, _live())
+    return plan_for(key, roots, inputs, numbers), roots, inputs, numbers
 
 
 def plan_for(key: tuple, roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> Plan:
@@ -131,109 +131,89 @@ def settle(node: Node, buffer: Buffer) -> None:
         node.become_input(p.input_)
 
 
-def with_company(roots: list[Node]) -> list[Node]:
-    """``roots`` and the results that other live tensors want of the same computation.
+def linearised(
+    nodes: Sequence[Node], live: Iterable[Node] = ()
+) -> tuple[tuple, list[Node], list[Node], list[Node]]:
+    """A program as a tuple that is equal for equal programs, with its roots, inputs and Python numbers in order.
 
-    Matrix products whose gradient is still to come are kept too: the backward pass will want them.
+    Besides ``nodes``, the roots are those ``live`` nodes that share work with them (so that nothing is computed twice),
+    and matrix products whose gradient is still to come, because the backward pass will want them.
     """
-    visited: set[Node] = set()
-    extra: dict[Node, None] = {}
-
-    def visit(start: Node) -> bool:
-        """Walk what ``start`` needs; tells whether it met what others need too."""
-        met = False
-        stack = [start]
-        fresh: list[Node] = []
-        while stack:
-            node = stack.pop()
-            if node in visited:
-                met = True
-                continue
-            if is_computed(node) or node.op.kind == "leaf":
-                continue
-            visited.add(node)
-            fresh.append(node)
-            stack.extend(node.src)
-        for node in fresh:
-            if node.requires_grad and node.op is s.dot and (node.mark is None or not node.mark.freed):
-                extra[node] = None
-        return met
-
-    for root in roots:
-        visit(root)
-    waiting = [node for node in _live() if node not in visited and not is_computed(node)]
-    held = [node for node in _live() if node in visited]
-    chosen = dict.fromkeys([*roots, *held])
-    changed = True
-    while changed and waiting:
-        changed = False
-        rest = []
-        for node in waiting:
-            if shares(node, visited):
-                visit(node)
-                chosen[node] = None
-                changed = True
-            else:
-                rest.append(node)
-        waiting = rest
-    for node in extra:
-        chosen.setdefault(node, None)
-    return [node for node in chosen if not is_computed(node)]
-
-
-def shares(start: Node, visited: set[Node]) -> bool:
-    """Whether a pending node is computed from something that is going to be computed."""
-    stack, seen = [start], set()
-    while stack:
-        node = stack.pop()
-        if node in visited:
-            return True
-        if node in seen or is_computed(node) or node.op.kind == "leaf":
-            continue
-        seen.add(node)
-        stack.extend(node.src)
-    return False
-
-
-def linearised(roots: Sequence[Node]) -> tuple[tuple, list[Node], list[Node]]:
-    """A program as a tuple that is equal for equal programs, with its inputs and its Python numbers in order."""
     position: dict[Node, int] = {}
+    order: list[Node] = []
     key: list = []
     inputs: list[Node] = []
     numbers: list[Node] = []
-    scalar = p.scalar
-    stack = list(reversed(roots))
-    while stack:
-        node = stack[-1]
-        if node in position:
-            stack.pop()
-            continue
-        if node.value is not None:
-            stack.pop()
-            position[node] = len(position)
-            if node.op is scalar:
-                numbers.append(node)
-                key += (scalar, node.type)
-            else:
-                inputs.append(node)
-                key += ("input", node.type)
-            continue
-        src = node.src
-        complete = True
-        for source in src:
-            if source not in position:
-                stack.append(source)
-                complete = False
-        if complete:
-            stack.pop()
-            position[node] = len(position)
-            key += (node.op, node.params, node.type, len(src))
+    products: list[Node] = []
+    scalar, dot = p.scalar, s.dot
+    for root in nodes:
+        if root not in position:
+            position[root] = len(order)
+            order.append(root)
+    roots = list(order)
+    waiting = [node for node in live if node not in position]
+    done = 0
+    while True:
+        # breadth first, one visit a node: the list grows while it is walked
+        for node in itertools.islice(order, done, None):
+            op = node.op
+            if node.value is not None:
+                if op is scalar:
+                    numbers.append(node)
+                    key += (scalar, node.type)
+                else:
+                    inputs.append(node)
+                    key += (None, node.type)
+                continue
+            src = node.src
+            key += (op, node.params, node.type, len(src))
             for source in src:
-                key.append(position[source])
+                at = position.get(source)
+                if at is None:
+                    at = position[source] = len(order)
+                    order.append(source)
+                key.append(at)
+            if op is dot and node.requires_grad and (node.mark is None or not node.mark.freed):
+                products.append(node)
+        done = len(order)
+        if not waiting:
+            break
+        rest = []
+        for node in waiting:
+            if node in position or shares(node, position):
+                roots.append(node)
+                if node not in position:
+                    position[node] = len(order)
+                    order.append(node)
+            else:
+                rest.append(node)
+        if len(rest) == len(waiting) or len(order) == done:
+            break
+        waiting = rest
+    if products:
+        known = set(roots)
+        roots += [node for node in products if node not in known]
+    roots = [node for node in roots if node.type.size]
     key.append("return")
     for root in roots:
         key.append(position[root])
-    return tuple(key), inputs, numbers
+    return tuple(key), roots, inputs, numbers
+
+
+def shares(start: Node, visited: dict[Node, int]) -> bool:
+    """Whether a pending node is computed from something that is going to be computed."""
+    stack, seen = [start], {start}
+    while stack:
+        for source in stack.pop().src:
+            if source.value is not None or source in seen:
+                continue
+            if source in visited:
+                if source.src:
+                    return True
+                continue
+            seen.add(source)
+            stack.append(source)
+    return False
 
 
 def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> Plan:

@@ -220,7 +220,8 @@ class Plan:
         # argument blocks, then the error word, in one array whose address never changes
         self.error_at = len(self.words)
         self.args = np.array([*self.words, 0, 0, 0, 0], np.int64)
-        self.floats = self.args.view(np.float64)
+        self.words_view = memoryview(self.args)
+        self.floats = memoryview(self.args.view(np.float64))
         address = self.args.ctypes.data
         for slot, target in self.internal:
             self.args[slot] = address + 8 * target
@@ -231,8 +232,6 @@ class Plan:
             row[:6] = function, address + 8 * block, units, work, flags, address + 8 * self.error_at
         self.tape = tape
         self.tape_address = tape.ctypes.data
-        slots = np.array(self.relocations, np.int64).reshape(-1, 3)
-        self.slot_at, self.slot_base, self.slot_offset = (np.ascontiguousarray(slots[:, i]) for i in range(3))
         self.float_numbers = [(slot, number) for slot, number, is_float in self.numbers if is_float]
         self.integer_numbers = [(slot, number) for slot, number, is_float in self.numbers if not is_float]
 
@@ -316,11 +315,11 @@ class Plan:
         """
         results = [allocate(nbytes) for nbytes in self.output_bytes]
         arena = allocate(self.arena_bytes) if self.arena_bytes else None
-        bases = np.array([arena.address if arena else 0, *[b.address for b in inputs], *[b.address for b in results]])
+        bases = [arena.address if arena else 0, *[b.address for b in inputs], *[b.address for b in results]]
         with self.lock:
-            args = self.args
-            if len(self.slot_at):
-                args[self.slot_at] = bases[self.slot_base] + self.slot_offset
+            args = self.words_view
+            for slot, base, offset in self.relocations:
+                args[slot] = bases[base] + offset
             floats = self.floats
             for slot, number in self.float_numbers:
                 floats[slot] = numbers[number]
@@ -344,12 +343,12 @@ class Plan:
         words[:] = 0
         raise IndexError(f"index {index} is out of bounds for dimension with size {extent}")
 
-    def run_host(self, node: Node, bases: np.ndarray) -> None:
+    def run_host(self, node: Node, bases: Sequence[int]) -> None:
         """A library call on the memory where its operands are."""
         arrays = []
         for x in (*node.src, node):
             place = self.locate(x)
-            arrays.append(array_at(int(bases[place.base]) + place.offset, x))
+            arrays.append(array_at(bases[place.base] + place.offset, x))
         arrays[-1][...] = node.op.reference(node.params, *arrays[:-1])
 
 

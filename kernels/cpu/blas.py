@@ -11,7 +11,8 @@ A product is described by the 24 words of `GEMM_WORDS`, in elements, not bytes:
 
 C's rows are contiguous. A and B have unit stride along rows (not transposed) or along columns (transposed), and a
 leading dimension for the other. Two batch dimensions, b (outer) and c (inner), have strides of their own, which may be
-zero; the units are batches times tiles. A column-major C is the product of the transposes, which `describe_gemm` sees to.
+zero; the units are batches times tiles. A column-major C is the product of the transposes, and `describe_gemm` makes
+it one.
 
 In: strides and shapes. Out: addresses of gemm, `gemm_tiles`, `describe_gemm`, and the kernels' source.
 Read next: `driver.py`, which calls the kernels.
@@ -196,6 +197,8 @@ class _Layout:
 
 def _layout(rows: int, columns: int, row_stride: int, column_stride: int) -> _Layout | None:
     """How BLAS reads a matrix with these strides, or None. The stride of a dimension of size one does not matter."""
+    if rows == 0 or columns == 0:
+        return _Layout(False, max(columns, 1))
     if column_stride == 1 or columns == 1:
         leading = max(columns, 1) if rows <= 1 else row_stride
         if max(columns, 1) <= leading <= _LARGEST_INT:
@@ -268,7 +271,7 @@ def _capsule_address(capsule: object) -> int:
 
 
 def _use_one_thread() -> None:
-    """Tell the OpenBLAS that SciPy brought to leave threads to us. Another BLAS, from a distribution, stays as it is."""
+    """Tell the OpenBLAS that SciPy brought to leave threads to us. A BLAS of other origin stays as it is."""
     import scipy
 
     for package in scipy.__path__:

@@ -1,0 +1,85 @@
+# Everything that a developer or a continuous integration machine runs. `make help` lists it.
+#
+# A target creates the environment that it needs and reinstalls when pyproject.toml changes. There are two: .venv runs,
+# tests and lints Flamework; .venv-peers also has PyTorch and JAX, which are large, to compare with.
+
+PYTHON ?= python3
+ARGS ?=
+
+# Targets may run side by side (make -j). The stamps of one environment depend on each other, in a chain, so that pip
+# never runs twice in it at the same time.
+RUN_STAMP := .venv/.installed-examples
+TEST_STAMP := .venv/.installed-test
+LINT_STAMP := .venv/.installed-lint
+PEERS_STAMP := .venv-peers/.installed-test
+ORACLE_STAMP := .venv-peers/.installed-oracle
+BENCH_STAMP := .venv-peers/.installed-bench
+
+# $(call install,ENVIRONMENT,EXTRA)
+install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action ignore -e '.[$(2)]' && touch $@
+environment = $(patsubst %/bin/python,%,$@)
+
+.DELETE_ON_ERROR:
+.PHONY: help run test oracle bench lint clean
+
+help:
+	@echo 'make run     train a digits classifier, and write the fused graph of its training step to fused-graph/'
+	@echo 'make test    run the tests (FLAMEWORK_ORACLE=1 make test: also those that compare with PyTorch)'
+	@echo 'make oracle  the same as FLAMEWORK_ORACLE=1 make test'
+	@echo 'make bench   measure against PyTorch, torch.compile, JAX and NumPy (ARGS="--quick" is short)'
+	@echo 'make lint    ruff, and mypy over the public surface'
+	@echo 'make clean   remove environments, caches and outputs'
+	@echo 'ARGS="..." is handed to the program that a target runs; PYTHON=python3.12 chooses the interpreter.'
+
+run: $(RUN_STAMP)
+	.venv/bin/python examples/digits.py $(ARGS)
+
+ifeq ($(FLAMEWORK_ORACLE),1)
+test: oracle
+else
+test: $(TEST_STAMP)
+	.venv/bin/python -m pytest $(ARGS)
+endif
+
+oracle: $(ORACLE_STAMP)
+	.venv-peers/bin/python -m pytest $(ARGS)
+
+bench: $(BENCH_STAMP)
+	.venv-peers/bin/python tests/benchmarks/run.py $(ARGS)
+
+# mypy knows packages by their folders, and this one's folders get their names from pyproject.toml: link them up.
+lint: $(LINT_STAMP)
+	.venv/bin/python -m ruff check .
+	rm -rf build/typed && mkdir -p build/typed/flamework
+	ln -s $(CURDIR)/frontend/* $(CURDIR)/compiler $(CURDIR)/runtime $(CURDIR)/kernels build/typed/flamework/
+	cd build/typed && $(CURDIR)/.venv/bin/python -m mypy --config-file $(CURDIR)/pyproject.toml -p flamework $(ARGS)
+
+clean:
+	rm -rf .venv .venv-peers build dist fused-graph *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find compiler frontend kernels runtime tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A new virtual environment. It ignores itself for git, as Python 3.13 and later have it do.
+.venv/bin/python .venv-peers/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'Flamework needs Python 3.11 or later; $(PYTHON) is' "$$($(PYTHON) --version 2>&1 || echo missing)." \
+	       'Name another one: make PYTHON=python3.12 ...' >&2; exit 1; }
+	$(PYTHON) -m venv $(environment)
+	@echo '*' > $(environment)/.gitignore
+
+$(RUN_STAMP): pyproject.toml | .venv/bin/python
+	$(call install,.venv,examples)
+
+$(TEST_STAMP): $(RUN_STAMP)
+	$(call install,.venv,test)
+
+$(LINT_STAMP): $(TEST_STAMP)
+	$(call install,.venv,lint)
+
+$(PEERS_STAMP): pyproject.toml | .venv-peers/bin/python
+	$(call install,.venv-peers,test)
+
+$(ORACLE_STAMP): $(PEERS_STAMP)
+	$(call install,.venv-peers,oracle)
+
+$(BENCH_STAMP): $(ORACLE_STAMP)
+	$(call install,.venv-peers,bench)

@@ -1,0 +1,283 @@
+"""The vocabulary of generated GPU kernels: each name that their source may use, as LLVM for NVIDIA's compiler.
+
+Arithmetic that must mean exactly what it means on the CPU (integers, casts, booleans, selections, bits, Philox) is the
+CPU's own: the same rule of types and the same LLVM instructions, taken from ``kernels/cpu``. Written here is what
+differs on a GPU: memory, which is addressed in the global space and whose constant part may go through the read-only
+cache; division, where the processor's own instruction beats the detour over float64; the elementary functions, which are
+libdevice's (at most 2 units in the last place for exp, log and tanh in float32, and the table in the CUDA C
+programming guide for the rest); and maxima, which keep NaN.
+
+Floating point is IEEE 754 in source order, as on the CPU: the toolchain turns contraction to fused multiply-adds off.
+
+In: numba types. Out: :data:`NAMESPACE`, which ``toolchain.py`` puts in scope.
+Read next: ``simulation.py``, the same names in plain Python; ``toolchain.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+from numba.core import cgutils, types
+
+from ..cpu.intrinsics import INTRINSICS, SHORT_NAMES, define
+from ..cpu.scalar import NAMESPACE as CPU
+
+#: Every name that generated source may use besides ``cuda``, the names of dtypes, ``inf`` and ``nan``.
+NAMESPACE: dict[str, object] = {}
+
+_I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
+_FLOAT, _DOUBLE = ir.FloatType(), ir.DoubleType()
+GLOBAL_MEMORY = 1  # NVVM's number of the address space
+
+# The same on both -----------------------------------------------------------------------------------------------
+
+SHARED_WITH_CPU = (
+    "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64",
+    "iadd", "isub", "imul", "ineg", "inot", "iand", "ior", "ixor", "ishl", "ishr", "imax", "imin", "iabs",
+    "band", "bor", "bxor", "bnot", "select",
+    "b8", "inside", "isign", "fsign", "ipow", "philox",
+)  # fmt: skip
+for _name in SHARED_WITH_CPU:
+    NAMESPACE[_name] = INTRINSICS.get(_name) or CPU[_name]
+
+
+def _define(name: str, result, emit: Callable) -> None:
+    define(name, result, emit, into=NAMESPACE)
+
+
+def _llvm_type(kind: types.Type) -> ir.Type:
+    """How a value of a type is held in a register."""
+    return {types.float32: _FLOAT, types.float64: _DOUBLE, types.boolean: _I1}.get(kind) or ir.IntType(kind.bitwidth)
+
+
+def _same_float(*given):
+    first = given[0]
+    return first if isinstance(first, types.Float) and all(t == first for t in given) else None
+
+
+def _same_integer(*given):
+    first = given[0]
+    return first if isinstance(first, types.Integer) and all(t == first for t in given) else None
+
+
+# Memory ---------------------------------------------------------------------------------------------------------
+
+
+def _element_type(kind: types.Type) -> ir.Type:
+    """How an element of a type is held in memory."""
+    return _I8 if kind == types.boolean else _llvm_type(kind)
+
+
+for _short, _element in SHORT_NAMES.items():
+    _define(
+        f"pointer_{'b8' if _short == 'bool' else _short}",
+        lambda address, e=_element: types.CPointer(e)(types.int64) if isinstance(address, types.Integer) else None,
+        lambda b, t, address, e=_element: b.inttoptr(address, _element_type(e).as_pointer()),
+    )
+
+
+def _element_address(builder, pointer, index):
+    space = ir.PointerType(pointer.type.pointee, GLOBAL_MEMORY)
+    return builder.gep(builder.addrspacecast(pointer, space), [index], inbounds=True)
+
+
+def _type_load(pointer, index):
+    if isinstance(pointer, types.CPointer) and isinstance(index, types.Integer):
+        return pointer.dtype(pointer, types.int64)
+    return None
+
+
+def _type_store(pointer, index, value):
+    if _type_load(pointer, index) is not None and types.unliteral(value) == pointer.dtype:
+        return types.void(pointer, types.int64, pointer.dtype)
+    return None
+
+
+def _emit_load(constant: bool) -> Callable:
+    """``load_constant`` is for memory that the kernel does not write: it goes through the read-only cache, and no
+    store stands in the way when the compiler moves it."""
+
+    def emit(builder, argument_types, pointer, index):
+        value = builder.load(_element_address(builder, pointer, index))
+        if constant:
+            value.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return builder.icmp_unsigned("!=", value, _I8(0)) if argument_types[0].dtype == types.boolean else value
+
+    return emit
+
+
+def _emit_store(builder, argument_types, pointer, index, value):
+    value = builder.zext(value, _I8) if argument_types[0].dtype == types.boolean else value
+    builder.store(value, _element_address(builder, pointer, index))
+
+
+_define("load", _type_load, _emit_load(constant=False))
+_define("load_constant", _type_load, _emit_load(constant=True))
+_define("store", _type_store, _emit_store)
+
+
+def _wrap_index(builder, argument_types, index, extent, error):
+    """A valid index from one in ``[-extent, extent)``. Another becomes 0, so that nothing outside the tensor is touched,
+    and the first to be found is reported at ``error`` (1, the index, the extent)."""
+    zero = _I64(0)
+    wrapped = builder.select(builder.icmp_signed("<", index, zero), builder.add(index, extent), index)
+    valid = builder.icmp_unsigned("<", wrapped, extent)
+    with builder.if_then(builder.not_(valid), likely=False):
+        words = builder.inttoptr(error, ir.PointerType(_I64, GLOBAL_MEMORY))
+        found = builder.cmpxchg(words, zero, _I64(1), "monotonic", "monotonic")
+        with builder.if_then(builder.extract_value(found, 1)):
+            builder.store(index, builder.gep(words, [_I64(1)]))
+            builder.store(extent, builder.gep(words, [_I64(2)]))
+    return builder.select(valid, wrapped, zero)
+
+
+_define(
+    "wrap_index",
+    lambda i, n, e: types.int64 if all(t == types.int64 for t in (i, n, e)) else None,
+    _wrap_index,
+)
+
+# Integers -------------------------------------------------------------------------------------------------------
+
+
+def _emit_division(quotient_wanted: bool, floor: bool) -> Callable:
+    """Quotient or remainder, with the meaning of the CPU's: division by 0 gives 0, and the smallest integer by -1 wraps."""
+
+    def emit(builder, argument_types, x, y):
+        kind, signed = x.type, argument_types[0].signed
+        zero, one = kind(0), kind(1)
+        by_zero = builder.icmp_unsigned("==", y, zero)
+        safe = builder.select(by_zero, one, y)
+        if not signed:
+            value = builder.udiv(x, safe) if quotient_wanted else builder.urem(x, safe)
+            return builder.select(by_zero, zero, value)
+        by_minus_one = builder.icmp_signed("==", y, kind(-1))
+        safe = builder.select(by_minus_one, one, safe)
+        quotient = builder.sdiv(x, safe)
+        quotient = builder.select(by_minus_one, builder.neg(quotient), quotient)
+        remainder = builder.sub(x, builder.mul(quotient, y))
+        if floor:
+            inexact = builder.icmp_signed("!=", remainder, zero)
+            adjust = builder.and_(inexact, builder.icmp_signed("<", builder.xor(remainder, y), zero))
+            quotient = builder.sub(quotient, builder.zext(adjust, kind))
+            remainder = builder.select(adjust, builder.add(remainder, y), remainder)
+        return builder.select(by_zero, zero, quotient if quotient_wanted else remainder)
+
+    return emit
+
+
+_define("idiv_floor", _same_integer, _emit_division(quotient_wanted=True, floor=True))
+_define("irem_floor", _same_integer, _emit_division(quotient_wanted=False, floor=True))
+_define("idiv_trunc", _same_integer, _emit_division(quotient_wanted=True, floor=False))
+_define("irem_trunc", _same_integer, _emit_division(quotient_wanted=False, floor=False))
+# of numbers that are not negative, by one that is positive: positions and extents
+_define("udiv", _same_integer, lambda b, t, x, y: b.udiv(x, y))
+
+# Bits -----------------------------------------------------------------------------------------------------------
+
+_BY_SIZE = (("i8", "u8", "b8"), ("i16", "u16"), ("i32", "u32", "f32"), ("i64", "u64", "f64"))
+
+
+def _emit_bitcast(source: types.Type, target: types.Type) -> Callable:
+    def emit(builder, argument_types, x):
+        if source == target:
+            return x
+        if source == types.boolean:
+            return builder.zext(x, _I8)
+        if target == types.boolean:
+            return builder.icmp_unsigned("!=", x, _I8(0))
+        return builder.bitcast(x, _llvm_type(target))
+
+    return emit
+
+
+for _names in _BY_SIZE:
+    for _from in _names:
+        for _to in _names:
+            _source, _target = (SHORT_NAMES["bool" if n == "b8" else n] for n in (_from, _to))
+            _define(
+                f"bitcast_{_from}_{_to}",
+                lambda x, s=_source, r=_target: r if x == s else None,
+                _emit_bitcast(_source, _target),
+            )
+
+# Floating point -------------------------------------------------------------------------------------------------
+
+#: The functions of libdevice under the names of the table: ``__nv_<name>f`` for float32, ``__nv_<name>`` for float64.
+LIBDEVICE = (
+    "sqrt", "fabs", "floor", "ceil", "trunc", "rint", "copysign", "fmod", "exp", "exp2", "expm1", "log", "log1p", "log2",
+    "log10", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "pow", "erf", "erfc", "erfinv",
+    "lgamma",
+)  # fmt: skip
+
+
+def libdevice(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
+    kind = values[0].type
+    signature = ir.FunctionType(kind, [kind] * len(values))
+    symbol = f"__nv_{name}{'f' if kind == _FLOAT else ''}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, symbol), list(values))
+
+
+for _name in LIBDEVICE:
+    _define(_name, _same_float, lambda b, t, *values, n=_name: libdevice(b, n, *values))
+
+
+def _sigmoid(builder, argument_types, x):
+    """1 / (1 + e**-x), written with e**-|x| so that nothing overflows and small results keep their digits."""
+    one = x.type(1.0)
+    power = libdevice(builder, "exp", builder.fneg(libdevice(builder, "fabs", x)))
+    numerator = builder.select(builder.fcmp_ordered("<", x, x.type(0.0)), power, one)
+    return builder.fdiv(numerator, builder.fadd(one, power))
+
+
+_define("sigmoid", _same_float, _sigmoid)
+
+
+def _signs_differ(builder, rest, y):
+    zero = y.type(0.0)
+    inexact = builder.fcmp_unordered("!=", rest, zero)
+    return builder.and_(inexact, builder.xor(builder.fcmp_ordered("<", y, zero), builder.fcmp_ordered("<", rest, zero)))
+
+
+def _remainder(builder, argument_types, x, y):
+    """Python's modulo: the result has the sign of the divisor."""
+    rest = libdevice(builder, "fmod", x, y)
+    return builder.select(_signs_differ(builder, rest, y), builder.fadd(rest, y), rest)
+
+
+def _floordiv(builder, argument_types, x, y):
+    """The largest whole number not above the exact quotient, as Python's ``divmod`` finds it."""
+    zero, one = x.type(0.0), x.type(1.0)
+    rest = libdevice(builder, "fmod", x, y)
+    quotient = builder.fdiv(builder.fsub(x, rest), y)
+    quotient = builder.select(_signs_differ(builder, rest, y), builder.fsub(quotient, one), quotient)
+    whole = libdevice(builder, "floor", quotient)
+    far = builder.fcmp_ordered(">", builder.fsub(quotient, whole), x.type(0.5))
+    whole = builder.select(far, builder.fadd(whole, one), whole)
+    plain = builder.fdiv(x, y)
+    signed_zero = libdevice(builder, "copysign", zero, plain)
+    whole = builder.select(builder.fcmp_unordered("!=", quotient, zero), whole, signed_zero)
+    return builder.select(builder.fcmp_ordered("==", y, zero), plain, whole)
+
+
+_define("remainder", _same_float, _remainder)
+_define("floordiv", _same_float, _floordiv)
+
+
+def _extremum(name: str) -> Callable:
+    """libdevice's ignore NaN and order the zeros; with a NaN the sum of both is one."""
+
+    def emit(builder, argument_types, x, y):
+        unordered = builder.fcmp_unordered("uno", x, y)
+        return builder.select(unordered, builder.fadd(x, y), libdevice(builder, name, x, y))
+
+    return emit
+
+
+for _name in ("fmax", "fmin"):
+    _define(_name, _same_float, _extremum(_name))
+    _define(f"{_name}_reassoc", _same_float, _extremum(_name))
+# Steps of a reduction. On the CPU these may be reordered into lanes; here the order is written out.
+_define("fadd_reassoc", _same_float, lambda b, t, x, y: b.fadd(x, y))
+_define("fmul_reassoc", _same_float, lambda b, t, x, y: b.fmul(x, y))

@@ -1,0 +1,332 @@
+"""The vocabulary of generated GPU kernels in plain Python, for numba's CUDA simulator.
+
+Each name of ``namespace.py`` with the same meaning, on NumPy scalars of the kernel's dtypes (positions and extents may be
+plain integers). Memory is checked: where a GPU would read something else, an index outside the operand raises here.
+
+Read next: ``toolchain.py``, which runs generated source with these names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ...compiler.philox import philox_u32
+
+#: Every name that generated source may use besides ``cuda`` and the names of dtypes.
+NAMESPACE: dict[str, object] = {"inf": math.inf, "nan": math.nan}
+
+DTYPES = {
+    "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64, "u8": np.uint8, "u16": np.uint16,
+    "u32": np.uint32, "u64": np.uint64, "f32": np.float32, "f64": np.float64, "b8": np.bool_,
+}  # fmt: skip
+
+
+class Address:
+    """The address of an array's first element, as a kernel's argument."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        if not array.flags.c_contiguous:
+            raise ValueError("a kernel's operands are contiguous")
+        self.bytes = array.reshape(-1).view(np.uint8) if array.size else np.empty(0, np.uint8)
+
+
+def _name(function: Callable) -> Callable:
+    NAMESPACE[function.__name__.removeprefix("_")] = function
+    return function
+
+
+# Memory ---------------------------------------------------------------------------------------------------------
+
+
+def _pointer(dtype: type) -> Callable:
+    return lambda address: address.bytes[: address.bytes.size // np.dtype(dtype).itemsize * np.dtype(dtype).itemsize].view(dtype)
+
+
+for _code, _dtype in DTYPES.items():
+    NAMESPACE[f"pointer_{_code}"] = _pointer(_dtype)
+
+
+@_name
+def load(pointer: np.ndarray, index):
+    if not 0 <= index < pointer.size:
+        raise IndexError(f"element {index} of an operand of {pointer.size} is read")
+    return pointer[index]
+
+
+NAMESPACE["load_constant"] = load
+
+
+@_name
+def store(pointer: np.ndarray, index, value) -> None:
+    if not 0 <= index < pointer.size:
+        raise IndexError(f"element {index} of an operand of {pointer.size} is written")
+    if not isinstance(value, bool) and np.asarray(value).dtype != pointer.dtype:
+        raise TypeError(f"{np.asarray(value).dtype} is stored in an operand of {pointer.dtype}")
+    pointer[index] = value
+
+
+@_name
+def wrap_index(index, extent, error: Address):
+    wrapped = index + extent if index < 0 else index
+    if 0 <= wrapped < extent:
+        return np.int64(wrapped)
+    words = error.bytes.view(np.int64)
+    if not words[0]:
+        words[:3] = 1, index, extent
+    return np.int64(0)
+
+
+# Integers -------------------------------------------------------------------------------------------------------
+
+
+@_name
+def iadd(x, y):
+    return x + y
+
+
+@_name
+def isub(x, y):
+    return x - y
+
+
+@_name
+def imul(x, y):
+    return x * y
+
+
+@_name
+def ineg(x):
+    return np.negative(x)
+
+
+@_name
+def inot(x):
+    return ~x
+
+
+@_name
+def iand(x, y):
+    return x & y
+
+
+@_name
+def ior(x, y):
+    return x | y
+
+
+@_name
+def ixor(x, y):
+    return x ^ y
+
+
+@_name
+def imax(x, y):
+    return x if x > y else y
+
+
+@_name
+def imin(x, y):
+    return x if x < y else y
+
+
+@_name
+def iabs(x):
+    return np.abs(x)
+
+
+@_name
+def isign(x):
+    return np.sign(x)
+
+
+@_name
+def udiv(x, y):
+    return x // y
+
+
+def _bits(x) -> int:
+    return 8 * x.dtype.itemsize
+
+
+@_name
+def ishl(x, amount):
+    return x << amount if 0 <= amount < _bits(x) else type(x)(0)
+
+
+@_name
+def ishr(x, amount):
+    return x >> amount if 0 <= amount < _bits(x) else type(x)(-1 if x < 0 else 0)
+
+
+def _wrapped(value: int, like):
+    """A whole number reduced to the width of ``like``."""
+    return np.array(value & ((1 << _bits(like)) - 1), f"u{like.dtype.itemsize}").view(like.dtype)[()]
+
+
+def _divided(x, y, floor: bool) -> tuple[int, int]:
+    x, y = int(x), int(y)
+    if y == 0:
+        return 0, 0
+    quotient = x // y if floor or (x < 0) == (y < 0) else -(-x // y)
+    return quotient, x - quotient * y
+
+
+@_name
+def idiv_floor(x, y):
+    return _wrapped(_divided(x, y, floor=True)[0], x)
+
+
+@_name
+def irem_floor(x, y):
+    return _wrapped(_divided(x, y, floor=True)[1], x)
+
+
+@_name
+def idiv_trunc(x, y):
+    return _wrapped(_divided(x, y, floor=False)[0], x)
+
+
+@_name
+def irem_trunc(x, y):
+    return _wrapped(_divided(x, y, floor=False)[1], x)
+
+
+@_name
+def ipow(x, n):
+    base, exponent = int(x), int(n)
+    if exponent < 0:
+        return _wrapped(base ** (exponent & 1) if base in (1, -1) else 0, x)
+    return _wrapped(pow(base, exponent, 1 << _bits(x)), x)
+
+
+@_name
+def philox(counter, key):
+    return philox_u32(np.int64(counter), np.int64(key))
+
+
+# Booleans, selection, conversion ----------------------------------------------------------------------------------
+
+
+@_name
+def band(x, y):
+    return bool(x) and bool(y)
+
+
+@_name
+def bor(x, y):
+    return bool(x) or bool(y)
+
+
+@_name
+def bxor(x, y):
+    return bool(x) != bool(y)
+
+
+@_name
+def bnot(x):
+    return not x
+
+
+@_name
+def select(condition, x, y):
+    return x if condition else y
+
+
+@_name
+def inside(index, extent):
+    return bool(0 <= index < extent)
+
+
+def _whole(x, bits: int) -> int:
+    """A float truncated to a signed integer of so many bits; what does not fit becomes the smallest, as on the CPU."""
+    limit = 1 << (bits - 1)
+    return int(x) if math.isfinite(x) and -limit <= math.trunc(x) < limit else -limit
+
+
+def _integer(dtype: np.dtype) -> Callable:
+    bits = 8 * dtype.itemsize
+    through = 64 if dtype.name in ("int64", "uint64", "uint32") else 32
+    unsigned = np.dtype(f"u{dtype.itemsize}")
+
+    def convert(x):
+        if isinstance(x, (float, np.floating)):
+            x = int(x) if dtype.name == "uint64" and 2.0**63 <= x < 2.0**64 else _whole(x, through)
+        return np.array(int(x) & ((1 << bits) - 1), unsigned).view(dtype)[()]
+
+    return convert
+
+
+for _code, _dtype in DTYPES.items():
+    NAMESPACE[_code] = _integer(np.dtype(_dtype)) if np.dtype(_dtype).kind in "iu" else _dtype
+NAMESPACE["b8"] = bool
+
+
+def _bitcast(source: type, target: type) -> Callable:
+    return lambda x: bool(x) if target is np.bool_ else source(x).view(target)
+
+
+for _from, _source in DTYPES.items():
+    for _to, _target in DTYPES.items():
+        if np.dtype(_source).itemsize == np.dtype(_target).itemsize:
+            NAMESPACE[f"bitcast_{_from}_{_to}"] = _bitcast(_source, _target)
+
+# Floating point -------------------------------------------------------------------------------------------------
+
+for _table, _numpy in {
+    "sqrt": np.sqrt, "fabs": np.abs, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint,
+    "copysign": np.copysign, "fmod": np.fmod, "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log,
+    "log1p": np.log1p, "log2": np.log2, "log10": np.log10, "sin": np.sin, "cos": np.cos, "tan": np.tan,
+    "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2, "sinh": np.sinh, "cosh": np.cosh,
+    "tanh": np.tanh, "pow": np.power, "remainder": np.remainder, "floordiv": np.floor_divide,
+}.items():  # fmt: skip
+    NAMESPACE[_table] = _numpy
+
+
+def _special(name: str) -> Callable:
+    def evaluate(x):
+        from scipy import special
+
+        return type(x)(getattr(special, name)(x))
+
+    return evaluate
+
+
+for _table, _scipy in {"erf": "erf", "erfc": "erfc", "erfinv": "erfinv", "lgamma": "gammaln"}.items():
+    NAMESPACE[_table] = _special(_scipy)
+
+
+@_name
+def sigmoid(x):
+    power = np.exp(-np.abs(x))
+    return (power if x < 0 else type(x)(1)) / (type(x)(1) + power)
+
+
+@_name
+def fsign(x):
+    return type(x)((x > 0) - (x < 0))
+
+
+@_name
+def fmax(x, y):
+    return x + y if x != x or y != y else (x + y if x == y == 0 else max(x, y))
+
+
+@_name
+def fmin(x, y):
+    return x + y if x != x or y != y else (-(-x - y) if x == y == 0 else min(x, y))
+
+
+@_name
+def fadd_reassoc(x, y):
+    return x + y
+
+
+@_name
+def fmul_reassoc(x, y):
+    return x * y
+
+
+NAMESPACE["fmax_reassoc"], NAMESPACE["fmin_reassoc"] = fmax, fmin
