@@ -17,7 +17,7 @@ import re
 from . import dtypes
 from .dtypes import BOOL, FLOATING, DType
 from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store
-from .lowering import COLUMN_TILE
+from .lowering import COLUMN_TILE, TILE
 
 BLOCK = 4096  # elements of a sum's block where the loop is vectorised: 64 lanes of 64 each
 SHORT_BLOCK = 64  # where it is not
@@ -197,6 +197,24 @@ class Writer:
         self.line(f"for {last.name} in range(low, high):")
         self.depth += 1
         self.block(self.kernel.body)
+
+    def tiled(self) -> None:
+        kernel = self.kernel
+        *outer, rows, columns = kernel.groups[0]
+        across, along = kernel.tiles.split(",")
+        self.header("kernel")
+        self.line("for unit in range(start, stop):")
+        self.depth += 1
+        self.line(f"rest = idiv_floor(unit, {along})")
+        self.line(f"column = (unit - rest * {along}) * {TILE}")
+        self.line(f"tile_row = idiv_floor(rest, {across})")
+        self.line(f"row = (rest - tile_row * {across}) * {TILE}")
+        self.decode("tile_row", outer)
+        self.line(f"for {rows.name} in range(row, imin(row + {TILE}, {rows.extent})):")
+        self.depth += 1
+        self.line(f"for {columns.name} in range(column, imin(column + {TILE}, {columns.extent})):")
+        self.depth += 1
+        self.block(kernel.body)
 
     def rows(self) -> None:
         self.header("kernel")

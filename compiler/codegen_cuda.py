@@ -8,6 +8,8 @@ function, ``finish``, for what comes after the pieces.
 Who does what (:func:`distribution`):
 
 - ``elements`` (flat kernels): a thread takes elements, a grid apart.
+- ``tiled`` (flat ones that read across the direction in which they write): a block takes a square tile, so that each line
+  of memory that it touches in either direction is used while it is in the cache.
 - ``teams`` (rows): a block's threads form teams of ``lanes`` threads, as many as a row has elements (rounded up to a
   power of two), and each team takes a row. The lanes take the elements of a loop in turn; a tree in shared memory combines
   what they found, and every lane reads the whole. So a long row gets a block, and a block does many short rows at a
@@ -38,7 +40,7 @@ from .dtypes import FLOATING, DType
 from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store
 
 THREADS = 256  # of a block
-WARP = 32  # neighbouring columns that are read together
+WARP = 32  # threads that read together: columns of a tile, teams of neighbouring columns
 RUN = 64  # elements that a thread adds up one after the other
 MAX_BLOCKS = 1 << 16  # of a launch: a block takes further units in turn
 SHARED_BYTES = 4096  # of shared memory for each dtype: accumulators beyond that are combined one batch after the other
@@ -112,10 +114,11 @@ def independent(kernel: Kernel) -> list[LoopVar]:
 
 
 def distribution(kernel: Kernel) -> str:
-    """How a kernel's work is divided: ``elements``, ``scatter``, ``scans``, ``teams``, ``columns``, ``blocks``, ``split``."""
-    if kernel.mode == "flat":
-        meets = kernel.serial or any(re.search(r"\bv\d+\b", index) for index in stored_at(kernel))
-        return "scatter" if meets else "elements"
+    """How a kernel's work is divided: the names in the chapter's head, or ``split``."""
+    if kernel.mode in ("flat", "tiled"):
+        if kernel.serial or any(re.search(r"\bv\d+\b", index) for index in stored_at(kernel)):
+            return "scatter"
+        return "tiled" if kernel.mode == "tiled" else "elements"
     if any(isinstance(st, Scan) for block in blocks_in(kernel.body) for st in block):
         return "scans"
     if kernel.mode == "rows":
@@ -144,6 +147,10 @@ def launches(kernel: Kernel, threads: int = THREADS) -> list[Launch]:
         units = math.prod(values[v.extent] for v in independent(kernel))
     if how in ("elements", "scatter", "scans"):
         at_once = threads
+    elif how == "tiled":
+        *outer, rows, columns = (values[v.extent] for v in kernel.groups[0])
+        width = min(WARP, threads)
+        units = math.prod(outer) * -(-rows // width) * -(-columns // width)
     elif how in ("teams", "columns"):
         lanes, limit = 1, most_lanes(kernel, threads)
         while lanes < limit and lanes < sizes[1]:
@@ -431,6 +438,31 @@ class Writer:
         self.each_thread()
         self.decode("unit", self.kernel.groups[0])
         self.statements(self.kernel.body, Scope(None))
+        self.line("unit += unit_step")
+
+    def tiled(self) -> None:
+        *outer, row, column = self.kernel.groups[0]
+        width = min(WARP, self.threads)
+        self.header("kernel")
+        self.line("thread = i64(cuda.threadIdx.x)")
+        self.line(f"down = udiv(thread, {width})")
+        self.line(f"across = thread - down * {width}")
+        self.line(f"tiles_down = udiv({row.extent} + {width - 1}, {width})")
+        self.line(f"tiles_across = udiv({column.extent} + {width - 1}, {width})")
+        self.each("unit", "i64(cuda.blockIdx.x)", "i64(cuda.gridDim.x)")
+        self.line("strip = udiv(unit, tiles_across)")
+        self.line("outer = udiv(strip, tiles_down)")
+        self.line(f"top = (strip - outer * tiles_down) * {width}")
+        self.line(f"bottom = imin(top + {width}, {row.extent})")
+        self.line(f"{row.name} = top + down")
+        self.line(f"{column.name} = (unit - strip * tiles_across) * {width} + across")
+        self.decode("outer", outer)
+        depth = self.depth
+        self.begin(f"if {column.name} < {column.extent}:")
+        self.begin(f"while {row.name} < bottom:")
+        self.statements(self.kernel.body, Scope(None))
+        self.line(f"{row.name} += {self.threads // width}")
+        self.depth = depth
         self.line("unit += unit_step")
 
     def scans(self) -> None:

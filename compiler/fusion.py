@@ -177,6 +177,7 @@ class Fusion:
         self.demands: dict[Node, dict[Cluster, list[Access]]] = {}
         self.home: dict[Node, Cluster] = {}
         self.alias: dict[Node, Node] = {}
+        self.loads: dict[Node, list[Cluster]] = {}
         self.clusters: list[Cluster] = []
         self.borders: list[Border] = []
 
@@ -211,12 +212,35 @@ class Fusion:
                     stack.append(successor)
         return False
 
-    def depends(self, node: Node, cluster: Cluster) -> None:
-        """``cluster`` reads ``node`` from memory."""
+    def load(self, node: Node, cluster: Cluster) -> None:
+        """``cluster`` reads ``node`` from memory. Whatever stores it, perhaps below reshapes, runs before."""
         cluster.operands.add(node)
-        home = self.home.get(self.base(node))
-        if home is not None and find(home) is not cluster:
+        node = self.base(node)
+        home = self.home.get(node)
+        if home is None:
+            self.loads.setdefault(node, []).append(cluster)
+        elif find(home) is not cluster:
             find(home).successors.add(cluster)
+
+    def store(self, node: Node, home: Cluster) -> None:
+        """``home`` computes ``node`` and stores it, and runs before all that were found to read it."""
+        self.home[node] = home
+        for cluster in self.loads.pop(node, ()):
+            self.load(node, find(cluster))
+
+    def store_for_all(self, node: Node, home: Cluster) -> None:
+        """Store a node from where every other cluster that reads it loads it."""
+        self.store(node, home)
+        for cluster in self.readers(node):
+            if cluster is not home:
+                self.load(node, cluster)
+
+    def share_buffer(self, node: Node, source: Node) -> None:
+        """``node`` has the same bytes in the same order as ``source``: one buffer serves both."""
+        self.alias[node] = source
+        self.required.add(source)
+        for cluster in self.loads.pop(node, ()):
+            self.load(source, find(cluster))
 
     def base(self, node: Node) -> Node:
         while node in self.alias:
@@ -527,25 +551,20 @@ class Fusion:
                 self.visit_cat(node)
             else:
                 self.visit_compute(node)
-        for node in self.order:
-            if node.value is not None and node.op is not p.scalar:
-                self.share_operand(node)
-        for node in self.order:
-            self.connect(node)
-        self.sort()
-
-    def connect(self, node: Node) -> None:
-        """Every cluster that reads a stored node depends on the one that stores it."""
-        if node in self.alias or node in self.home or node.value is not None:
+        leaves = [node for node in self.order if node.value is not None and node.op is not p.scalar]
+        for node in leaves:
+            self.share_operand(node)
+        for node in leaves:
             for cluster in self.readers(node):
-                self.depends(node, cluster)
+                cluster.operands.add(node)
+        self.sort()
 
     def visit_leaf(self, node: Node) -> None:
         if node in self.required:
-            self.home[node] = self.new_kernel(node)
+            self.store(node, self.new_kernel(node))
         for cluster, accesses in self.readers(node).items():
             if cluster.kind != "kernel":
-                cluster.operands.add(node)
+                self.load(node, cluster)
                 continue
             for access in accesses:
                 self.place(node, cluster, access)
@@ -553,13 +572,12 @@ class Fusion:
     def visit_movement(self, node: Node) -> None:
         source = node.src[0]
         if node in self.required and (node.op is s.reshape or node.op is s.detach):
-            # the same bytes in the same order: one buffer serves both
-            self.alias[node] = source
-            self.required.add(source)
+            self.share_buffer(node, source)
         elif node in self.required:
-            self.home[node] = self.new_kernel(node)
+            self.store(node, self.new_kernel(node))
         for cluster, accesses in self.readers(node).items():
             if cluster.kind != "kernel":
+                self.load(node, cluster)
                 continue
             for access in accesses:
                 moved = pull(node, access.resolved())
@@ -569,16 +587,15 @@ class Fusion:
                     continue
                 # a division: the source goes to memory, where a reshape is free
                 self.note(source, cluster, "a reshape that would need a division reads from memory")
-                if node not in self.home:
-                    self.alias[node] = source
-                    self.required.add(source)
+                if node not in self.home and node not in self.alias:
+                    self.share_buffer(node, source)
+                self.load(node, cluster)
 
     def visit_library(self, node: Node) -> None:
         cluster = Cluster("dot" if node.op.kind == "contract" else "host")
         cluster.node = node
         self.clusters.append(cluster)
-        self.home[node] = cluster
-        self.connect(node)
+        self.store_for_all(node, cluster)
         if cluster.kind == "host":
             for source in node.src:
                 self.required.add(source)
@@ -630,9 +647,8 @@ class Fusion:
                     # readers wait for every part
                     cluster.successors.add(self.home[node])
                 else:
-                    self.home[node] = cluster
+                    self.store_for_all(node, cluster)
             start += extent
-        self.connect(node)
 
     def visit_compute(self, node: Node) -> None:
         stored = node in self.required
@@ -650,10 +666,13 @@ class Fusion:
             if len(kernels) > 1:
                 stored = True
         joined = None
+        loading = {find(c) for c in self.loads.get(node, ())}
         for cluster, accesses in kernels.items():
             reason = self.refusal(node, cluster, accesses, stored)
+            if reason is None and cluster in loading:
+                reason = "a reshape of it is read from memory"
             if reason is None and any(
-                other is not cluster and self.reaches(other, cluster) for other in self.readers(node)
+                other is not cluster and self.reaches(other, cluster) for other in loading.union(self.readers(node))
             ):
                 reason = "it would have to run before and after another kernel"
             if reason is None:
@@ -666,8 +685,7 @@ class Fusion:
             joined = self.new_kernel(node)
             stored = True
         if stored:
-            self.home[node] = joined
-            self.connect(node)
+            self.store_for_all(node, joined)
 
     def visit_sink(self, node: Node) -> None:
         """A node that is written into a buffer which holds the old values: one kernel puts them there, one writes."""
@@ -675,7 +693,7 @@ class Fusion:
         readers = self.readers(node)
         only = next(iter(readers)) if len(readers) == 1 and node not in self.required else None
         write = self.new_kernel(node)
-        self.home[node] = write
+        self.store(node, write)
         if only is not None and self.initialises(only, node):
             # nobody else needs the state in between: both write into one buffer
             target = only.stores[0].target
@@ -685,7 +703,7 @@ class Fusion:
             write.successors |= only.successors
             only.merged_into = write
         else:
-            self.connect(node)
+            self.store_for_all(node, write)
         first = Cluster()
         self.clusters.append(first)
         self.start_block(node, old, first, [0] * node.ndim, [1] * node.ndim)

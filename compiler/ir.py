@@ -16,7 +16,7 @@ Read next: ``primitives.py`` for the table of operations, ``build.py`` for the f
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .dtypes import DType
@@ -161,10 +161,13 @@ class GradMode:
 grad_mode = GradMode()
 
 
-def topological(roots: Iterable[Node], *, into_values: bool = False) -> list[Node]:
+def topological(
+    roots: Iterable[Node], *, into_values: bool = False, known: Container[Node] = ()
+) -> list[Node]:
     """Every node that ``roots`` depend on, sources before users.
 
-    Computed nodes count as leaves unless ``into_values``. Iterative: the depth of a graph is bounded by memory only.
+    Computed nodes count as leaves unless ``into_values``; ``known`` nodes are left out, with what only they need.
+    Iterative: the depth of a graph is bounded by memory only.
     """
     order: list[Node] = []
     seen: set[Node] = set()
@@ -174,7 +177,7 @@ def topological(roots: Iterable[Node], *, into_values: bool = False) -> list[Nod
         if visited:
             order.append(node)
             continue
-        if node in seen:
+        if node in seen or node in known:
             continue
         seen.add(node)
         if not node.src or (node.value is not None and not into_values):

@@ -2,7 +2,7 @@
 
 The grammar; scalar text is Python over the names that it defines, and both generators print it as it stands::
 
-    kernel    := mode groups arguments block          mode := flat | rows | split | columns
+    kernel    := mode groups arguments block          mode := flat | tiled | rows | split | columns
     block     := statement*
     statement := Let(name, dtype, text)               name = text
                | Load(name, dtype, pointer, index, guard, fill)
@@ -13,7 +13,8 @@ The grammar; scalar text is Python over the names that it defines, and both gene
 Group 0 holds the variables that are divided among cores or thread blocks; a ``Loop`` over group ``k`` stands in a
 block of group ``k - 1``. After a loop its accumulators' names hold the reduced values.
 
-``flat`` kernels have one group and no loops. ``rows`` run their block once for each value of group 0. ``split`` is
+``flat`` kernels have one group and no loops; ``tiled`` ones are the same run over square tiles of their last two
+variables, because some buffer is read across the direction in which another is written. ``rows`` run their block once for each value of group 0. ``split`` is
 ``rows`` with few, long rows: the only loop of the outer block is cut into pieces of fixed size, whose partial results
 a second function combines. ``columns`` keep one accumulator for each of 64 neighbouring values of the last variable
 of group 0, because those are neighbours in memory.
@@ -109,12 +110,12 @@ class Kernel:
     """A kernel in the loop IR.
 
     Attributes:
-        mode: ``flat``, ``rows``, ``split`` or ``columns``.
+        mode: ``flat``, ``tiled``, ``rows``, ``split`` or ``columns``.
         groups: loop variables by level.
         arguments: what it is called with, in order.
         body: the block of group 0.
         serial: iterations must run in order on one core (a scatter).
-        tiles: ``columns``: the argument that holds the number of tiles.
+        tiles: ``columns``: the argument that holds the number of tiles; ``tiled``: those of the last two variables.
         step, pieces: ``split``: the arguments that hold the length (in values of the first variable) and number of pieces.
         operations: the rows of the table that it evaluates, for reports.
     """

@@ -68,6 +68,7 @@ class Lowered:
 
 
 COLUMN_TILE = 64
+TILE = 32
 PIECE = 1 << 15
 
 
@@ -166,6 +167,7 @@ class Lowering:
         self.prepare_offsets(results)
         self.assign_levels(results)
         self.collapse()
+        self.transposed = len(self.groups) == 1 and len(self.groups[0]) > 1 and self.find_transposition()
         return self.write(results)
 
     def prepare_offsets(self, results) -> None:
@@ -268,6 +270,26 @@ class Lowering:
                     group[position : position + 2] = [merged]
                 else:
                     position += 1
+
+    def find_transposition(self) -> bool:
+        """Whether some buffer of a flat kernel is read along another axis than the results are written.
+
+        Such a kernel runs over square tiles, so that both stay in cache; the two axes become the last of the group.
+        """
+        (group,) = self.groups
+        last = group[-1]
+        for instance in self.order:
+            if not instance.load:
+                continue
+            terms = self.exprs[instance.offset].terms
+            if abs(terms.get(last, 0)) <= 1:
+                continue
+            across = [v for v in group if abs(terms.get(v, 0)) == 1]
+            if across and across[0].extent >= TILE // 2 and last.extent >= TILE // 2:
+                group.remove(across[0])
+                group.insert(len(group) - 1, across[0])
+                return True
+        return False
 
     # -------------------------------------------------------------------------------------------------- arguments
 
@@ -552,11 +574,15 @@ class Lowering:
         mode = "flat" if len(self.groups) == 1 else "rows"
         units, work = sizes[0], math.prod(sizes) * max(1, len(self.operations))
         body = self.blocks[0]
-        lowered = Lowered(
-            Kernel(mode, self.vars, self.arguments, body, serial, self.operations), self.operands, 0, units, work
-        )
-        kernel = lowered.kernel
-        if mode == "rows" and not serial:
+        kernel = Kernel(mode, self.vars, self.arguments, body, serial, operations=self.operations)
+        lowered = Lowered(kernel, self.operands, 0, units, work)
+        if self.transposed and not serial:
+            kernel.mode = "tiled"
+            *outer, rows, columns = extents[0]
+            tiles = [-(-rows // TILE), -(-columns // TILE)]
+            kernel.tiles = ",".join(self.integer(n, "n") for n in tiles)
+            lowered.units = math.prod(outer) * math.prod(tiles)
+        elif mode == "rows" and not serial:
             loops = [st for st in body if isinstance(st, Loop)]
             if self.columnwise():
                 kernel.mode = "columns"
@@ -626,4 +652,3 @@ def expression(node: Node, operands: list[str], error: str) -> str:
     return template.format(
         *operands, t=source.code, s=source.code, r=node.dtype.code, error=error
     )
-

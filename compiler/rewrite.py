@@ -11,7 +11,7 @@ narrower type and back stays. Nothing is reassociated.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -313,19 +313,20 @@ class Interner:
         return Node(node.op, tuple(src), node.params, node.type)
 
 
-def rewrite(roots: Sequence[Node], leaf: Callable[[Node], Node] | None = None) -> list[Node]:
-    """Equivalent roots, rewritten. ``leaf`` maps inputs and scalars of the old graph to those of the new.
+def rewrite(roots: Sequence[Node], leaves: Mapping[Node, Node] | None = None) -> list[Node]:
+    """Equivalent roots, rewritten.
 
     Args:
         roots: nodes whose values are wanted.
-        leaf: called once for each leaf that holds a value.
+        leaves: what stands in the new graph for nodes whose values are known; the walk ends at them. None: the nodes
+            that hold a value stand for themselves.
     """
     interner = Interner()
-    new: dict[Node, Node] = {}
+    new: dict[Node, Node] = dict(leaves or {})
     with recording_gradients(False):
-        for node in topological(roots):
+        for node in topological(roots, known=new):
             if node.value is not None:
-                new[node] = leaf(node) if leaf else node
+                new[node] = node
             else:
                 new[node] = interner.make(Interner.with_sources(node, [new[x] for x in node.src]))
     return [new[root] for root in roots]

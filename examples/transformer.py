@@ -25,15 +25,16 @@ SOURCES = ("argparse", "bisect", "calendar", "configparser", "csv", "datetime", 
 
 
 def load_text():
-    """The Zen of Python, then the docstrings of the functions and classes of some modules; lower case, plain letters."""
+    """The Zen of Python, then docstrings of functions and classes of some modules, in lower case and plain letters."""
     zen = io.StringIO()
     with contextlib.redirect_stdout(zen):
         importlib.import_module("this")
     texts = [zen.getvalue()]
     for name in SOURCES:
-        members = inspect.getmembers(importlib.import_module(name), lambda m: inspect.isfunction(m) or inspect.isclass(m))
-        texts += [inspect.getdoc(member) or "" for _, member in members if member.__module__ == name]
-    letters = "\n\n".join(texts).lower()
+        members = vars(importlib.import_module(name)).values()
+        own = [member for member in members if getattr(member, "__module__", None) == name]
+        texts += [inspect.getdoc(member) for member in own if inspect.isfunction(member) or inspect.isclass(member)]
+    letters = "\n\n".join(filter(None, texts)).lower()
     return "".join(c for c in letters if c.isascii() and (c.isalpha() or c in " \n.,:;'()-"))
 
 

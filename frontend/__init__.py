@@ -71,7 +71,7 @@ from .gathering import (
     argwhere, gather, index_add, index_copy, index_fill, index_select, isin, masked_fill, masked_scatter,
     masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
 )
-from . import autograd, conversion
+from . import autograd, conversion, gradient_hooks, methods, nn, optim
 
 contiguous_format = memory_format.contiguous_format
 preserve_format = memory_format.preserve_format

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 from .compiler.ir import Node
-from .guards import SideEffectError
 from .recording import input_node, pending
 from .runtime import engine
 
@@ -34,6 +33,10 @@ _REFUSED = {
     time.time: "reads the clock", time.perf_counter: "reads the clock", time.monotonic: "reads the clock",
     time.sleep: "sleeps",
 }
+
+
+class SideEffectError(RuntimeError):
+    """A compiled function did something that a replay could not repeat. The message names the line."""
 
 
 class LiveNumber(float):
@@ -77,6 +80,19 @@ class LiveNumber(float):
 
     def __rpow__(self, other):
         return LiveNumber(lambda: now(other) ** self.read())
+
+
+class LiveInteger(int):
+    """A Python integer that is drawn anew at every replay: a seed, a position in a random stream."""
+
+    def __new__(cls, read: Callable[[], int]):
+        integer = super().__new__(cls, read())
+        integer.read = read
+        return integer
+
+
+def is_live(value: Any) -> bool:
+    return type(value) is LiveNumber or type(value) is LiveInteger
 
 
 def now(value: float) -> float:
@@ -125,18 +141,18 @@ def drawn_node(draw: Callable[[], np.ndarray], device: str = "cpu") -> Node:
     return node
 
 
-def drawn_number(draw: Callable[[], float]) -> float:
-    """A number that is drawn once now and once at every replay, in order (the offset of a random stream)."""
+def drawn_integers(draw: Callable[[], tuple[int, ...]]) -> tuple[int, ...]:
+    """Integers that are drawn once now and once at every replay, in order (key and position of a random stream)."""
+    values = draw()
     if _active is None:
-        return draw()
-    cell = [draw()]
+        return values
+    held = [values]
 
-    def again() -> float:
-        cell[0] = draw()
-        return cell[0]
+    def again() -> None:
+        held[0] = draw()
 
     _active.sequence.append(again)
-    return LiveNumber(lambda: cell[0])
+    return tuple(LiveInteger(lambda i=i: held[0][i]) for i in range(len(values)))
 
 
 class Recording:

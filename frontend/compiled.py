@@ -25,12 +25,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import capture as capturing
-from .capture import Capture, LiveNumber, Recording
+from .capture import Capture, Recording, SideEffectError, is_live
 from .compiler import autodiff, primitives as p, primitives_shape as s
 from .compiler.autodiff import recording_gradients
 from .compiler.ir import Node, grad_mode, topological
 from .compiler.primitives import Primitive
-from .guards import SideEffectError, Surroundings, optimizer_state
+from .guards import Surroundings, optimizer_state
 from .nn.module import Module
 from .pytree import flatten, unflatten
 from .recording import get_default_dtype, node_of, reclaim, register, tensor_of
@@ -403,7 +403,7 @@ class Recorder:
             if not node.type.size and node.value is None:
                 engine.settle(node, engine.allocate(0))
         if compute:
-            key, compute, inputs, numbers = engine.linearised(compute)
+            key, compute, inputs, numbers = engine.linearised(compute, blocks=False)
             program.sources = [self.find(node) for node in inputs]
             program.numbers = [node.value for node in numbers]
             program.plan = engine.plan_for(key, compute, inputs, numbers)
@@ -521,7 +521,7 @@ def replay(program: Program, leaves: Sequence[Any]) -> Any:
         engine.realize(waiting)
     call = [lookup(source, leaves, drawn) for source in program.template_sources]
     if program.plan is not None:
-        numbers = [v.read() if type(v) is LiveNumber else v for v in program.numbers]
+        numbers = [v.read() if is_live(v) else v for v in program.numbers]
         buffers = program.plan.run([n.value for n in nodes], numbers)
         COUNTERS.plans_replayed += 1
     else:

@@ -45,7 +45,7 @@ _TO_OPTIONS = ("dtype", "device", "other", "non_blocking", "copy", "memory_forma
 def to(self: Tensor, *args: Any, **options: Any) -> Tensor:
     """This tensor with another dtype or on another device; itself if nothing changes; as ``Tensor.to``.
 
-    Called as ``to(dtype)``, ``to(device, dtype=None)`` or ``to(other)``, each followed by ``non_blocking`` and ``copy``.
+    Called as ``to(dtype)``, ``to(device, dtype=None)`` or ``to(other)``, each followed by ``non_blocking``, ``copy``.
 
     Args:
         non_blocking: every transfer is complete when its result is looked at, so it changes nothing.
@@ -76,7 +76,8 @@ def to(self: Tensor, *args: Any, **options: Any) -> Tensor:
         else:
             raise TypeError(f"to() received an invalid combination of arguments - got {type(first).__name__}")
     if len(rest) > 2:
-        raise TypeError(f"to() takes at most {len(args) - len(rest) + 2} positional arguments, but {len(args)} were given")
+        most = len(args) - len(rest) + 2
+        raise TypeError(f"to() takes at most {most} positional arguments, but {len(args)} were given")
     if len(rest) == 2:
         copy = rest[1]
     if other is not None:
@@ -89,7 +90,7 @@ def to(self: Tensor, *args: Any, **options: Any) -> Tensor:
 def type_(self: Tensor, dtype: DType | str | None = None, non_blocking: bool = False) -> str | Tensor:
     """The name of the tensor's type, or the tensor as another one; as ``Tensor.type``.
 
-    ``dtype`` is a dtype or a name such as ``"torch.LongTensor"``; ``non_blocking`` changes nothing that can be observed.
+    ``dtype`` is a dtype or a name such as ``"torch.LongTensor"``; ``non_blocking`` changes nothing that can be seen.
     """
     if dtype is None:
         place = self._node.type.device

@@ -16,13 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from .autograd import make_leaf
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import FLOATING
 from .compiler.ir import Node, tensor_type
+from .leaves import make_leaf
 from .printing import format_tensor
 from .recording import (
-    from_array, get_default_dtype, input_node, observe, read, reclaim, register, storage_of,
+    from_array,
+    get_default_dtype,
+    input_node,
+    observe,
+    read,
+    reclaim,
+    register,
+    storage_of,
 )
 from .size import Size
 from .storage import EXPORTED, Storage, cut_index, strided_array
@@ -286,7 +293,7 @@ def __contains__(self: Tensor, element: Any) -> bool:
     return bool(observe(equal).any()) if isinstance(equal, Tensor) else bool(equal)
 
 
-# ------------------------------------------------------------------------------------------------------------------ text
+# ----------------------------------------------------------------------------------------------------------------- text
 
 
 @method

@@ -15,14 +15,21 @@ from . import formulas as f
 from .arguments import returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, DType
-from .compiler.ir import Node
+from .compiler.ir import Node, TensorType, tensor_type
+from .indexing import masked_fill
 from .recording import (
     broadcast_shapes, from_array, input_node, node_of, number_dtype, operands, plain_number, promoted, read,
     scalar_node, tensor_of,
 )
+from .runtime import engine
 from .tensor import Tensor, axis_of
 
 OUT_OF_RANGE = "index {index} is out of bounds for dimension {axis} with size {size}"
+
+
+def known(node: Node) -> bool:
+    """Whether the elements are there to be checked. While a function is recorded for replay they will be others."""
+    return node.op is p.input_ and node.value is not None and engine.refuse is None
 
 
 def checked_index(
@@ -42,7 +49,7 @@ def checked_index(
     index = f.converted(index, dtypes.int64)
     if index.type.size == 0:
         return index
-    if index.value is not None:
+    if known(index):
         values = read(index)
         low, high = int(values.min()), int(values.max())
         if high >= size or low < (-size if negative else 0):
@@ -275,9 +282,7 @@ def _scattered(function: str, input: Tensor, dim: int, index: Tensor, source: Te
     return tensor_of(f.reshaped(written, shape))
 
 
-def _typed_like(index: Node, dtype: DType):
-    from .compiler.ir import tensor_type
-
+def _typed_like(index: Node, dtype: DType) -> TensorType:
     return tensor_type(index.type.shape, dtype, index.type.device)
 
 
@@ -465,24 +470,6 @@ def mask_argument(function: str, mask: Tensor) -> Node:
             f"{function} only supports boolean masks, but got mask with dtype {scalar_type(node.type.dtype).lower()}"
         )
     return node
-
-
-def masked_fill(input: Tensor, mask: Tensor, value: float | Tensor) -> Tensor:
-    """A copy of ``input`` with ``value`` where ``mask`` is True; the mask broadcasts. As ``torch.masked_fill``.
-
-    Raises:
-        RuntimeError: the mask is not bool, or the value has axes.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.masked_fill(torch.zeros(2), torch.tensor([True, False]), 7).tolist()
-        [7.0, 0.0]
-    """
-    x = tensor_argument(input, "masked_fill", "input", 1)
-    chosen = mask_argument("masked_fill_", mask)
-    shape = broadcast_shapes(x.type.shape, chosen.type.shape)
-    x, chosen = f.broadcast_to(x, shape), f.broadcast_to(chosen, shape)
-    return tensor_of(p.where(chosen, _fill_value("masked_fill_", value, x), x))
 
 
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:

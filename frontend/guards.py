@@ -33,10 +33,6 @@ _NUMBERS = (bool, int, float, complex, str, bytes)
 _PACKAGE = __name__.partition(".")[0]
 
 
-class SideEffectError(RuntimeError):
-    """A compiled function did something that a replay could not repeat. The message names the line."""
-
-
 def same(a: Any, b: Any) -> bool:
     """Whether a value is what it was: the same object, or an equal number or string."""
     return a is b or (type(a) is type(b) and isinstance(a, _NUMBERS) and a == b)

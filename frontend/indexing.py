@@ -1,9 +1,9 @@
 """Indexing: ``x[...]`` to read and to write, with everything that PyTorch accepts between the brackets.
 
-An index is worked off in two stages. The *basic* part (integers, slices, ``None``, ``...``) is a view: one slice and one
-reshape. What remains are index tensors, one for each indexed axis; a mask stands for the positions of its true elements
-(so a mask computes itself: the result's size depends on it). The axes that they index are merged into one, the indices
-into one flat index, and the result is a single gather, or scatter when writing.
+An index is worked off in two stages. The *basic* part (integers, slices, ``None``, ``...``) is a view: one slice and
+one reshape. What remains are index tensors, one for each indexed axis; a mask stands for the positions of its true
+elements (so a mask is computed at once: the result's size depends on it). The axes that they index are merged into one,
+the indices into one flat index, and the result is a single gather, or scatter when writing.
 
 Writing a single value through a mask needs no positions: it is a ``where``.
 
@@ -25,7 +25,17 @@ from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node, grad_mode
 from .mutation import LEAF, VIEW_OF_LEAF, assign, covers, overlaps
 from .parts import rooted
-from .recording import SCALAR_NAMES, broadcast_shapes, input_node, node_of, observe, plain_number, read, scalar_node, tensor_of
+from .recording import (
+    SCALAR_NAMES,
+    broadcast_shapes,
+    input_node,
+    node_of,
+    observe,
+    plain_number,
+    read,
+    scalar_node,
+    tensor_of,
+)
 from .storage import written_through
 from .tensor import Tensor, is_gradient_leaf, method, strides_of
 from .views import broadcast_to, view_of
@@ -90,7 +100,9 @@ def _index_node(entry: Any) -> Node | int | bool:
     if hasattr(entry, "__index__") and not isinstance(entry, np.ndarray):
         return entry.__index__()
     if isinstance(entry, (list, tuple, range, np.ndarray)):
-        array = np.asarray([observe(e) if isinstance(e, Tensor) else e for e in entry] if isinstance(entry, list) else entry)
+        if isinstance(entry, list):
+            entry = [observe(e) if isinstance(e, Tensor) else e for e in entry]
+        array = np.asarray(entry)
         if array.size == 0 and array.dtype.kind == "f":
             array = array.astype(np.int64)
         if array.dtype.kind not in "biu" or array.dtype.itemsize > 8:

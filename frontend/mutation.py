@@ -22,10 +22,29 @@ from .compiler.autodiff import recording_gradients
 from .compiler.dtypes import DType
 from .compiler.ir import Node, TensorType, grad_mode
 from .recording import (
-    SCALAR_NAMES, broadcast_shapes, input_node, node_of, plain_number, read, reclaim, register, scalar_node, take_back,
+    SCALAR_NAMES,
+    broadcast_shapes,
+    input_node,
+    node_of,
+    plain_number,
+    read,
+    reclaim,
+    register,
+    scalar_node,
+    take_back,
+    tensor_of,
 )
 from .storage import (
-    EXPORTED, Cut, Storage, attached, cut_index, geometry, leaf_node, replay, straight_through, strided_array,
+    EXPORTED,
+    Cut,
+    Storage,
+    attached,
+    cut_index,
+    geometry,
+    leaf_node,
+    replay,
+    straight_through,
+    strided_array,
     written_through,
 )
 from .tensor import Tensor, method
@@ -77,6 +96,16 @@ def assign(tensor: Tensor, node: Node, *, uniform: bool = False, replaces: bool 
     tensor._seen += 1
     register(tensor)
     return tensor
+
+
+def original(tensor: Tensor, *others: object) -> Tensor:
+    """``tensor`` as an in-place operation on it reads it: what the operation saves for its gradient is a copy.
+
+    Without the copy the operation would be found to have overwritten a value that it needs itself.
+    """
+    if not grad_mode.enabled or not any(isinstance(t, Tensor) and t.requires_grad for t in (tensor, *others)):
+        return tensor
+    return tensor_of(s.copy(node_of(tensor)))
 
 
 def fitted(type: TensorType, node: Node) -> Node:

@@ -18,9 +18,16 @@ from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING, INTEGER, bool_, int64, uint8
 from .compiler.ir import Node, TensorType, grad_mode
 from .compiler.primitives import Primitive, remember
-from .mutation import assign
+from .mutation import assign, original
 from .recording import (
-    SCALAR_NAMES, _pending_tensors, float_operands, node_of, operands, pending, plain_number, promoted, scalar_node,
+    SCALAR_NAMES,
+    _pending_tensors,
+    float_operands,
+    node_of,
+    operands,
+    pending,
+    plain_number,
+    promoted,
     tensor_of,
 )
 from .tensor import Tensor, method
@@ -235,7 +242,7 @@ def in_place(operator: Operator, name: str) -> Callable:
                 return self
         if not _operand(other):
             return NotImplemented
-        return assign(self, operator.node(self, other))
+        return assign(self, operator.node(original(self, other), other))
 
     method.__name__ = method.__qualname__ = name
     return method
@@ -276,7 +283,7 @@ def _named(name: str, fast: Callable, scaled: Operator | None) -> Callable:
         if alpha == 1:
             result = fast(self, other)
         else:
-            result = assign(self, scaled.node(self, scaled_by(other, alpha)))
+            result = assign(self, scaled.node(original(self, other), scaled_by(other, alpha)))
         if result is NotImplemented:
             raise TypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
         return result
@@ -317,7 +324,7 @@ def div_(self: Tensor, other: Tensor | float, *, rounding_mode: str | None = Non
         if result is NotImplemented:
             raise TypeError(f"div_(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
         return result
-    return assign(self, rounded_quotient(self, other, rounding_mode))
+    return assign(self, rounded_quotient(original(self, other), other, rounding_mode))
 
 
 def rounded_quotient(a: Tensor | float, b: Tensor | float, rounding_mode: str) -> Node:
@@ -389,7 +396,7 @@ def _rpow(self, base):
 
 
 def _ipow(self, exponent):
-    return assign(self, power(self, exponent)) if _operand(exponent) else NotImplemented
+    return assign(self, power(original(self, exponent), exponent)) if _operand(exponent) else NotImplemented
 
 
 Tensor.__pow__, Tensor.__rpow__, Tensor.__ipow__ = _pow, _rpow, _ipow

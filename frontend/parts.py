@@ -195,7 +195,9 @@ def as_strided(
     if len(shape) != len(strides):
         raise RuntimeError("mismatch in length of strides and shape")
     if any(v < 0 for v in strides):
-        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}")
+        raise RuntimeError(
+            f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}"
+        )
     storage = storage_of(input)
     offset = strides_of(input)[1] if storage_offset is None else storage_offset
     base = storage.node.type
@@ -226,7 +228,7 @@ def rooted(tensor: Tensor) -> Tensor:
     return root
 
 
-# -------------------------------------------------------------------------------------------- views in place, containers
+# ------------------------------------------------------------------------------------------- views in place, containers
 
 
 def _in_place(name: str, function: Callable[..., Tensor]) -> None:

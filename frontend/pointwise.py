@@ -284,3 +284,5 @@ def nan_to_num(
     y = p.where(f.is_nan(x), argument(x, 0.0 if nan is None else nan), x)
     y = p.where(p.eq(x, constant(x, math.inf)), high, y)
     return returned(p.where(p.eq(x, constant(x, -math.inf)), low, y), out)
+
+absolute, negative, sgn = abs, neg, sign

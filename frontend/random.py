@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from .creation import DeviceLike, made, shape_argument
 from .device import device, device_name
 from .mutation import assign
 from .recording import from_array, get_default_dtype, input_node, node_of, plain_number, read
+from .runtime import engine
 from .runtime.mersenne import Mt19937Generator
 from .tensor import Tensor
 
@@ -177,8 +178,13 @@ def _float_dtype(function: str, dtype: DType | None, out: Tensor | None) -> DTyp
     return dtype
 
 
-def _sampled(array: np.ndarray, shape: Sequence[int], place: DeviceLike) -> Node:
-    return input_node(np.ascontiguousarray(array).reshape(shape), device_name(place))
+def _drawn(draw: Callable[[], np.ndarray], shape: Sequence[int], place: str) -> Node:
+    """What ``draw`` returns as a node; while a function is recorded, one that is drawn again at every replay."""
+    if engine.refuse is None:
+        return input_node(np.ascontiguousarray(draw()).reshape(shape), place)
+    from .capture import drawn_node
+
+    return drawn_node(lambda: draw().reshape(shape), place)
 
 
 def rand(
@@ -194,8 +200,8 @@ def rand(
     """
     shape = shape_argument("rand", sizes, size)
     dtype = _float_dtype("rand", dtype, out)
-    array = _stream(generator).rand(math.prod(shape), dtype.numpy)
-    return made(_sampled(array, shape, device), requires_grad, out)
+    stream, count = _stream(generator), math.prod(shape)
+    return made(_drawn(lambda: stream.rand(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
 
 
 def randn(
@@ -211,8 +217,8 @@ def randn(
     """
     shape = shape_argument("randn", sizes, size)
     dtype = _float_dtype("randn", dtype, out)
-    array = _stream(generator).randn(math.prod(shape), dtype.numpy)
-    return made(_sampled(array, shape, device), requires_grad, out)
+    stream, count = _stream(generator), math.prod(shape)
+    return made(_drawn(lambda: stream.randn(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
 
 
 def randint(
@@ -238,14 +244,17 @@ def randint(
         raise TypeError("randint() needs a size, a tuple of ints")
     shape = shape_argument("randint", (size,))
     dtype = dtype or (dtypes.int64 if out is None else out.dtype)
-    array = _integers(generator, math.prod(shape), low, high, dtype)
-    return made(_sampled(array, shape, device), requires_grad, out)
+    draw = _integers(generator, math.prod(shape), low, high, dtype)
+    return made(_drawn(draw, shape, device_name(device)), requires_grad, out)
 
 
-def _integers(generator: Generator | None, count: int, low: int, high: int, dtype: DType) -> np.ndarray:
+def _integers(
+    generator: Generator | None, count: int, low: int, high: int, dtype: DType
+) -> Callable[[], np.ndarray]:
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    return _stream(generator).randint(count, int(low), int(high), dtype.numpy)
+    stream, first, end = _stream(generator), int(low), int(high)
+    return lambda: stream.randint(count, first, end, dtype.numpy)
 
 
 def randperm(
@@ -262,7 +271,8 @@ def randperm(
     if n < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
     dtype = dtype or (dtypes.int64 if out is None else out.dtype)
-    return made(_sampled(_stream(generator).randperm(n, dtype.numpy), (n,), device), requires_grad, out)
+    stream = _stream(generator)
+    return made(_drawn(lambda: stream.randperm(n, dtype.numpy), (n,), device_name(device)), requires_grad, out)
 
 
 def rand_like(
@@ -313,12 +323,12 @@ def bernoulli(
         [0.0, 1.0]
     """
     x = tensor_argument(input, "bernoulli", "input", 1)
+    stream, count, dtype = _stream(generator), x.type.size, x.type.dtype.numpy
     if p is not None:
-        array = _stream(generator).bernoulli(p, x.type.size, x.type.dtype.numpy)
-    else:
-        _float_dtype("bernoulli", x.type.dtype, None)
-        array = _stream(generator).bernoulli(np.ascontiguousarray(read(x)))
-    return made(_sampled(array, x.type.shape, x.type.device), False, out)
+        return made(_drawn(lambda: stream.bernoulli(p, count, dtype), x.type.shape, x.type.device), False, out)
+    _float_dtype("bernoulli", x.type.dtype, None)
+    probabilities = np.ascontiguousarray(read(x))
+    return made(_drawn(lambda: stream.bernoulli(probabilities), x.type.shape, x.type.device), False, out)
 
 
 def multinomial(
@@ -337,8 +347,10 @@ def multinomial(
         [1]
     """
     x = tensor_argument(input, "multinomial", "input", 1)
-    array = _stream(generator).multinomial(np.ascontiguousarray(read(x)), num_samples, replacement)
-    return made(_sampled(array, array.shape, x.type.device), False, out)
+    stream, weights = _stream(generator), np.ascontiguousarray(read(x))
+    shape = (*x.type.shape[:-1], num_samples)
+    draw = _drawn(lambda: stream.multinomial(weights, num_samples, replacement), shape, x.type.device)
+    return made(draw, False, out)
 
 
 def normal(
@@ -364,15 +376,16 @@ def normal(
         shape = shape_argument("normal", (size,))
         chosen = _float_dtype("normal", dtype, out)
         _check_std(std)
-        array = _stream(generator).normal(math.prod(shape), mean, std, chosen.numpy)
-        return made(_sampled(array, shape, device), requires_grad, out)
+        stream, count = _stream(generator), math.prod(shape)
+        node = _drawn(lambda: stream.normal(count, mean, std, chosen.numpy), shape, device_name(device))
+        return made(node, requires_grad, out)
     spread = read(node_of(std)) if isinstance(std, Tensor) else np.asarray(std)
     _check_std(spread)
     like = mean if isinstance(mean, Tensor) else std
     shape = np.broadcast_shapes(np.shape(spread), tuple(mean.shape) if isinstance(mean, Tensor) else ())
     chosen = _float_dtype("normal", like.dtype, None)
-    drawn = _sampled(_stream(generator).randn(math.prod(shape), chosen.numpy), shape, like.device)
-    result = made(drawn).mul(std).add(mean)
+    stream, count = _stream(generator), math.prod(shape)
+    result = made(_drawn(lambda: stream.randn(count, chosen.numpy), shape, str(like.device))).mul(std).add(mean)
     return made(node_of(result), False, out) if out is not None else result
 
 
@@ -384,9 +397,9 @@ def _check_std(std: float | np.ndarray) -> None:
 # ---------------------------------------------------------------------------------------------------- filling in place
 
 
-def _fill(self: Tensor, array: np.ndarray) -> Tensor:
+def _fill(self: Tensor, draw: Callable[[], np.ndarray]) -> Tensor:
     type = self._node.type
-    return assign(self, input_node(np.ascontiguousarray(array).reshape(type.shape), type.device))
+    return assign(self, _drawn(draw, type.shape, type.device))
 
 
 def uniform_(
@@ -405,7 +418,8 @@ def uniform_(
     dtype = _float_dtype("uniform_", self.dtype, None)
     if low > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}")
-    return _fill(self, _stream(generator).uniform(self.numel(), low, to, dtype.numpy))
+    stream, count = _stream(generator), self.numel()
+    return _fill(self, lambda: stream.uniform(count, low, to, dtype.numpy))
 
 
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
@@ -416,7 +430,8 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     """
     dtype = _float_dtype("normal_", self.dtype, None)
     _check_std(std)
-    return _fill(self, _stream(generator).normal(self.numel(), mean, std, dtype.numpy))
+    stream, count = _stream(generator), self.numel()
+    return _fill(self, lambda: stream.normal(count, mean, std, dtype.numpy))
 
 
 def random_(
@@ -431,9 +446,9 @@ def random_(
         raise TypeError(f"random_() got an unexpected keyword argument '{next(iter(named))}'")
     if to is None and low is not None:
         low, to = 0, low
-    dtype = self.dtype.numpy
     if to is None:
-        return _fill(self, _stream(generator).random_(self.numel(), dtype))
+        stream, count, dtype = _stream(generator), self.numel(), self.dtype.numpy
+        return _fill(self, lambda: stream.random_(count, dtype))
     return _fill(self, _integers(generator, self.numel(), 0 if low is None else low, to, self.dtype))
 
 
@@ -442,33 +457,39 @@ def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | 
 
     As ``Tensor.bernoulli_``.
     """
+    stream, count, dtype = _stream(generator), self.numel(), self.dtype.numpy
     if isinstance(p, Tensor):
         probabilities = np.ascontiguousarray(np.broadcast_to(read(node_of(p)), self.shape))
-        return _fill(self, _stream(generator).bernoulli(probabilities, dtype=self.dtype.numpy))
-    return _fill(self, _stream(generator).bernoulli(float(plain_number(p)), self.numel(), self.dtype.numpy))
+        return _fill(self, lambda: stream.bernoulli(probabilities, dtype=dtype))
+    chance = float(plain_number(p))
+    return _fill(self, lambda: stream.bernoulli(chance, count, dtype))
 
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers from the exponential distribution of mean ``1 / lambd``. As ``Tensor.exponential_``."""
     dtype = _float_dtype("exponential_", self.dtype, None)
-    return _fill(self, _stream(generator).exponential(self.numel(), lambd, dtype.numpy))
+    stream, count = _stream(generator), self.numel()
+    return _fill(self, lambda: stream.exponential(count, lambd, dtype.numpy))
 
 
 def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers of trials up to the first success of probability ``p``. As ``Tensor.geometric_``."""
-    return _fill(self, _stream(generator).geometric(self.numel(), p, self.dtype.numpy))
+    stream, count, dtype = _stream(generator), self.numel(), self.dtype.numpy
+    return _fill(self, lambda: stream.geometric(count, p, dtype))
 
 
 def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers from a Cauchy distribution. As ``Tensor.cauchy_``."""
     dtype = _float_dtype("cauchy_", self.dtype, None)
-    return _fill(self, _stream(generator).cauchy(self.numel(), median, sigma, dtype.numpy))
+    stream, count = _stream(generator), self.numel()
+    return _fill(self, lambda: stream.cauchy(count, median, sigma, dtype.numpy))
 
 
 def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with exponentials of numbers from a normal distribution. As ``Tensor.log_normal_``."""
     dtype = _float_dtype("log_normal_", self.dtype, None)
-    return _fill(self, _stream(generator).log_normal(self.numel(), mean, std, dtype.numpy))
+    stream, count = _stream(generator), self.numel()
+    return _fill(self, lambda: stream.log_normal(count, mean, std, dtype.numpy))
 
 
 # ------------------------------------------------------------------------------------------- the counter-based stream
@@ -480,10 +501,22 @@ def random_bits(x: Node, generator: Generator | None = None) -> Node:
     Key and first counter are arguments of that kernel, so that another seed or another call compiles nothing.
     """
     size = x.type.size
-    key, first = (default_generator if generator is None else generator).take_counters(size)
+    source = default_generator if generator is None else generator
+
+    def take() -> tuple[int, int]:
+        return source.take_counters(size)
+
+    if engine.refuse is None:
+        key, first = take()
+    else:
+        from .capture import drawn_integers
+
+        key, first = drawn_integers(take)
     position = p.iota(params=((size,), dtypes.int64, x.type.device, 0))
-    counter = p.add(position, f.argument(position, first))
-    return f.reshaped(p.philox(counter, f.argument(position, key)), x.type.shape)
+    start, seed = f.argument(position, 0), f.argument(position, 0)
+    # a recorded function takes new ones at every replay, so these may be numbers that know where they come from
+    start.value, seed.value = first, key
+    return f.reshaped(p.philox(p.add(position, start), seed), x.type.shape)
 
 
 def chance(x: Node, probability: float, generator: Generator | None = None) -> Node:

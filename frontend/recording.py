@@ -123,7 +123,7 @@ def pending_tensors() -> list[Tensor]:
 
 
 def _live_nodes() -> list[Node]:
-    """The nodes of :func:`pending_tensors`: what is computed together with what somebody looks at, if it shares work."""
+    """The nodes of :func:`pending_tensors`, computed together with what somebody looks at if they share work."""
     return [node for r in _pending_tensors if (t := r()) is not None and (node := pending_node(t)) is not None]
 
 
@@ -203,7 +203,7 @@ def from_array(array: np.ndarray) -> Tensor:
     return tensor_of(input_node(np.ascontiguousarray(array).reshape(array.shape)))
 
 
-# ------------------------------------------------------------------------------------------------------- exported memory
+# ------------------------------------------------------------------------------------------------------ exported memory
 
 
 def reclaim(storage: Storage) -> bool:
@@ -357,7 +357,8 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
         for axis, (m, n) in enumerate(zip(a, b)):
             if m != n and m != 1 and n != 1:
                 raise RuntimeError(
-                    f"The size of tensor a ({m}) must match the size of tensor b ({n}) at non-singleton dimension {axis}"
+                    f"The size of tensor a ({m}) must match the size of tensor b ({n}) at non-singleton dimension "
+                    f"{axis}"
                 )
             merged.append(n if m == 1 else m)
         result = tuple(merged)
@@ -385,7 +386,7 @@ def scalar_node(value: float, type: TensorType) -> Node:
         value = value if isinstance(value, float) else float(value)
     elif dtype.kind == dtypes.BOOL:
         value = bool(value)
-    else:
+    elif value.__class__ is int or not isinstance(value, int):
         value = wrapped_integer(int(value), dtype)
     return Node(p.scalar, (), (type.shape, dtype, type.device), type, value)
 

@@ -170,7 +170,9 @@ class memory_format:
         return (getattr, (memory_format, self.name))
 
 
-for _name, _rank in (("contiguous_format", None), ("preserve_format", None), ("channels_last", 4), ("channels_last_3d", 5)):
+for _name, _rank in (
+    ("contiguous_format", None), ("preserve_format", None), ("channels_last", 4), ("channels_last_3d", 5),
+):
     setattr(memory_format, _name, memory_format(_name, _rank))
 
 
@@ -279,5 +281,7 @@ def axis_of(dim: int, ndim: int) -> int:
     if dim.__class__ is not int:
         dim = dim.__index__()
     if not -extent <= dim < extent:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-extent}, {extent - 1}], but got {dim})")
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-extent}, {extent - 1}], but got {dim})"
+        )
     return dim + extent if dim < 0 else dim

@@ -12,14 +12,13 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Sequence
-from typing import Any
 
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import DType
 from .compiler.ir import grad_mode
 from .recording import _pending_tensors, broadcast_shapes as broadcast, node_of, pending, reclaim, storage_of, tensor_of
 from .size import Size
-from .storage import EXPORTED, Cut, diagonal_step, find_cut, view_strides, without_cut
+from .storage import EXPORTED, Cut, find_cut, view_strides, without_cut
 from .tensor import Tensor, axis_of, contiguous_in_memory, is_gradient_leaf, memory_format, method, strides_of
 
 _new = Tensor.__new__
@@ -75,7 +74,7 @@ def become_view(tensor: Tensor, view: Tensor) -> Tensor:
     return tensor
 
 
-# ------------------------------------------------------------------------------------------------------------- arguments
+# ------------------------------------------------------------------------------------------------------------ arguments
 
 
 def sizes_of(sizes: tuple | list) -> tuple[int, ...]:
@@ -341,7 +340,7 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Size:
         raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape") from None
 
 
-# ---------------------------------------------------------------------------------------------------------- permutations
+# --------------------------------------------------------------------------------------------------------- permutations
 
 
 def permuted(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -434,7 +433,7 @@ Tensor.T = Tensor.H = property(_transposed)
 Tensor.mT = Tensor.mH = property(_matrix_transposed)
 
 
-# ------------------------------------------------------------------------------------------------------ copies, detaching
+# ---------------------------------------------------------------------------------------------------- copies, detaching
 
 
 @method

@@ -15,17 +15,20 @@ import os
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..compiler import primitives as p, primitives_shape as s
 from ..compiler.autodiff import is_leaf
-from ..compiler.ir import Node, verify
+from ..compiler.ir import Node, format_program, verify
 from ..compiler.reference import evaluate
 from .allocator import Buffer, allocate
 from .counters import COUNTERS
 from .log import ENABLED, log
-from .plan import Plan, Slot
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 MAX_PLANS = 512
 
@@ -74,6 +77,9 @@ def realize(nodes: Sequence[Node]) -> None:
     COUNTERS.materialisations += 1
     if ENABLED.materialise:
         log("materialise", f"{len(roots)} values for {caller()}")
+    if ENABLED.record:
+        for line in format_program(roots).splitlines():
+            log("record", line)
     for root in roots:
         if root.type.size == 0:
             settle(root, allocate(0))
@@ -116,7 +122,7 @@ def run_plan(plan: Plan, roots: Sequence[Node], inputs: Sequence[Node], numbers:
     for listener in _listeners:
         listener(roots, plan)
     expected = evaluate(roots, read_node) if VERIFY else None
-    results = plan.run([node.value for node in inputs], [node.value for node in numbers])
+    results = plan.run([input_buffer(node) for node in inputs], [node.value for node in numbers])
     for root, buffer in zip(roots, results):
         settle(root, buffer)
     if expected is not None:
@@ -132,12 +138,13 @@ def settle(node: Node, buffer: Buffer) -> None:
 
 
 def linearised(
-    nodes: Sequence[Node], live: Iterable[Node] = ()
+    nodes: Sequence[Node], live: Iterable[Node] = (), blocks: bool = True
 ) -> tuple[tuple, list[Node], list[Node], list[Node]]:
     """A program as a tuple that is equal for equal programs, with its roots, inputs and Python numbers in order.
 
     Besides ``nodes``, the roots are those ``live`` nodes that share work with them (so that nothing is computed twice),
-    and matrix products whose gradient is still to come, because the backward pass will want them.
+    and matrix products whose gradient is still to come, because the backward pass will want them. With ``blocks``,
+    contiguous slices of computed tensors count as inputs.
     """
     position: dict[Node, int] = {}
     order: list[Node] = []
@@ -145,7 +152,7 @@ def linearised(
     inputs: list[Node] = []
     numbers: list[Node] = []
     products: list[Node] = []
-    scalar, dot = p.scalar, s.dot
+    scalar, dot, block = p.scalar, s.dot, s.slice_ if blocks else None
     for root in nodes:
         if root not in position:
             position[root] = len(order)
@@ -166,6 +173,10 @@ def linearised(
                     key += (None, node.type)
                 continue
             src = node.src
+            if op is block and is_block(node):
+                inputs.append(node)
+                key += (None, node.type)
+                continue
             key += (op, node.params, node.type, len(src))
             for source in src:
                 at = position.get(source)
@@ -200,6 +211,26 @@ def linearised(
     return tuple(key), roots, inputs, numbers
 
 
+def is_block(node: Node) -> bool:
+    """Whether a slice is one contiguous piece of a computed tensor: a minibatch. It is read where it is, so that
+    minibatches differ in an address and not in the program."""
+    source = node.src[0]
+    if source.value is None or source.op is p.scalar or node.requires_grad:
+        return False
+    _, steps, counts = node.params
+    return counts[1:] == source.type.shape[1:] and steps[0] == 1
+
+
+def input_buffer(node: Node) -> Buffer:
+    """The memory of an input of a program."""
+    if node.value is not None:
+        return node.value
+    source = node.src[0]
+    held: Buffer = source.value
+    start = node.params[0][0] * (source.type.nbytes // source.type.shape[0])
+    return Buffer(held.address + start, node.type.nbytes, held)
+
+
 def shares(start: Node, visited: dict[Node, int]) -> bool:
     """Whether a pending node is computed from something that is going to be computed."""
     stack, seen = [start], {start}
@@ -218,13 +249,15 @@ def shares(start: Node, visited: dict[Node, int]) -> bool:
 
 def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> Plan:
     """The plan of a program; its leaves become slots."""
-    slots = {node: Node(p.input_, (), (), node.type, Slot(i)) for i, node in enumerate(inputs)}
+    from .plan import Plan, Slot  # the compiler is imported when there is something to compile
+
+    slots: dict[Node, Node] = {node: Node(p.input_, (), (), node.type, Slot(i)) for i, node in enumerate(inputs)}
     for i, node in enumerate(numbers):
         slots[node] = Node(p.scalar, (), node.params, node.type, Slot(i))
     if VERIFY:
         verify(roots)
     COUNTERS.plans_built += 1
-    return Plan(roots, slots.__getitem__, len(inputs))
+    return Plan(roots, slots, len(inputs))
 
 
 def compare(roots: Sequence[Node], expected: Sequence[np.ndarray]) -> None:
@@ -237,9 +270,11 @@ def compare(roots: Sequence[Node], expected: Sequence[np.ndarray]) -> None:
 
 
 def caller() -> str:
-    """The user's file and line: the first frame outside the package."""
+    """What was called and from where: the outermost function of the package, and the user's file and line."""
     frame = sys._getframe(1)
     package = __name__.partition(".")[0]
+    cause = "?"
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        cause = frame.f_code.co_name
         frame = frame.f_back
-    return "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return f"{cause}() at " + ("?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}")

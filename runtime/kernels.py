@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..kernels.cpu import blas, driver
-from ..kernels.cpu.target import target_description
 from . import loader
 from .cache import KernelCache
 from .counters import COUNTERS
@@ -56,6 +55,8 @@ class Kernels:
         signatures: Mapping[str, str] | None = None,
     ) -> loader.LoadedKernels:
         """Load from the disk cache, or compile and keep there."""
+        from ..kernels.cpu.target import target_description
+
         key = {**key, "library": library_version(), **target_description()}
         entry = self.cache.get(key)
         if entry is not None:

@@ -22,21 +22,22 @@ _linker = None
 _names = itertools.count()
 
 
-class LoadedKernels:
-    """Functions of one object in this process.
+class LoadedKernels(dict[str, int]):
+    """Functions of one object in this process: a dictionary of their addresses by name.
 
-    `addresses` maps the name of each function to its address, an int. The code stays in memory for as long as this
-    object lives, so whoever keeps an address keeps the object.
+    The code stays in memory for as long as this dictionary lives, so whoever keeps an address keeps the dictionary.
     """
 
-    __slots__ = ("_tracker", "addresses")
+    __slots__ = ("_tracker",)
 
-    def __init__(self, addresses: dict[str, int], tracker: object):
-        self.addresses = addresses
+    def __init__(self, addresses: Mapping[str, int], tracker: object):
+        super().__init__(addresses)
         self._tracker = tracker
 
-    def __getitem__(self, name: str) -> int:
-        return self.addresses[name]
+    @property
+    def addresses(self) -> LoadedKernels:
+        """The addresses by name: the dictionary itself, so that they cannot outlive the code."""
+        return self
 
 
 def load_object(object_code: bytes, symbols: Mapping[str, str]) -> LoadedKernels:

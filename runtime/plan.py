@@ -12,7 +12,7 @@ Read next: ``engine.py``, which decides what to compute and finds the plan.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,10 +84,10 @@ class Plan:
         before, after: text of the graph as recorded and as fused.
     """
 
-    def __init__(self, roots: Sequence[Node], leaf: Callable[[Node], Node], inputs: int) -> None:
+    def __init__(self, roots: Sequence[Node], leaves: Mapping[Node, Node], inputs: int) -> None:
         self.lock = threading.Lock()
         self.before = format_program(list(roots)) if ENABLED.rewrite else ""
-        graph = distinct(rewrite(roots, leaf))
+        graph = distinct(rewrite(roots, leaves))
         if ENABLED.rewrite:
             log("rewrite", f"{self.before.count(chr(10))} nodes -> {format_program(graph).count(chr(10))}")
         self.roots = graph

@@ -4,7 +4,7 @@ One pool serves the process. Its workers are Python daemon threads that enter na
 GIL released, so that a tape of kernels runs on every core without Python taking part. The native half, and the
 protocol between caller and workers, is in `flamework.kernels.cpu.driver`.
 
-In: the addresses of the driver's functions, tapes. Out: `Pool.run`, and the number of threads as the user sets it.
+In: the driver's code, tapes. Out: `Pool.run`, and the number of threads as the user sets it.
 Read next: `flamework.kernels.cpu.driver`.
 """
 
@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flamework.kernels.cpu.driver import SLEEP_CONDITION, SLEEP_FUTEX, STATE_BYTES, STATE_LAYOUT
+from flamework.runtime.loader import LoadedKernels
 
 #: An entry of a tape that touches fewer elements than this runs on the calling thread: handing work to a spinning
 #: worker costs about a microsecond, in which a vector kernel does some ten thousand elements.
@@ -114,8 +115,8 @@ def set_num_threads(count: int) -> None:
 class Pool:
     """Worker threads and the driver that feeds them.
 
-    `addresses` gives the driver's functions by name, as `loader.load_object` returns them; whoever makes the pool
-    keeps their code loaded. Threads start when a first tape runs. After a fork the child's pool starts afresh.
+    `driver` is the driver's code, as `loader.load_object` returns it. Threads start when a first tape runs. After a
+    fork the child's pool starts afresh.
 
     `run(tape_address, count)` executes a tape and returns `count`, or the index of the entry that reported an error.
     It may be called from several threads at once; one of them uses the workers, the others run alone meanwhile.
@@ -123,14 +124,13 @@ class Pool:
 
     def __init__(
         self,
-        addresses: Mapping[str, int],
+        driver: LoadedKernels,
         threshold: int = PARALLEL_THRESHOLD,
         sleep_mode: int | None = None,
     ):
-        self._run = _RUN(addresses["run"])
-        self._worker = _ONE_WORD(addresses["worker"])
-        self._spin = _ONE_WORD(addresses["spin"])
-        self._wake_all = _ONE_WORD(addresses["wake_all"])
+        self._driver = driver
+        self._run = _RUN(driver["run"])
+        self._spin = _ONE_WORD(driver["spin"])
         self._threshold = threshold
         self._sleep_mode = _default_sleep_mode() if sleep_mode is None else sleep_mode
         self._lock = threading.Lock()
@@ -157,7 +157,7 @@ class Pool:
         started = 1
         for number in range(1, wanted):
             worker = threading.Thread(
-                target=_live, args=(self._worker, state), name=f"flamework-worker-{number}", daemon=True
+                target=_live, args=(self._driver, state), name=f"flamework-worker-{number}", daemon=True
             )
             try:
                 worker.start()
@@ -167,7 +167,7 @@ class Pool:
             started += 1
         state["THREADS"] = started
         self._state = state
-        self._finalizer = weakref.finalize(self, _dismiss, self._wake_all, state)
+        self._finalizer = weakref.finalize(self, _dismiss, self._driver, state)
         self._finalizer.atexit = False
         self.run = functools.partial(self._run, state.address)
 
@@ -206,15 +206,15 @@ class Pool:
         return max(time.perf_counter() - start, 1e-9)
 
 
-def _live(worker, state: _State) -> None:
-    """The Python side of a worker thread: it only keeps code and state alive for as long as the thread uses them."""
-    worker(state.address)
+def _live(driver: LoadedKernels, state: _State) -> None:
+    """The Python side of a worker thread. Its frame keeps code and state alive for as long as the thread is in them."""
+    _ONE_WORD(driver["worker"])(state.address)
 
 
-def _dismiss(wake_all, state: _State) -> None:
+def _dismiss(driver: LoadedKernels, state: _State) -> None:
     state["SHUTDOWN"] = 1
     if state["THREADS"] > 1:
-        wake_all(state.address)
+        _ONE_WORD(driver["wake_all"])(state.address)
 
 
 class _State:

@@ -1,6 +1,6 @@
 """Activation layers: functions of each element, and softmax over one dimension.
 
-Each class holds the arguments of a function and calls it.
+Each class holds the arguments of a function and calls it; none but ``PReLU`` has a parameter.
 
 In: activations. Out: activations of the same shape. The functions are in ``flamework/nn/functional.py``.
 """
@@ -8,9 +8,12 @@ In: activations. Out: activations of the same shape. The functions are in ``flam
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
-from flamework.nn import functional as F
+import flamework
+from flamework.nn import functional as F, init as initialise
 from flamework.nn.module import Module
+from flamework.nn.parameter import Parameter
 from flamework.tensor import Tensor
 
 
@@ -64,6 +67,109 @@ class SiLU(_Plain):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.silu(input, inplace=self.inplace)
+
+
+class Mish(_Plain):
+    """x tanh(log(1 + exp(x))).
+
+    Args:
+        inplace: overwrite the input.
+
+    Misra, "Mish: a self regularized non-monotonic activation function" (2019).
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.Mish()(flamework.zeros(2)).tolist()
+        [0.0, 0.0]
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.mish(input, inplace=self.inplace)
+
+
+class SELU(_Plain):
+    """A scaled ``ELU`` whose two constants keep mean 0 and variance 1.
+
+    Args:
+        inplace: overwrite the input.
+
+    Klambauer et al., "Self-normalizing neural networks" (2017).
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.SELU()(flamework.zeros(2)).tolist()
+        [0.0, 0.0]
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.selu(input, self.inplace)
+
+
+class Hardsigmoid(_Plain):
+    """min(max(x + 3, 0), 6) / 6, a sigmoid of three lines.
+
+    Args:
+        inplace: overwrite the input.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.Hardsigmoid()(flamework.tensor([-4.0, 0.0])).tolist()
+        [0.0, 0.5]
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.hardsigmoid(input, self.inplace)
+
+    def extra_repr(self) -> str:
+        return ""
+
+
+class Hardswish(_Plain):
+    """x times ``Hardsigmoid``.
+
+    Args:
+        inplace: overwrite the input.
+
+    Howard et al., "Searching for MobileNetV3" (2019).
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.Hardswish()(flamework.tensor([0.0, 4.0])).tolist()
+        [0.0, 4.0]
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.hardswish(input, self.inplace)
+
+    def extra_repr(self) -> str:
+        return ""
+
+
+class Threshold(_Activation):
+    """x where it is above ``threshold``, ``value`` elsewhere.
+
+    Args:
+        threshold: the bound.
+        value: what replaces the rest.
+        inplace: overwrite the input.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.Threshold(0.5, 9.0)(flamework.tensor([0.0, 1.0])).tolist()
+        [9.0, 1.0]
+    """
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.value = value
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.threshold(input, self.threshold, self.value, self.inplace)
+
+    def extra_repr(self) -> str:
+        return self._describe(f"threshold={self.threshold}", f"value={self.value}")
 
 
 class Hardtanh(_Activation):
@@ -177,6 +283,189 @@ class ELU(_Activation):
         return self._describe(f"alpha={self.alpha}")
 
 
+class CELU(_Activation):
+    """x where it is positive, ``alpha`` (exp(x / alpha) - 1) elsewhere.
+
+    Args:
+        alpha: minus the limit for small x.
+        inplace: overwrite the input.
+
+    Barron, "Continuously differentiable exponential linear units" (2017).
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.CELU()(flamework.tensor([0.0, 2.0])).tolist()
+        [0.0, 2.0]
+    """
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.celu(input, self.alpha, self.inplace)
+
+    def extra_repr(self) -> str:
+        return self._describe(f"alpha={self.alpha}")
+
+
+class RReLU(_Activation):
+    """x where it is positive; elsewhere x times a random slope while training, and times the middle one otherwise.
+
+    Args:
+        lower, upper: the slopes are uniform between these.
+        inplace: overwrite the input.
+
+    Xu et al., "Empirical evaluation of rectified activations in convolutional network" (2015).
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.RReLU(0.25, 0.75).eval()(flamework.tensor([-1.0, 2.0])).tolist()
+        [-0.5, 2.0]
+    """
+
+    def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower = lower
+        self.upper = upper
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return self._describe(f"lower={self.lower}", f"upper={self.upper}")
+
+
+class PReLU(Module):
+    """x where it is positive, x times a learned slope elsewhere.
+
+    Args:
+        num_parameters: 1, or the number of channels for a slope each.
+        init: what the slopes start from.
+        device, dtype: of the parameter.
+
+    Shape: (N, num_parameters, *), or any with one slope, to the same. He et al., "Delving deep into rectifiers" (2015).
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.PReLU()(flamework.tensor([-1.0, 2.0])).tolist()
+        [-0.25, 2.0]
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.num_parameters = num_parameters
+        self.init = init
+        self.weight = Parameter(flamework.empty(num_parameters, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the slopes back to ``init``."""
+        initialise.constant_(self.weight, self.init)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.prelu(input, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"num_parameters={self.num_parameters}"
+
+
+class GLU(Module):
+    """The first half of the input times the sigmoid of the second.
+
+    Args:
+        dim: the dimension that is halved.
+
+    Dauphin et al., "Language modeling with gated convolutional networks" (2016).
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.GLU()(flamework.tensor([4.0, 0.0])).tolist()
+        [2.0]
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.glu(input, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class _Shrink(Module):
+    """An activation that is zero on [-lambd, lambd]."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
+
+
+class Hardshrink(_Shrink):
+    """x outside of [-lambd, lambd], 0 inside.
+
+    Args:
+        lambd: the bound.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.Hardshrink()(flamework.tensor([0.25, -1.0])).tolist()
+        [0.0, -1.0]
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.hardshrink(input, self.lambd)
+
+
+class Softshrink(_Shrink):
+    """x moved towards 0 by ``lambd``, and 0 where it would cross.
+
+    Args:
+        lambd: the amount.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.Softshrink()(flamework.tensor([0.25, -1.0])).tolist()
+        [0.0, -0.5]
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.softshrink(input, self.lambd)
+
+
+class Tanhshrink(Module):
+    """x - tanh(x).
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.Tanhshrink()(flamework.zeros(2)).tolist()
+        [0.0, 0.0]
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.tanhshrink(input)
+
+
+class LogSigmoid(Module):
+    """The logarithm of the sigmoid, without its underflow.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.LogSigmoid()(flamework.tensor([-200.0])).tolist()
+        [-200.0]
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.logsigmoid(input)
+
+
 class GELU(Module):
     """x times the probability that a standard normal variable is below x.
 
@@ -263,7 +552,7 @@ class Softsign(Module):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return input / (input.abs() + 1)
+        return F.softsign(input)
 
 
 class _OverDimension(Module):
@@ -290,7 +579,7 @@ class Softmax(_OverDimension):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.softmax(input, self.dim)
+        return F.softmax(input, self.dim, _stacklevel=5)
 
 
 class LogSoftmax(_OverDimension):
@@ -306,7 +595,7 @@ class LogSoftmax(_OverDimension):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.log_softmax(input, self.dim)
+        return F.log_softmax(input, self.dim, _stacklevel=5)
 
 
 class Softmin(_OverDimension):
@@ -322,7 +611,7 @@ class Softmin(_OverDimension):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.softmax(-input, self.dim)
+        return F.softmin(input, self.dim, _stacklevel=5)
 
 
 class Softmax2d(Module):

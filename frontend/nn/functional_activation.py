@@ -100,8 +100,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     channels = x.type.shape[1] if x.ndim > 1 else 1
     if w.ndim != 1 or w.type.size != channels:
         raise RuntimeError(
-            f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {w.type.size} and channel "
-            f"size = {channels}."
+            f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {w.type.size} and "
+            f"channel size = {channels}."
         )
     return tensor_of(_leaky(x, f.channelwise(w, x, 1)))
 
@@ -172,7 +172,10 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
-    """``log(1 + exp(beta * x)) / beta``, and ``x`` where ``beta * x > threshold``. As ``torch.nn.functional.softplus``."""
+    """``log(1 + exp(beta * x)) / beta``, and ``x`` where ``beta * x > threshold``.
+
+    As ``torch.nn.functional.softplus``.
+    """
     return tensor_of(f.softplus(_argument(input, "softplus"), beta, threshold))
 
 
@@ -266,7 +269,8 @@ def sigmoid(input: Tensor) -> Tensor:
 
 def _implicit_dim(function: str, input: Tensor, stacklevel: int) -> int:
     warnings.warn(
-        f"Implicit dimension choice for {function} has been deprecated. Change the call to include dim=X as an argument.",
+        f"Implicit dimension choice for {function} has been deprecated. Change the call to include dim=X as an "
+        "argument.",
         stacklevel=stacklevel,
     )
     return 0 if input.ndim in (0, 1, 3) else 1

@@ -86,15 +86,17 @@ def _check(q: Node, k: Node, v: Node, mask: Tensor | None, is_causal: bool) -> N
         raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
     if q.type.shape[-1] != k.type.shape[-1] or k.type.shape[-2] != v.type.shape[-2]:
         raise RuntimeError(
-            f"query {list(q.type.shape)}, key {list(k.type.shape)} and value {list(v.type.shape)} do not fit: query and "
-            "key have the same last size, key and value the same number of sources"
+            f"query {list(q.type.shape)}, key {list(k.type.shape)} and value {list(v.type.shape)} do not fit: query "
+            "and key have the same last size, key and value the same number of sources"
         )
 
 
 def _repeated_heads(x: Node, q: Node) -> Node:
     heads, wanted = x.type.shape[-3], q.type.shape[-3]
     if wanted % heads:
-        raise RuntimeError(f"Number of heads in key and value must divide the number of heads in query, not {heads} {wanted}")
+        raise RuntimeError(
+            f"Number of heads in key and value must divide the number of heads in query, not {heads} {wanted}"
+        )
     shape = x.type.shape
     lead, tail = shape[:-3], shape[-2:]
     grown = f.reshaped(x, (*lead, heads, 1, *tail))

@@ -57,15 +57,15 @@ def _checked(
     shape = kernel.type.shape
     if shape[0] % groups:
         raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size "
-            f"[{list(shape)}] instead"
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of "
+            f"size [{list(shape)}] instead"
         )
     channels = shape[0] if transposed else shape[1] * groups
     if x.type.shape[1] != channels:
         transpose = "transposed=1, " if transposed else ""
         raise RuntimeError(
-            f"Given {transpose}groups={groups}, weight of size {list(shape)}, expected input{list(x.type.shape)} to have "
-            f"{channels} channels, but got {x.type.shape[1]} channels instead"
+            f"Given {transpose}groups={groups}, weight of size {list(shape)}, expected input{list(x.type.shape)} to "
+            f"have {channels} channels, but got {x.type.shape[1]} channels instead"
         )
     out_channels = shape[1] * groups if transposed else shape[0]
     if bias is not None and tuple(bias.shape) != (out_channels,):
@@ -194,8 +194,8 @@ def _transposed(
     for e, step, gap in zip(extra, steps, gaps):
         if e < 0 or (e >= step and e >= gap):
             raise RuntimeError(
-                f"output padding must be smaller than either stride or dilation, but got output_padding: {list(extra)}, "
-                f"stride: {list(steps)}, dilation: {list(gaps)}"
+                "output padding must be smaller than either stride or dilation, but got output_padding: "
+                f"{list(extra)}, stride: {list(steps)}, dilation: {list(gaps)}"
             )
     out = w.transposed_convolution(x, kernel, steps, widths, extra, gaps, groups)
     return without_batch(_biased(out, bias), batched)
@@ -287,8 +287,8 @@ def fold(
     batch, columns, windows = x.type.shape
     if columns % math.prod(size) or windows != math.prod(counts):
         raise RuntimeError(
-            f"fold: an image of {list(space)} has {math.prod(counts)} windows of {math.prod(size)} elements a channel, but "
-            f"the input is {scalar_type(x.type.dtype)}{list(x.type.shape)}"
+            f"fold: an image of {list(space)} has {math.prod(counts)} windows of {math.prod(size)} elements a "
+            f"channel, but the input is {scalar_type(x.type.dtype)}{list(x.type.shape)}"
         )
     view = f.permuted(f.reshaped(x, (batch, columns // math.prod(size), *size, *counts)), (0, 1, 4, 5, 2, 3))
     summed = w.overlap_added(view, [e + 2 * pad for e, pad in zip(space, widths)], steps, gaps)

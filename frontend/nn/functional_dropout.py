@@ -76,7 +76,7 @@ def _feature_dropout(name: str, input: Tensor, p: float, training: bool, inplace
     if not training or p == 0 or x.type.size == 0:
         return input
     if x.ndim not in (rank + 1, rank + 2):
-        warnings.warn(f"{name}: Received a {x.ndim}-D input to {name}, expected {rank + 1}-D or {rank + 2}-D.", stacklevel=3)
+        warnings.warn(f"{name}: Received a {x.ndim}-D input, expected {rank + 1}-D or {rank + 2}-D.", stacklevel=3)
     if x.ndim < 2:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     floating_only(x, name)
@@ -98,7 +98,10 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """:func:`dropout` of whole channels of ``[batch, channels, height, width]``. As ``torch.nn.functional.dropout2d``."""
+    """:func:`dropout` of whole channels of ``[batch, channels, height, width]``.
+
+    As ``torch.nn.functional.dropout2d``.
+    """
     return _feature_dropout("dropout2d", input, p, training, inplace, 2)
 
 

@@ -16,7 +16,7 @@ from ..compiler import dtypes, primitives as p, primitives_shape as s
 from ..compiler.dtypes import FLOATING
 from ..compiler.ir import Node
 from ..formulas import argument, constant
-from ..gathering import checked_index
+from ..gathering import checked_index, known
 from ..recording import node_of, operands, read, tensor_of
 from ..tensor import Tensor
 
@@ -35,7 +35,8 @@ def reduction_mode(reduction: str, size_average: bool | None, reduce: bool | Non
         else:
             reduction = "sum" if size_average is False else "mean"
         warnings.warn(
-            f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.", stacklevel=3
+            f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
+            stacklevel=3,
         )
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
@@ -72,7 +73,7 @@ class Labels:
         label = f.converted(target, dtypes.int64)
         self.ignored = p.eq(label, argument(label, ignore_index))
         kept = p.where(self.ignored, constant(label, 0), label)
-        if target.value is not None:
+        if known(target):
             values = read(target)
             counted = values[values != ignore_index]
             wrong = counted[(counted < 0) | (counted >= classes)]
@@ -292,13 +293,15 @@ def binary_cross_entropy(
         RuntimeError: an input that is known and outside of [0, 1].
     """
     mode = reduction_mode(reduction, size_average, reduce)
-    _same_size(input, target, "Using a target size ({target}) that is different to the input size ({input}) is deprecated. "
-               "Please ensure they have the same size.")
+    _same_size(
+        input, target, "Using a target size ({target}) that is different to the input size ({input}) is deprecated. "
+        "Please ensure they have the same size.",
+    )
     x = floating_only(node_of(input), "binary_cross_entropy")
     t = node_of(target)
     if t.type.dtype is not x.type.dtype:
         raise RuntimeError(f"Found dtype {scalar_type(t.type.dtype)} but expected {scalar_type(x.type.dtype)}")
-    if x.value is not None:
+    if known(x):
         values = read(x)
         if values.size and not ((values >= 0) & (values <= 1)).all():
             raise RuntimeError("all elements of input should be between 0 and 1")

@@ -35,7 +35,9 @@ def _affine_rows(x: Node, weight: Tensor | None, bias: Tensor | None) -> Node:
 
 def _check_rows(x: Node, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None) -> None:
     if not shape:
-        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element")
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element"
+        )
     if x.ndim < len(shape) or x.type.shape[x.ndim - len(shape) :] != shape:
         wanted = "".join(f", {e}" for e in shape)
         raise RuntimeError(
@@ -226,7 +228,8 @@ def instance_norm(
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
     _check_channels(x.type.shape[1], running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     average, centred, variance = f.moments(x, axes, 0)
-    _update_running(running_mean, running_var, f.mean(f.cut(average), (0,)), f.mean(f.cut(variance), (0,)), momentum, count)
+    whole = (f.mean(f.cut(average), (0,)), f.mean(f.cut(variance), (0,)))
+    _update_running(running_mean, running_var, *whole, momentum, count)
     scale = p.rsqrt(p.add(variance, argument(variance, eps)))
     return tensor_of(_affine_channels(p.mul(centred, f.along(scale, axes, x)), weight, bias))
 

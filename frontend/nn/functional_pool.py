@@ -267,7 +267,10 @@ def _adaptive_max(rank: int, input: Tensor, output_size, return_indices: bool):
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
-    """The means of ``output_size`` windows that cover a sequence evenly. As ``torch.nn.functional.adaptive_avg_pool1d``."""
+    """The means of ``output_size`` windows that cover a sequence evenly.
+
+    As ``torch.nn.functional.adaptive_avg_pool1d``.
+    """
     return _adaptive_avg(1, input, output_size)
 
 
@@ -352,7 +355,10 @@ def max_unpool1d(
     input: Tensor, indices: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """The maxima of :func:`max_pool1d` back in their places, zeros elsewhere. As ``torch.nn.functional.max_unpool1d``."""
+    """The maxima of :func:`max_pool1d` back in their places, zeros elsewhere.
+
+    As ``torch.nn.functional.max_unpool1d``.
+    """
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -360,7 +366,10 @@ def max_unpool2d(
     input: Tensor, indices: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """The maxima of :func:`max_pool2d` back in their places, zeros elsewhere. As ``torch.nn.functional.max_unpool2d``."""
+    """The maxima of :func:`max_pool2d` back in their places, zeros elsewhere.
+
+    As ``torch.nn.functional.max_unpool2d``.
+    """
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -368,7 +377,10 @@ def max_unpool3d(
     input: Tensor, indices: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """The maxima of :func:`max_pool3d` back in their places, zeros elsewhere. As ``torch.nn.functional.max_unpool3d``."""
+    """The maxima of :func:`max_pool3d` back in their places, zeros elsewhere.
+
+    As ``torch.nn.functional.max_unpool3d``.
+    """
     return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
 
 

@@ -14,7 +14,8 @@ from ..arguments import floating_only, tensor_argument
 from ..compiler import primitives as p
 from ..compiler.ir import Node
 from ..formulas import argument, constant
-from ..recording import node_of, operands, tensor_of
+from ..gathering import known
+from ..recording import node_of, operands, read, tensor_of
 from ..storage import attached
 from ..tensor import Tensor, axis_of
 from .functional_loss import reduced, reduction_mode
@@ -26,8 +27,9 @@ def _pair(function: str, input: Tensor, target: Tensor) -> tuple[Node, Node]:
     tensor_argument(target, function, "target", 2)
     if tuple(input.shape) != tuple(target.shape):
         warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely "
-            "lead to incorrect results due to broadcasting. Please ensure they have the same size.", stacklevel=3,
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will "
+            "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
+            stacklevel=3,
         )
     return operands(input, target)
 
@@ -197,7 +199,7 @@ def gaussian_nll_loss(
             raise ValueError("var is of incorrect size")
     x, t, v = operands(input, target, spread)
     floating_only(x, "gaussian_nll_loss")
-    if isinstance(var, Tensor) and node_of(var).value is not None and bool((var < 0).any()):
+    if isinstance(var, Tensor) and known(node_of(var)) and (read(node_of(var)) < 0).any():
         raise ValueError("var has negative entry/entries")
     floor = f.clamped(f.cut(v), argument(v, eps), None)
     safe = attached(floor, v) if v.requires_grad else floor

@@ -14,7 +14,7 @@ from ..compiler.autodiff import recording_gradients
 from ..compiler.ir import Node
 from ..einsum import einsum
 from ..formulas import argument, constant
-from ..gathering import checked_index, rows_of
+from ..gathering import checked_index, known, rows_of
 from ..mutation import assign
 from ..recording import node_of, read, tensor_of
 from ..tensor import Tensor
@@ -42,11 +42,13 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     w = tensor_argument(weight, "linear", "weight", 2)
     if x.type.dtype is not w.type.dtype:
         raise RuntimeError(
-            f"mat1 and mat2 must have the same dtype, but got {scalar_type(x.type.dtype)} and {scalar_type(w.type.dtype)}"
+            f"mat1 and mat2 must have the same dtype, but got {scalar_type(x.type.dtype)} and "
+            f"{scalar_type(w.type.dtype)}"
         )
     if w.ndim not in (1, 2) or x.ndim == 0:
-        raise RuntimeError(f"linear: expected an input of one or more axes and a weight of one or two, got {x.ndim} and "
-                           f"{w.ndim}")
+        raise RuntimeError(
+            f"linear: expected an input of one or more axes and a weight of one or two, got {x.ndim} and {w.ndim}"
+        )
     if x.type.shape[-1] != w.type.shape[-1]:
         rows = x.type.size // x.type.shape[-1] if x.type.shape[-1] else 0
         out = w.type.shape[0] if w.ndim == 2 else 1
@@ -78,7 +80,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     """
     if tuple(input1.shape[:-1]) != tuple(input2.shape[:-1]):
         raise RuntimeError(
-            "bilinear(): input batch dimensions do not match: got " f"{list(input1.shape)} and {list(input2.shape)}"
+            f"bilinear(): input batch dimensions do not match: got {list(input1.shape)} and {list(input2.shape)}"
         )
     for tensor, axis in ((input1, 1), (input2, 2)):
         if tensor.shape[-1] != weight.shape[axis]:
@@ -194,7 +196,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         num_classes = int(np.max(read(index))) + 1
     elif num_classes < 1:
         raise RuntimeError("num_classes should be positive")
-    if index.value is not None and index.type.size:
+    if known(index) and index.type.size:
         values = read(index)
         if values.min() < 0:
             raise RuntimeError("Class values must be non-negative.")

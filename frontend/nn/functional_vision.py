@@ -129,7 +129,8 @@ def _wrapped(x: Node, axis: int, near: int, far: int, pad: list[int]) -> tuple[N
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """``[*, channels * r**2, height, width]`` to ``[*, channels, height * r, width * r]``.
 
-    As ``torch.nn.functional.pixel_shuffle``. Shi and others, "Real-time single image and video super-resolution" (2016).
+    As ``torch.nn.functional.pixel_shuffle``. Shi and others, "Real-time single image and video super-resolution using
+    an efficient sub-pixel convolutional neural network" (2016).
     """
     x = tensor_argument(input, "pixel_shuffle", "input", 1)
     r = upscale_factor
@@ -138,8 +139,8 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     *lead, channels, height, width = x.type.shape
     if r <= 0 or channels % (r * r):
         raise RuntimeError(
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
-            f"input.size(-3)={channels} is not divisible by {r * r}"
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, "
+            f"but input.size(-3)={channels} is not divisible by {r * r}"
         )
     n = len(lead)
     parts = f.reshaped(x, (*lead, channels // (r * r), r, r, height, width))
@@ -156,8 +157,8 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     *lead, channels, height, width = x.type.shape
     if r <= 0 or height % r or width % r:
         raise RuntimeError(
-            f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but got {height} and {width} "
-            f"with {r}"
+            f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but got {height} and "
+            f"{width} with {r}"
         )
     n = len(lead)
     parts = f.reshaped(x, (*lead, channels, height // r, r, width // r, r))
@@ -169,10 +170,12 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """The channels of several groups interleaved. As ``torch.nn.functional.channel_shuffle``."""
     x = tensor_argument(input, "channel_shuffle", "input", 1)
     if x.ndim < 3:
-        raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(x.type.shape)}")
+        raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got sizes {list(x.type.shape)}")
     batch, channels, *space = x.type.shape
     if groups <= 0 or channels % groups:
-        raise RuntimeError(f"Number of channels must be divisible by groups. Got {channels} channels and {groups} groups.")
+        raise RuntimeError(
+            f"Number of channels must be divisible by groups. Got {channels} channels and {groups} groups."
+        )
     parts = f.reshaped(x, (batch, groups, channels // groups, math.prod(space)))
     return tensor_of(f.fresh(f.reshaped(f.permuted(parts, (0, 2, 1, 3)), x.type.shape), x))
 
@@ -283,9 +286,8 @@ def _cubic_taps(position: np.ndarray, extent: int, a: float = -0.75) -> list[tup
         return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
 
     weights = (far(t + 1), near(t), near(1 - t), far(2 - t))
-    return [
-        (np.clip(start.astype(np.int64) + offset, 0, extent - 1), weight) for offset, weight in zip((-1, 0, 1, 2), weights)
-    ]
+    first = start.astype(np.int64) - 1
+    return [(np.clip(first + k, 0, extent - 1), weight) for k, weight in enumerate(weights)]
 
 
 def _resampled(x: Node, axis: int, taps: list[tuple[np.ndarray, np.ndarray | None]]) -> Node:

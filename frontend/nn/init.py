@@ -98,8 +98,6 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
         warnings.warn("mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
                       "The distribution of values may be incorrect.", stacklevel=2)
     caught = _normal_cdf((b - mean) / std) - _normal_cdf((a - mean) / std)
-    if tensor.is_meta:
-        return tensor
     with flamework.no_grad():
         if caught > 0.3:
             _redraw_outside(tensor, mean, std, a, b, generator)
@@ -294,7 +292,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     """
     if tensor.dim() < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
-    if tensor.numel() == 0 or tensor.is_meta:
+    if tensor.numel() == 0:
         return tensor
     rows = tensor.shape[0]
     with flamework.no_grad():

@@ -125,14 +125,7 @@ class Bilinear(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
-        if input1.shape[:-1] != input2.shape[:-1]:
-            raise RuntimeError("Bilinear: the inputs must agree in all dimensions but the last, "
-                               f"but got {tuple(input1.shape)} and {tuple(input2.shape)}")
-        # x1^T A as one matrix product for all outputs, then a dot product with x2.
-        matrix = self.weight.permute(1, 0, 2).reshape(self.in1_features, -1)
-        rows = input1.matmul(matrix).reshape(*input1.shape[:-1], self.out_features, self.in2_features)
-        output = (rows * input2.unsqueeze(-2)).sum(-1)
-        return output if self.bias is None else output + self.bias
+        return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
@@ -193,20 +186,7 @@ class Unflatten(Module):
         self.unflattened_size = unflattened_size
 
     def forward(self, input: Tensor) -> Tensor:
-        shape = tuple(input.shape)
-        dim = self.dim + len(shape) if self.dim < 0 else self.dim
-        if not 0 <= dim < len(shape):
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-len(shape)}, {len(shape) - 1}], "
-                             f"but got {self.dim})")
-        sizes = list(self.unflattened_size)
-        if sizes.count(-1) == 1:
-            known = math.prod(size for size in sizes if size != -1)
-            if known and shape[dim] % known == 0:
-                sizes[sizes.index(-1)] = shape[dim] // known
-        if math.prod(sizes) != shape[dim]:
-            raise RuntimeError(f"unflatten: Provided sizes {list(self.unflattened_size)} don't multiply up to the size "
-                               f"of dim {self.dim} ({shape[dim]}) in the input tensor")
-        return input.reshape(shape[:dim] + tuple(sizes) + shape[dim + 1:])
+        return input.unflatten(self.dim, self.unflattened_size)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

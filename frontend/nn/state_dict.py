@@ -10,7 +10,6 @@ In: a module, or a dictionary. Out: a dictionary, or the keys which did not matc
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -177,11 +176,6 @@ class StateDictMixin:
             error_msgs.append(f"size mismatch for {key}: copying a param with shape {entry.shape} from checkpoint, "
                               f"the shape in current model is {current.shape}.")
             return
-        if current.is_meta and not entry.is_meta and not assign:
-            warnings.warn(f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the "
-                          "current model, which is a no-op. (Did you mean to pass `assign=True` to assign items in the "
-                          "state dictionary to their corresponding key in the module instead of copying them in "
-                          "place?)", stacklevel=2)
         try:
             with flamework.no_grad():
                 if not assign:

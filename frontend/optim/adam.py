@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flamework
+from flamework.capture import effect, number
 from flamework.optim.optimizer import (
     Optimizer,
     Parameters,
@@ -103,7 +104,7 @@ class Adam(Optimizer):
         loss = evaluate(closure)
         with flamework.no_grad():
             for group in self.param_groups:
-                lr = as_number(group["lr"])
+                lr = number(lambda group=group: as_number(group["lr"]))
                 for param, grad in with_gradient(group):
                     self._update(param, grad, self._prepared_state(param, group), lr, group)
         return loss
@@ -118,7 +119,7 @@ class Adam(Optimizer):
             state["exp_avg_sq"] = flamework.zeros_like(param)
         if group["amsgrad"] and "max_exp_avg_sq" not in state:
             state["max_exp_avg_sq"] = flamework.zeros_like(param)
-        state["step"] += 1
+        effect(lambda: count_step(state))
         return state
 
     def _update(self, param: Tensor, grad: Tensor, state: dict[str, Any], lr: float, group: dict[str, Any]) -> None:
@@ -137,9 +138,13 @@ class Adam(Optimizer):
             largest.copy_(largest.maximum(square))
             square = largest
         # The corrections move into two factors, in PyTorch's order of operations, so that the rounding is its own.
-        step = state["step"]
+        step = number(lambda: state["step"])
         denominator = square.sqrt() / (1 - beta2**step) ** 0.5 + group["eps"]
         param.addcdiv_(mean, denominator, value=-lr / (1 - beta1**step))
+
+
+def count_step(state: dict[str, Any]) -> None:
+    state["step"] += 1
 
 
 class AdamW(Adam):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flamework
+from flamework.capture import number
 from flamework.optim.optimizer import (
     Optimizer,
     Parameters,
@@ -83,7 +84,7 @@ class SGD(Optimizer):
         loss = evaluate(closure)
         with flamework.no_grad():
             for group in self.param_groups:
-                lr = as_number(group["lr"])
+                lr = number(lambda group=group: as_number(group["lr"]))
                 for param, grad in with_gradient(group):
                     param.add_(self._direction(param, grad, group), alpha=-lr)
         return loss

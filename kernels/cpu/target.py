@@ -11,13 +11,16 @@ Read next: `toolchain.py`, which compiles for this target, and `flamework.runtim
 from __future__ import annotations
 
 import functools
+import hashlib
+import importlib.metadata
+import importlib.resources
 import threading
 
 import llvmlite
 import llvmlite.binding as llvm
 
-#: Raised when a change to the toolchain or the intrinsics changes the code generated for the same source.
-CODE_GENERATION_VERSION = 1
+#: The modules that decide what object code a given source becomes.
+_COMPILER_MODULES = ("intrinsics.py", "numba_lowering.py", "system.py", "target.py", "toolchain.py")
 
 _initialise_lock = threading.Lock()
 _initialised = False
@@ -52,8 +55,8 @@ def has_feature(name: str) -> bool:
 def target_description() -> dict[str, str]:
     """Everything about this machine and this compiler that decides which object code is right.
 
-    Returns a dictionary of strings: LLVM's triple, processor name and feature string, the versions of LLVM and
-    llvmlite, and the version of our own code generation. All of it belongs in the key of a cached kernel.
+    Returns a dictionary of strings: LLVM's triple, processor name and feature string, the versions of LLVM, llvmlite
+    and numba, and a digest of our own compiler's text. All of it belongs in the key of a cached kernel.
 
     Example: `target_description()["triple"]` is `"x86_64-unknown-linux-gnu"` on a usual Linux machine.
     """
@@ -64,8 +67,17 @@ def target_description() -> dict[str, str]:
         "features": features,
         "llvm": ".".join(map(str, llvm.llvm_version_info)),
         "llvmlite": llvmlite.__version__,
-        "codegen": str(CODE_GENERATION_VERSION),
+        "numba": importlib.metadata.version("numba"),
+        "codegen": _compiler_digest(),
     }
+
+
+def _compiler_digest() -> str:
+    """SHA-256 of the modules that compile, so that an edited compiler never meets kernels of the old one."""
+    digest = hashlib.sha256()
+    for name in _COMPILER_MODULES:
+        digest.update(importlib.resources.files(__package__).joinpath(name).read_bytes())
+    return digest.hexdigest()
 
 
 def create_target_machine() -> llvm.TargetMachine:

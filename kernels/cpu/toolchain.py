@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import errors, types
+from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 
 from . import numba_lowering
@@ -97,7 +97,7 @@ def compile_kernels(
             _optimise(module)
             _check_symbols(module)
             object_code = _host_machine().emit_object(module)
-    except (errors.NumbaError, SyntaxError, TypeError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:
         raise KernelCompilationError(f"{type(error).__name__}: {error}\nin the source\n{source}") from error
     symbols = {name: SYMBOL_PREFIX + name for name in functions}
     return Compiled(object_code, symbols, str(module))

@@ -20,11 +20,14 @@ from collections.abc import Callable
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from ..cpu.intrinsics import INTRINSICS, SHORT_NAMES, define
+from ..cpu.intrinsics import INTRINSICS, SHORT_NAMES, Intrinsic, define
 from ..cpu.scalar import NAMESPACE as CPU
 
 #: Every name that generated source may use besides ``cuda``, the names of dtypes, ``inf`` and ``nan``.
-NAMESPACE: dict[str, object] = {}
+NAMESPACE: dict[str, Intrinsic] = {}
+
+#: How many arguments each takes.
+ARITY: dict[str, int] = {}
 
 _I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 _FLOAT, _DOUBLE = ir.FloatType(), ir.DoubleType()
@@ -32,18 +35,21 @@ GLOBAL_MEMORY = 1  # NVVM's number of the address space
 
 # The same on both -----------------------------------------------------------------------------------------------
 
-SHARED_WITH_CPU = (
-    "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64",
-    "iadd", "isub", "imul", "ineg", "inot", "iand", "ior", "ixor", "ishl", "ishr", "imax", "imin", "iabs",
-    "band", "bor", "bxor", "bnot", "select",
-    "b8", "inside", "isign", "fsign", "ipow", "philox",
-)  # fmt: skip
-for _name in SHARED_WITH_CPU:
-    NAMESPACE[_name] = INTRINSICS.get(_name) or CPU[_name]
+SHARED_WITH_CPU = {
+    1: ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64", "b8", "ineg", "inot", "iabs", "isign", "fsign",
+        "bnot"),
+    2: ("iadd", "isub", "imul", "iand", "ior", "ixor", "ishl", "ishr", "imax", "imin", "ipow", "band", "bor", "bxor",
+        "inside", "philox"),
+    3: ("select",),
+}  # fmt: skip
+for _arity, _names in SHARED_WITH_CPU.items():
+    for _name in _names:
+        NAMESPACE[_name], ARITY[_name] = INTRINSICS.get(_name) or CPU[_name], _arity
 
 
-def _define(name: str, result, emit: Callable) -> None:
+def _define(name: str, arity: int, result: Callable, emit: Callable) -> None:
     define(name, result, emit, into=NAMESPACE)
+    ARITY[name] = arity
 
 
 def _llvm_type(kind: types.Type) -> ir.Type:
@@ -72,6 +78,7 @@ def _element_type(kind: types.Type) -> ir.Type:
 for _short, _element in SHORT_NAMES.items():
     _define(
         f"pointer_{'b8' if _short == 'bool' else _short}",
+        1,
         lambda address, e=_element: types.CPointer(e)(types.int64) if isinstance(address, types.Integer) else None,
         lambda b, t, address, e=_element: b.inttoptr(address, _element_type(e).as_pointer()),
     )
@@ -112,9 +119,9 @@ def _emit_store(builder, argument_types, pointer, index, value):
     builder.store(value, _element_address(builder, pointer, index))
 
 
-_define("load", _type_load, _emit_load(constant=False))
-_define("load_constant", _type_load, _emit_load(constant=True))
-_define("store", _type_store, _emit_store)
+_define("load", 2, _type_load, _emit_load(constant=False))
+_define("load_constant", 2, _type_load, _emit_load(constant=True))
+_define("store", 3, _type_store, _emit_store)
 
 
 def _wrap_index(builder, argument_types, index, extent, error):
@@ -134,6 +141,7 @@ def _wrap_index(builder, argument_types, index, extent, error):
 
 _define(
     "wrap_index",
+    3,
     lambda i, n, e: types.int64 if all(t == types.int64 for t in (i, n, e)) else None,
     _wrap_index,
 )
@@ -167,12 +175,12 @@ def _emit_division(quotient_wanted: bool, floor: bool) -> Callable:
     return emit
 
 
-_define("idiv_floor", _same_integer, _emit_division(quotient_wanted=True, floor=True))
-_define("irem_floor", _same_integer, _emit_division(quotient_wanted=False, floor=True))
-_define("idiv_trunc", _same_integer, _emit_division(quotient_wanted=True, floor=False))
-_define("irem_trunc", _same_integer, _emit_division(quotient_wanted=False, floor=False))
+_define("idiv_floor", 2, _same_integer, _emit_division(quotient_wanted=True, floor=True))
+_define("irem_floor", 2, _same_integer, _emit_division(quotient_wanted=False, floor=True))
+_define("idiv_trunc", 2, _same_integer, _emit_division(quotient_wanted=True, floor=False))
+_define("irem_trunc", 2, _same_integer, _emit_division(quotient_wanted=False, floor=False))
 # of numbers that are not negative, by one that is positive: positions and extents
-_define("udiv", _same_integer, lambda b, t, x, y: b.udiv(x, y))
+_define("udiv", 2, _same_integer, lambda b, t, x, y: b.udiv(x, y))
 
 # Bits -----------------------------------------------------------------------------------------------------------
 
@@ -198,18 +206,19 @@ for _names in _BY_SIZE:
             _source, _target = (SHORT_NAMES["bool" if n == "b8" else n] for n in (_from, _to))
             _define(
                 f"bitcast_{_from}_{_to}",
+                1,
                 lambda x, s=_source, r=_target: r if x == s else None,
                 _emit_bitcast(_source, _target),
             )
 
 # Floating point -------------------------------------------------------------------------------------------------
 
-#: The functions of libdevice under the names of the table: ``__nv_<name>f`` for float32, ``__nv_<name>`` for float64.
-LIBDEVICE = (
-    "sqrt", "fabs", "floor", "ceil", "trunc", "rint", "copysign", "fmod", "exp", "exp2", "expm1", "log", "log1p", "log2",
-    "log10", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "pow", "erf", "erfc", "erfinv",
-    "lgamma",
-)  # fmt: skip
+#: The functions of libdevice, by their number of arguments: ``__nv_<name>f`` for float32, ``__nv_<name>`` for float64.
+LIBDEVICE = {
+    1: ("sqrt", "fabs", "floor", "ceil", "trunc", "rint", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sin",
+        "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc", "erfinv", "lgamma"),
+    2: ("copysign", "fmod", "atan2", "pow"),
+}  # fmt: skip
 
 
 def libdevice(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
@@ -219,8 +228,9 @@ def libdevice(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, symbol), list(values))
 
 
-for _name in LIBDEVICE:
-    _define(_name, _same_float, lambda b, t, *values, n=_name: libdevice(b, n, *values))
+for _arity, _names in LIBDEVICE.items():
+    for _name in _names:
+        _define(_name, _arity, _same_float, lambda b, t, *values, n=_name: libdevice(b, n, *values))
 
 
 def _sigmoid(builder, argument_types, x):
@@ -231,7 +241,7 @@ def _sigmoid(builder, argument_types, x):
     return builder.fdiv(numerator, builder.fadd(one, power))
 
 
-_define("sigmoid", _same_float, _sigmoid)
+_define("sigmoid", 1, _same_float, _sigmoid)
 
 
 def _signs_differ(builder, rest, y):
@@ -261,8 +271,8 @@ def _floordiv(builder, argument_types, x, y):
     return builder.select(builder.fcmp_ordered("==", y, zero), plain, whole)
 
 
-_define("remainder", _same_float, _remainder)
-_define("floordiv", _same_float, _floordiv)
+_define("remainder", 2, _same_float, _remainder)
+_define("floordiv", 2, _same_float, _floordiv)
 
 
 def _extremum(name: str) -> Callable:
@@ -276,8 +286,8 @@ def _extremum(name: str) -> Callable:
 
 
 for _name in ("fmax", "fmin"):
-    _define(_name, _same_float, _extremum(_name))
-    _define(f"{_name}_reassoc", _same_float, _extremum(_name))
+    _define(_name, 2, _same_float, _extremum(_name))
+    _define(f"{_name}_reassoc", 2, _same_float, _extremum(_name))
 # Steps of a reduction. On the CPU these may be reordered into lanes; here the order is written out.
-_define("fadd_reassoc", _same_float, lambda b, t, x, y: b.fadd(x, y))
-_define("fmul_reassoc", _same_float, lambda b, t, x, y: b.fmul(x, y))
+_define("fadd_reassoc", 2, _same_float, lambda b, t, x, y: b.fadd(x, y))
+_define("fmul_reassoc", 2, _same_float, lambda b, t, x, y: b.fmul(x, y))

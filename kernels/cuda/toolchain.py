@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numba.core import config, errors, types
+from numba.core import config, types
 
 from ...compiler import codegen_cuda
 from ...compiler.loopir import Kernel
@@ -76,17 +76,22 @@ def _device_functions() -> Mapping[str, object]:
 
     from . import namespace
 
-    def wrapped(known):
+    def wrapped(name: str):
+        known = namespace.NAMESPACE[name]
+
         def emit(context, builder, signature, values):
             return known.emit(builder, signature.args, *values)
 
-        def typed(typing_context, *given):
-            return known.signature(*given), emit
-
-        typed.__name__ = typed.__qualname__ = known.name
+        # numba reads the parameters off the function
+        typed = (
+            lambda typing_context, x: (known.signature(x), emit),
+            lambda typing_context, x, y: (known.signature(x, y), emit),
+            lambda typing_context, x, y, z: (known.signature(x, y, z), emit),
+        )[namespace.ARITY[name] - 1]
+        typed.__name__ = typed.__qualname__ = name
         return intrinsic(typed)
 
-    functions = {name: wrapped(known) for name, known in namespace.NAMESPACE.items()}
+    functions = {name: wrapped(name) for name in namespace.NAMESPACE}
     return {**functions, **DTYPES, "cuda": cuda, "inf": math.inf, "nan": math.nan}
 
 
@@ -114,14 +119,16 @@ def compile_to_ptx(source: str, functions: Sequence[str], cc: tuple[int, int], t
             parameters = scope[name].__code__.co_argcount
             if parameters > MOST_PARAMETERS:
                 raise ValueError(f"{parameters} arguments, more than the {MOST_PARAMETERS} that a launch can pass")
-            # The public numba.cuda.compile has no option for contraction; this is what it calls.
+            # The public numba.cuda.compile has no option for contraction; this is what it calls. With "at least one
+            # block" said, ptxas does not spill registers to make room for another.
             library, _ = compiler._compile_pyfunc_with_fixup(
-                scope[name], types.void(*[types.int64] * parameters), device=False, abi="numba", cc=cc, launch_bounds=threads
+                scope[name], types.void(*[types.int64] * parameters), device=False, abi="numba", cc=cc,
+                launch_bounds=(threads, 1),
             )
             modules += [text for text in library.llvm_strs if text not in modules]
             symbols[library._entry_name] = SYMBOL_PREFIX + name
         text = nvvm.compile_ir(modules, arch=f"compute_{cc[0]}{cc[1]}", opt=3, fma=False)
-    except (errors.NumbaError, nvvm.NvvmError, SyntaxError, TypeError, ValueError, KeyError) as error:
+    except Exception as error:
         raise KernelCompilationError(f"{type(error).__name__}: {error}\nin the source\n{source}") from error
     ptx = text.decode().rstrip("\x00").strip() + "\n"
     for mangled, symbol in symbols.items():

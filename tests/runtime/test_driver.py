@@ -83,7 +83,7 @@ def kernels(native):
 def pool(native, request):
     previous = get_num_threads()
     set_num_threads(4)
-    yield Pool(native[0].addresses, threshold=1, sleep_mode=request.param)
+    yield Pool(native[0], threshold=1, sleep_mode=request.param)
     set_num_threads(previous)
 
 
@@ -164,7 +164,7 @@ def test_results_do_not_depend_on_the_number_of_threads(native, kernels):
     try:
         for count in (1, 2, 3, 8):
             set_num_threads(count)
-            pool = Pool(native[0].addresses, threshold=1)
+            pool = Pool(native[0], threshold=1)
             out = np.empty(257, np.float32)
             Tape().add(kernels["row_sums"], x, out, 1003, units=257).run(pool)
             assert pool.threads == count
@@ -231,7 +231,7 @@ def test_workers_end_with_their_pool(native, kernels):
     set_num_threads(3)
     try:
         before = set(threading.enumerate())
-        pool = Pool(native[0].addresses, threshold=1)
+        pool = Pool(native[0], threshold=1)
         x = np.zeros(1000, np.int64)
         Tape().add(kernels["add_one"], x, units=1000).run(pool)
         workers = set(threading.enumerate()) - before
@@ -275,7 +275,7 @@ from flamework.runtime import threads
 from flamework.runtime.loader import load_object
 threads.set_num_threads(3)
 driver = load_object(open("driver.o", "rb").read(), {compiled.symbols!r})
-pool = threads.Pool(driver.addresses)
+pool = threads.Pool(driver)
 pool.run(0, 0)
 assert pool.threads == 3 and "numba" not in sys.modules
 """
@@ -296,8 +296,9 @@ def test_driver_releases_the_gil(native):
     )
     waiting = load_object(compiled.object_code, compiled.symbols)
     flag = np.zeros(1, np.int64)
-    pool = Pool(native[0].addresses)
-    worker = threading.Thread(target=Tape().add(waiting["wait_for_flag"], flag, units=1, flags=SERIAL).run, args=(pool,))
+    pool = Pool(native[0])
+    tape = Tape().add(waiting["wait_for_flag"], flag, units=1, flags=SERIAL)
+    worker = threading.Thread(target=tape.run, args=(pool,))
     worker.start()
     flag[0] = 1  # this thread would never get here if the driver held the GIL
     worker.join(timeout=30)

@@ -1,0 +1,171 @@
+"""One contestant with one workload, in a process of its own.
+
+The process says on standard output, one JSON object a line, how long its first result took, then times steps whenever
+`run.py` asks for a round, so that rounds of several contestants alternate on the machine.
+
+In: `python worker.py WORKLOAD CONTESTANT SIZE THREADS`, then lines `round SECONDS` and at last `quit`.
+Out: a line about the first result, a line for each round, a line about memory. Read next: `run.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from workloads import WORKLOADS, Workload
+
+SAMPLE_SECONDS = 1e-3  # steps shorter than this are timed several at once
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """How a contestant builds a workload's program and how it waits for the arrays of a step."""
+
+    module: str
+    build: Callable[[Any, Workload, tuple[np.ndarray, ...]], Callable[[], Any] | None]
+    finish: Callable[[Any, Any], None]
+    peer: bool = True
+
+
+def _same(function):
+    return function
+
+
+def _build_jax(jax, workload, inputs):
+    return workload.jax and workload.jax(jax, *inputs)
+
+
+def _build_numpy(numpy, workload, inputs):
+    return workload.numpy and workload.numpy(numpy, *inputs)
+
+
+def _torch_builder(whole: bool, part: bool):
+    def build(torch, workload, inputs):
+        return workload.torch(torch, torch.compile if whole else _same, torch.compile if part else _same, *inputs)
+
+    return build
+
+
+def _finished(module, results):
+    """Nothing to wait for: results were computed when they were returned."""
+
+
+def _realize(flamework, results):
+    flamework.realize(*as_tuple(results))
+
+
+CONTESTANTS = {
+    "flamework": Contestant("flamework", _torch_builder(False, False), _realize, peer=False),
+    "flamework.compile": Contestant("flamework", _torch_builder(True, False), _realize, peer=False),
+    "torch": Contestant("torch", _torch_builder(False, False), _finished),
+    "torch.compile": Contestant("torch", _torch_builder(False, True), _finished),
+    "jax": Contestant("jax", _build_jax, lambda m, r: m.block_until_ready(r)),
+    "numpy": Contestant("numpy", _build_numpy, _finished),
+}
+
+
+def as_tuple(results) -> tuple:
+    return results if isinstance(results, tuple) else (results,)
+
+
+def digest(results) -> list[float]:
+    """Sizes of the numbers of a step's first result, to compare contestants: mean, mean magnitude, largest."""
+    first = as_tuple(results)[0]
+    values = np.asarray(first.detach() if hasattr(first, "detach") else first, dtype=np.float64)
+    return [float(values.mean()), float(np.abs(values).mean()), float(values.max())]
+
+
+class Runner:
+    """A built workload of one contestant.
+
+    `report` has the seconds of the import and of the first result, building the program included; a digest of that
+    result; and Flamework's counters.
+    """
+
+    def __init__(self, workload: Workload, name: str, tiny: bool = False, threads: int = 2):
+        self.workload, self.contestant = workload, CONTESTANTS[name]
+        inputs = workload.inputs(**(workload.tiny if tiny else workload.size))
+        start = time.perf_counter()
+        self.module = importlib.import_module(self.contestant.module)
+        imported = time.perf_counter()
+        if self.contestant.module == "torch":  # others are told by environment variables
+            self.module.set_num_threads(threads)
+        step = self.contestant.build(self.module, workload, inputs)
+        self.report: dict[str, Any] = {"absent": step is None, "import": imported - start}
+        if step is None:
+            return
+        self.step = step
+        results = self._finish(step())
+        self.report["first"] = time.perf_counter() - imported
+        self.report["digest"] = digest(results)
+        if self.contestant.module == "flamework":
+            self.report["counters"] = self.module.counters()
+
+    def _finish(self, results):
+        self.contestant.finish(self.module, results)
+        return results
+
+    def _sample(self, repeats: int) -> float:
+        """Seconds for a step, from one timing of `repeats` steps."""
+        if not self.workload.finishes:
+            start = time.perf_counter()
+            results = self.step()
+            seconds = time.perf_counter() - start
+            self._finish(results)
+            return seconds / self.workload.operations
+        start = time.perf_counter()
+        for _ in range(repeats):
+            self._finish(self.step())
+        return (time.perf_counter() - start) / repeats / self.workload.operations
+
+    def round(self, seconds: float) -> list[float]:
+        """Seconds a step, of as many samples as fit, at least three. A first one warms caches up and is dropped."""
+        end = time.perf_counter() + seconds
+        once = statistics.median(self._sample(1) for _ in range(3)) * self.workload.operations
+        repeats = max(1, round(SAMPLE_SECONDS / once))
+        samples = []
+        while len(samples) < 3 or time.perf_counter() < end:
+            samples.append(self._sample(repeats))
+        return samples
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process has had, or 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def main() -> None:
+    workload, contestant, size, threads = sys.argv[1:]
+    # Libraries may print: what they print goes to stderr, and the protocol keeps stdout to itself.
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def say(**message):
+        print(json.dumps(message), file=channel, flush=True)
+
+    if hasattr(os, "sched_setaffinity"):  # the libraries that count processors themselves, such as XLA, obey this
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
+    runner = Runner(WORKLOADS[workload], contestant, size == "tiny", int(threads))
+    say(**runner.report)
+    for line in sys.stdin:
+        command, *arguments = line.split()
+        if command == "quit":
+            say(memory=peak_memory())
+            break
+        say(samples=runner.round(float(arguments[0])))
+
+
+if __name__ == "__main__":
+    main()
