@@ -16,7 +16,7 @@ import re
 
 from . import dtypes
 from .dtypes import BOOL, FLOATING, DType
-from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store
+from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, mentioned
 from .lowering import COLUMN_TILE, TILE
 
 BLOCK = 4096  # elements of a sum's block where the loop is vectorised: 64 lanes of 64 each
@@ -303,7 +303,7 @@ class Writer:
     def restore(self, statements: list, kept: dict[str, DType], extra: str = "") -> None:
         """Bring back the values of this column that earlier segments kept."""
         defined = {st.name for st in statements if isinstance(st, (Let, Load))}
-        used = names_in(statements) | set(re.findall(r"\b[vr]\d+\b", extra))
+        used = mentioned(statements) | set(re.findall(r"\b[vr]\d+\b", extra))
         for name in kept:
             if name in used and name not in defined:
                 self.line(f"{name} = load({name}_tile, t, {self.scope(name + '_tile')})")
@@ -370,32 +370,13 @@ def segmented(body: list) -> list:
     return segments
 
 
-def names_in(statements: list) -> set[str]:
-    """Every value that statements mention."""
-    texts: list[str] = []
-    for st in statements:
-        match st:
-            case Let(_, _, text):
-                texts.append(text)
-            case Load(_, _, _, index, guard, fill):
-                texts += [index, guard or "", fill]
-            case Store(_, _, index, text, _):
-                texts += [index, text]
-            case Scan(_, _, _, text):
-                texts.append(text)
-            case Loop(_, body, accumulators):
-                texts += [a.text for a in accumulators]
-                texts += names_in(body)
-    return set(re.findall(r"\b[vr]\d+\b", " ".join(texts)))
-
-
 def kept_names(segments: list) -> dict[str, DType]:
     """Values that one segment defines and a later one uses: they need a place for every column of the tile."""
     kept: dict[str, DType] = {}
     for position, segment in enumerate(segments):
         later: set[str] = set()
         for other in segments[position + 1 :]:
-            later |= names_in([other] if isinstance(other, Loop) else other)
+            later |= mentioned([other] if isinstance(other, Loop) else other)
         if isinstance(segment, Loop):
             kept.update({a.name: a.dtype for a in segment.accumulators})
         else:

@@ -115,10 +115,10 @@ def independent(kernel: Kernel) -> list[LoopVar]:
 
 def distribution(kernel: Kernel) -> str:
     """How a kernel's work is divided: the names in the chapter's head, or ``split``."""
-    if kernel.mode in ("flat", "tiled"):
-        if kernel.serial or any(re.search(r"\bv\d+\b", index) for index in stored_at(kernel)):
-            return "scatter"
-        return "tiled" if kernel.mode == "tiled" else "elements"
+    if kernel.serial or any(re.search(r"\bv\d+\b", index) for index in stored_at(kernel)):
+        return "scatter"
+    if kernel.mode == "flat":
+        return "elements"
     if any(isinstance(st, Scan) for block in blocks_in(kernel.body) for st in block):
         return "scans"
     if kernel.mode == "rows":
@@ -167,7 +167,7 @@ def launches(kernel: Kernel, threads: int = THREADS) -> list[Launch]:
 
 def functions(kernel: Kernel) -> list[str]:
     """The names of the functions that a kernel consists of."""
-    return ["kernel", "finish"] if kernel.mode == "split" else ["kernel"]
+    return ["kernel", "finish"] if distribution(kernel) == "split" else ["kernel"]
 
 
 def generate(kernel: Kernel, threads: int = THREADS) -> str:
@@ -217,7 +217,7 @@ class Writer:
             if argument.kind in ("pointer", "scalar"):
                 self.line(f"{argument.name} = {self.argument(argument, text)}")
         for level, group in enumerate(self.kernel.groups):
-            if len(group) > 1 and level > (self.kernel.mode == "split"):
+            if len(group) > 1 and level > (distribution(self.kernel) == "split"):
                 self.line(f"{self.size(level)} = {' * '.join(v.extent for v in group)}")
 
     @staticmethod

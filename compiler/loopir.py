@@ -24,6 +24,7 @@ Extents, strides, numbers and addresses are arguments: a kernel has no sizes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from .dtypes import DType
@@ -137,6 +138,24 @@ class Kernel:
         lines.append("  arguments: " + ", ".join(f"{a.name}:{a.kind}" for a in self.arguments))
         _format(self.body, lines, "  ")
         return "\n".join(lines)
+
+
+def mentioned(statements: list) -> set[str]:
+    """Every value (``v``) and reduction (``r``) that statements mention."""
+    texts: list[str] = []
+    stack = list(statements)
+    while stack:
+        match stack.pop():
+            case Let(_, _, text) | Scan(_, _, _, text):
+                texts.append(text)
+            case Load(_, _, _, index, guard, fill):
+                texts += [index, guard or "", fill]
+            case Store(_, _, index, text, _):
+                texts += [index, text]
+            case Loop(_, body, accumulators):
+                texts += [a.text for a in accumulators]
+                stack += body
+    return set(re.findall(r"\b[vr]\d+\b", " ".join(texts)))
 
 
 def _format(block: list, lines: list[str], indent: str) -> None:

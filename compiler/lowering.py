@@ -18,7 +18,7 @@ from .affine import Access, Expr, Indirect, Var, linear, pull, resolve
 from .dtypes import BOOL, FLOATING, DType
 from .fusion import SPLIT_LENGTH, SPLIT_ROWS, Cluster, Fusion, live
 from .ir import Node
-from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store
+from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, mentioned
 
 
 class Instance:
@@ -69,6 +69,7 @@ class Lowered:
 
 COLUMN_TILE = 64
 TILE = 32
+KEEP_COST = 8  # from which a value is kept for the next loop over its row and not computed again
 PIECE = 1 << 15
 
 
@@ -376,7 +377,11 @@ class Lowering:
             self.vars.append(row)
         self.blocks: list[list] = [[]]
         self.scopes: list[dict[Instance, str]] = [{}]
+        self.expensive: dict[Instance, list[tuple[list, str]]] = {}
+        self.results: list[tuple[list, Access, Store]] = []
         self.block(0, self.sinks(results))
+        if len(self.groups) > 1:
+            self.keep_expensive()
         return self.finish(results)
 
     def sinks(self, results) -> list[tuple]:
@@ -483,7 +488,36 @@ class Lowering:
         for index in self.indices_of(offset):
             self.emit(index)
         pointer = self.pointer(store.target, True)
-        self.blocks[-1].append(Store(pointer, store.target.dtype, self.index(offset), text, store.mode))
+        statement = Store(pointer, store.target.dtype, self.index(offset), text, store.mode)
+        self.blocks[-1].append(statement)
+        if store.mode == "set" and store.target is store.value:
+            self.results.append((self.blocks[-1], store.access, statement))
+
+    def keep_expensive(self) -> None:
+        """Do not compute an exponential in every loop over a row: the first loop leaves it where the result will be
+        stored, which is in cache when the last loop comes to it."""
+        taken: set[str] = set()
+        for instance, places in self.expensive.items():
+            for block, access, store in self.results:
+                usable = (
+                    len(places) > 1
+                    and block is places[-1][0]
+                    and store.dtype is instance.node.dtype
+                    and store.pointer not in taken
+                    and access.key() == instance.access.key()
+                    and not instance.guards
+                )
+                if not usable:
+                    continue
+                taken.add(store.pointer)
+                first, name = places[0]
+                position = next(i for i, st in enumerate(first) if isinstance(st, Let) and st.name == name)
+                first.insert(position + 1, Store(store.pointer, store.dtype, store.index, name))
+                for later, other in places[1:]:
+                    at = next(i for i, st in enumerate(later) if isinstance(st, Let) and st.name == other)
+                    later[at] = Load(other, instance.node.dtype, store.pointer, store.index)
+                    remove_unused(later, self.blocks[0])
+                break
 
     def lookup(self, instance: Instance) -> str | None:
         for scope in reversed(self.scopes):
@@ -539,6 +573,8 @@ class Lowering:
             scope[instance] = text
             return
         scope[instance] = name = self.fresh("v")
+        if node.op.cost >= KEEP_COST and level == len(self.blocks) - 1:
+            self.expensive.setdefault(instance, []).append((block, name))
         if guard is not None:
             # below a pad an operation is evaluated outside its operands too, where the padding's value stands
             text = f"select({guard}, {text}, {fill})"
@@ -643,12 +679,23 @@ class Lowering:
         )
 
 
+def remove_unused(block: list, kernel: list) -> None:
+    """Drop the statements of a block whose values nothing in the kernel mentions any more."""
+    while True:
+        used = mentioned(kernel)
+        unused = [st for st in block if isinstance(st, (Let, Load)) and st.name not in used]
+        if not unused:
+            return
+        for st in unused:
+            block.remove(st)
+
+
 def expression(node: Node, operands: list[str], error: str) -> str:
     """A row's scalar expression for these operands."""
     template = node.op.expr
     source = node.src[0].dtype
     if isinstance(template, dict):
-        template = template.get({FLOATING: "f", BOOL: "b"}.get(source.kind, "i"), template.get("i"))
+        template = template[p.KIND_LETTERS[source.kind]]
     return template.format(
         *operands, t=source.code, s=source.code, r=node.dtype.code, error=error
     )

@@ -16,6 +16,7 @@ constructor of the first operand's dtype; the functions that they name are suppl
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .dtypes import BOOL, FLOATING, DType
+from .dtypes import BOOL, FLOATING, INTEGER, DType
 from .ir import IRError, Node, TensorType, grad_mode, tensor_type
 
 TABLE: dict[str, Primitive] = {}
@@ -225,10 +226,27 @@ def elementwise_jvp(tangents: Sequence[Node | None], saved: Saved) -> Node | Non
     return total
 
 
+# The keys of an elementwise row's expressions, by the kind of its first operand's dtype.
+KIND_LETTERS = {BOOL: "b", INTEGER: "i", FLOATING: "f"}
+
+
 def elementwise(name: str, infer, expr, reference, vjp=None, cost: int = 1, checks: bool = False) -> Primitive:
-    """A row whose batching rule and JVP follow from its being elementwise."""
+    """A row whose batching rule and JVP follow from its being elementwise.
+
+    It takes as many sources as its expression names, of the kinds of dtype that it has an expression for.
+    """
+    texts = expr.values() if isinstance(expr, dict) else [expr]
+    arity = max(int(number) + 1 for text in texts for number in re.findall(r"\{(\d)\}", text))
+
+    def checked(params: tuple, *types: TensorType) -> TensorType:
+        if len(types) != arity:
+            raise ValueError(f"takes {arity} sources, not {len(types)}")
+        if isinstance(expr, dict) and KIND_LETTERS[types[0].dtype.kind] not in expr:
+            raise ValueError(f"is not defined for {types[0].dtype}")
+        return infer(params, *types)
+
     return Primitive(
-        name, "elementwise", infer, vjp=vjp, jvp=None if vjp is None else elementwise_jvp,
+        name, "elementwise", checked, vjp=vjp, jvp=None if vjp is None else elementwise_jvp,
         batch=lambda params, src: TABLE[name](*src, params=params),
         reference=lambda params, *arrays: reference(*arrays), expr=expr, cost=cost, checks=checks,
     )
@@ -245,6 +263,19 @@ def python_value(dtype: DType, value) -> bool | int | float:
 
 def scale(x: Node, factor: float) -> Node:
     return mul(x, full_like(x, factor))
+
+
+def remainder_reference(x, y):
+    """The sign of the divisor; a remainder of zero keeps that of the dividend, as PyTorch's does."""
+    if x.dtype.kind != "f":
+        return np.remainder(x, y)
+    rest = np.fmod(x, y)
+    return np.where((rest != 0) & ((rest < 0) != (y < 0)), rest + y, rest)
+
+
+def sign_reference(x):
+    """Of NaN it is 0, as in PyTorch."""
+    return x if x.dtype.kind == "b" else (x > 0).astype(x.dtype) - (x < 0).astype(x.dtype)
 
 
 def erf_reference(x):
@@ -270,7 +301,7 @@ add = elementwise(
     vjp=(lambda g, n: g, lambda g, n: g),
 )
 sub = elementwise(
-    "sub", same_type, {"f": "({0} - {1})", "i": "isub({0}, {1})", "b": "bxor({0}, {1})"}, np.subtract,
+    "sub", same_type, {"f": "({0} - {1})", "i": "isub({0}, {1})"}, np.subtract,
     vjp=(lambda g, n: g, lambda g, n: neg(g)),
 )
 mul = elementwise(
@@ -282,16 +313,16 @@ div = elementwise(
     vjp=(lambda g, n: div(g, n.y), lambda g, n: neg(div(mul(g, div(n.x, n.y)), n.y))),
 )
 floordiv = elementwise(
-    "floordiv", same_type, {"f": "floordiv({0}, {1})", "i": "idiv_floor({0}, {1})", "b": "idiv_floor({0}, {1})"},
+    "floordiv", same_type, {"f": "floordiv({0}, {1})", "i": "idiv_floor({0}, {1})"},
     quiet(np.floor_divide), cost=8,
 )
 rem = elementwise(
-    "rem", same_type, {"f": "remainder({0}, {1})", "i": "irem_floor({0}, {1})", "b": "irem_floor({0}, {1})"},
-    quiet(np.remainder), cost=8,
+    "rem", same_type, {"f": "remainder({0}, {1})", "i": "irem_floor({0}, {1})"},
+    quiet(remainder_reference), cost=8,
     vjp=(lambda g, n: g, lambda g, n: neg(mul(g, floordiv(n.x, n.y)))),
 )
 fmod = elementwise(
-    "fmod", same_type, {"f": "fmod({0}, {1})", "i": "irem_trunc({0}, {1})", "b": "irem_trunc({0}, {1})"},
+    "fmod", same_type, {"f": "fmod({0}, {1})", "i": "irem_trunc({0}, {1})"},
     quiet(np.fmod), cost=8,
     vjp=(lambda g, n: g, lambda g, n: neg(mul(g, trunc(div(n.x, n.y))))),
 )
@@ -375,7 +406,7 @@ abs = elementwise(
 )
 sign = elementwise(
     "sign", same_type, {"f": "fsign({0})", "i": "isign({0})", "b": "{0}"},
-    lambda x: x if x.dtype == bool else np.sign(x), vjp=(lambda g, n: full_like(g, 0),),
+    sign_reference, vjp=(lambda g, n: full_like(g, 0),),
 )
 recip = elementwise(
     "recip", floating, "({t}(1.0) / {0})", quiet(np.reciprocal), cost=4,

@@ -157,6 +157,13 @@ def _pad_infer(params: tuple, x: TensorType) -> TensorType:
     return tensor_type(tuple(a + e + b for a, e, b in zip(low, x.shape, high)), x.dtype, x.device)
 
 
+def _pad_reference(params: tuple, x: np.ndarray) -> np.ndarray:
+    low, high, value = params
+    out = np.full([a + e + b for a, e, b in zip(low, x.shape, high)], value, x.dtype)
+    out[tuple(slice(a, a + e) for a, e in zip(low, x.shape))] = x
+    return out
+
+
 def _pad_jvp(tangents, saved):
     return pad(tangents[0], params=(*saved.params[:2], 0.0))
 
@@ -165,7 +172,7 @@ pad = Primitive(
     "pad", "movement", _pad_infer, cost=0, jvp=_pad_jvp,
     vjp=(lambda g, n: slice_(g, params=(n.params[0], (1,) * g.ndim, n.type(0).shape)),),
     batch=lambda params, src: pad(src[0], params=((0, *params[0]), (0, *params[1]), params[2])),
-    reference=lambda params, x: np.pad(x, list(zip(params[0], params[1])), constant_values=params[2]),
+    reference=_pad_reference,
 )
 
 
@@ -310,7 +317,8 @@ def _update_infer(params: tuple, old: TensorType, new: TensorType) -> TensorType
 
 def _update_reference(params: tuple, old: np.ndarray, new: np.ndarray) -> np.ndarray:
     out = old.copy()
-    _slice_reference((*params, new.shape), out)[...] = new
+    # the ellipsis keeps the view of a 0-dim array an array
+    out[(*(slice(s, s + (c - 1) * d + 1 if c else s, d) for s, d, c in zip(*params, new.shape)), ...)] = new
     return out
 
 
@@ -352,17 +360,22 @@ def _sum_vjp(g: Node, n: Saved) -> Node:
 
 
 def _prod_vjp(g: Node, n: Saved) -> Node:
-    # out / x without zeros; with one zero only its own element has a slope, the product of the rest
+    """The product of the other elements, exact and differentiable once more where elements are zero.
+
+    The zeros are multiplied by themselves (``zeros``), all other elements by themselves (``rest``). An element that is
+    zero has a slope if it is the only one; of two, each one's slope is the other, whose value is 0.
+    """
     x, axes = n.x, n.params
     shape = x.shape
-    zero, one = full_like(x, 0), full_like(x, 1)
-    is_zero = p.eq(x, zero)
-    zeros = back(reduce_sum(p.where(is_zero, one, zero), params=axes), axes, shape)
+    nought, one = full_like(x, 0), full_like(x, 1)
+    is_zero = p.eq(x, nought)
+    count = back(reduce_sum(p.where(is_zero, one, nought), params=axes), axes, shape)
     rest = back(reduce_prod(p.where(is_zero, one, x), params=axes), axes, shape)
-    slope = p.where(
-        p.eq(zeros, zero), p.div(rest, x), p.where(p.band(is_zero, p.eq(zeros, one)), rest, zero)
-    )
-    return p.mul(back(g, axes, shape), slope)
+    zeros = p.where(is_zero, x, one)
+    of_others = p.div(p.mul(back(reduce_prod(zeros, params=axes), axes, shape), rest), p.where(is_zero, one, x))
+    other = p.sub(back(reduce_sum(p.where(is_zero, x, nought), params=axes), axes, shape), x)
+    of_zero = p.where(p.eq(count, one), one, p.where(p.eq(count, full_like(x, 2)), other, nought))
+    return p.mul(back(g, axes, shape), p.where(is_zero, p.mul(of_zero, rest), of_others))
 
 
 def _extremum_vjp(g: Node, n: Saved) -> Node:
@@ -520,6 +533,8 @@ scatter = Primitive(
 
 
 def _argsort_infer(params: tuple, x: TensorType) -> TensorType:
+    if not x.ndim:
+        raise ValueError("there is no axis to sort")
     return tensor_type(x.shape, dtypes.int64, x.device)
 
 

@@ -229,6 +229,24 @@ def merge_permutes(node: Node) -> Node | None:
     return s.reshape(source, params=node.shape) if kept == sorted(kept) else None
 
 
+@rule(s.permute)
+def transpose_product(node: Node) -> Node | None:
+    """The transpose of a matrix product is the product of the transposes, which the library reads in place: the
+    gradient of a weight comes out in the weight's own layout."""
+    source = node.src[0]
+    product = source
+    while product.op is s.reshape:
+        product = product.src[0]
+    if product.op is not s.dot:
+        return None
+    if source is product and node.params != (0, 2, 1):
+        return None
+    if source is not product and (product.shape[0] != 1 or source.shape != product.shape[1:] or node.params != (1, 0)):
+        return None
+    a, b = product.src
+    return s.reshaped(s.dot(s.swapped(b), s.swapped(a)), node.shape)
+
+
 @rule(s.expand)
 def merge_expands(node: Node) -> Node | None:
     source = node.src[0]

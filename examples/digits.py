@@ -86,6 +86,7 @@ def main():
     print(f"loss: {losses[0]:.4f} in the first epoch, {losses[-1]:.4f} in the last")
     print(f"test accuracy: {accuracy(model, x_test, y_test):.2%} after {time.perf_counter() - start:.1f} s")
 
+    model.train()
     fused = torch.explain(training_step)(x_train[: args.batch_size], y_train[: args.batch_size])
     fused.save(args.graph)
     print(f"fused graph of the training step: {len(fused.kernels)} kernels, with their sources in {args.graph}/")

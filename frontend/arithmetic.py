@@ -18,6 +18,7 @@ from .arguments import floating_only, returned, tensor_argument
 from .formulas import argument, constant
 from .operators import OPERATORS, power, rounded_quotient
 from .recording import float_operands, node_of, operands, promoted
+from .storage import straight_through
 from .tensor import Tensor
 
 Scalar = int | float | bool
@@ -117,7 +118,13 @@ def div(
             return input / other
         return returned(OPERATORS["truediv"].node(input, other), out)
     _check_divisor(input, other)
-    return returned(rounded_quotient(input, other, rounding_mode), out)
+    quotient = rounded_quotient(input, other, rounding_mode)
+    if rounding_mode == "floor" and quotient.type.dtype.kind == FLOATING:
+        # a step function: its gradient is zero, but it has one
+        for node in float_operands(input, other):
+            if node.requires_grad and not quotient.requires_grad:
+                quotient = straight_through(quotient, node, params=("constant",))
+    return returned(quotient, out)
 
 
 def _check_divisor(input: TensorLike, other: TensorLike) -> None:

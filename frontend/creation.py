@@ -50,6 +50,8 @@ def shape_argument(function: str, sizes: tuple, size: Sequence[int] | None = Non
         if sizes:
             raise TypeError(f"{function}() got multiple values for argument 'size'")
         sizes = (size,)
+    if not sizes:
+        raise TypeError(f'{function}() missing 1 required positional arguments: "size"')
     try:
         shape = sizes_of(sizes)
     except (TypeError, AttributeError):
@@ -135,9 +137,7 @@ def _full(shape: tuple[int, ...], value: float | Tensor, dtype: DType | None, pl
     if isinstance(value, Tensor):
         node = node_of(value)
         if node.ndim:
-            raise RuntimeError(
-                f"full(): fill_value must be a number or a tensor without axes, but has {node.ndim} of them"
-            )
+            raise TypeError("full(): argument 'fill_value' (position 2) must be Number, not Tensor")
         return f.broadcast_to(f.fresh(f.converted(node, dtype or node.type.dtype), node), shape)
     number = plain_number(value)
     if number is None:
@@ -243,10 +243,15 @@ def arange(
         raise RuntimeError(f"unsupported range: {first} -> {last}")
     if (last - first) * by < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    if dtype is dtypes.int64:
+        first, last, by = int(first), int(last), int(by)
     if all(isinstance(v, int) for v in (first, last, by)):
         count = -((first - last) // by)
     else:
         count = math.ceil((last - first) / by)
+    if dtype.kind != FLOATING:
+        # PyTorch counts in floating point but steps in integers, except for int64, where both are integers
+        first, by = int(first), int(by)
     return made(_sequence(first, by, count, dtype, device_name(device)), requires_grad, out)
 
 
@@ -429,8 +434,10 @@ def array_of(data: Any, dtype: DType | None) -> np.ndarray:
         wanted = number_dtype(data) if dtype is None else dtype
         return np.asarray(scalar_node(data, tensor_type((), wanted, "cpu")).value, wanted.numpy)
     given = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
+    if not given and _holds_tensors(data):
+        data = _numbers(data)
     try:
-        array = np.array(data) if given or not _holds_tensors(data) else np.array(_numbers(data))
+        array = np.array(data)
     except ValueError:
         raise _ragged(data) from None
     if array.dtype.kind in "USO" or array.dtype == np.uint64:
@@ -459,7 +466,7 @@ def _holds_tensors(data: Any) -> bool:
 def _numbers(data: Any) -> Any:
     if isinstance(data, Tensor):
         if data.numel() != 1:
-            raise TypeError("only one element tensors can be converted to Python scalars")
+            raise ValueError("only one element tensors can be converted to Python scalars")
         return data.item()
     return [_numbers(x) for x in data] if isinstance(data, (list, tuple)) else data
 
@@ -490,7 +497,7 @@ def _no_numbers(data: Any, array: np.ndarray) -> Exception:
     flat = array.reshape(-1)
     culprit = next((x for x in flat.tolist() if not isinstance(x, (int, float))), None)
     if array.dtype == np.uint64 or isinstance(flat[0] if flat.size else None, int):
-        return RuntimeError("Overflow when unpacking long")
+        return ValueError("Overflow when unpacking long long")
     if isinstance(culprit, str):
         return TypeError("new(): invalid data type 'str'")
     return RuntimeError(f"Could not infer dtype of {type(data if culprit is None else culprit).__name__}")

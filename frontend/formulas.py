@@ -23,6 +23,7 @@ from .compiler.ir import Node
 from .compiler.primitives import full_like as constant
 from .compiler.primitives_shape import broadcast_to, converted, expanded, permuted, reshaped  # noqa: F401
 from .recording import broadcast_shapes, scalar_node
+from .storage import straight_through
 
 # ------------------------------------------------------------------------------------------------------------- leaves
 
@@ -239,7 +240,8 @@ def logsumexp(x: Node, axes: tuple[int, ...]) -> Node:
 def vector_norm(x: Node, axes: tuple[int, ...], order: float) -> Node:
     """``(sum |x|**order) ** (1/order)``; the maximum and minimum for infinite orders, the count of non-zeros for 0."""
     if order == 0:
-        return total(p.cast(p.ne(x, constant(x, 0)), params=(x.dtype,)), axes)
+        count = total(p.cast(p.ne(x, constant(x, 0)), params=(x.dtype,)), axes)
+        return straight_through(count, total(x, axes), params=("constant",)) if x.requires_grad else count
     if not axes:
         return p.abs(x)
     if order == math.inf:

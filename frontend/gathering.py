@@ -313,7 +313,10 @@ def index_add(
     x, axis, chosen, new = _row_arguments("index_add", input, dim, index, source)
     if alpha != 1:
         new = p.mul(new, f.argument(new, alpha))
-    chosen = checked_index(chosen, x.type.shape[axis], message="index out of range in self")
+    if x.ndim > 1:
+        chosen = checked_index(chosen, x.type.shape[axis], axis, error=RuntimeError)
+    else:
+        chosen = checked_index(chosen, x.type.shape[axis], message="index out of range in self")
     return returned(f.reshaped(written_rows(x, axis, chosen, new, "add"), input.shape), out)
 
 

@@ -203,7 +203,7 @@ def slice_range(entry: slice, extent: int) -> tuple[int, int, int]:
         raise ValueError("step must be greater than zero")
     start, stop, step = entry.indices(extent)
     count = max(0, -(-(stop - start) // step))
-    return (start if count else 0), (step if count > 1 else 1), count
+    return start, (step if count > 1 else 1), count
 
 
 # -------------------------------------------------------------------------------------------------------- index tensors

@@ -579,9 +579,7 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
     grids = [
         t.reshape([-1 if i == axis else 1 for i in range(len(shape))]).expand(shape) for axis, t in enumerate(ordered)
     ]
-    if swap:
-        grids = [g.transpose(0, 1) for g in (grids[1], grids[0], *grids[2:])]
-    return tuple(grids)
+    return (grids[1], grids[0], *grids[2:]) if swap else tuple(grids)
 
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:

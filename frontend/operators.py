@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable
 
 from .compiler import primitives as p, primitives_shape as s
-from .compiler.dtypes import BOOL, FLOATING, INTEGER, bool_, int64, uint8
+from .compiler.dtypes import BOOL, FLOATING, INTEGER, bool_, int64
 from .compiler.ir import Node, TensorType, grad_mode
 from .compiler.primitives import Primitive, remember
 from .mutation import assign, original
@@ -68,6 +68,17 @@ def _not_bool(name: str) -> Callable[[tuple], None]:
     return check
 
 
+def _divides(name: str) -> Callable[[tuple], None]:
+    bools = _not_bool(name)
+
+    def check(args: tuple) -> None:
+        bools(args)
+        if not isinstance(args[1], Tensor) and args[1] == 0 and promoted(*args).kind != FLOATING:
+            raise RuntimeError("ZeroDivisionError")
+
+    return check
+
+
 def _not_bool_no_floats(name: str) -> Callable[[tuple], None]:
     floats, bools = _no_floats(name), _not_bool(name)
 
@@ -86,23 +97,27 @@ class Operator:
         swapped: whether the row takes the operands in the opposite order (``a > b`` is ``b < a``).
         convert: ``operands`` or ``float_operands``.
         check: raises for operands that the operator refuses.
+        any_integer: whether every integer is accepted as an operand (division refuses zero).
         same: result type for two operands of one type, where no conversion is needed.
         number: for a tensor type the parameters of the scalar leaf and the result type, where a Python number of a
             kind that is not higher than the tensor's takes on its dtype.
     """
 
-    __slots__ = ("row", "swapped", "convert", "check", "same", "number")
+    __slots__ = ("row", "swapped", "convert", "check", "any_integer", "same", "number")
 
-    def __init__(self, row: Primitive, *, swapped=False, convert=operands, check=None) -> None:
+    def __init__(self, row: Primitive, *, swapped=False, convert=operands, check=None, any_integer=True) -> None:
         self.row = row
         self.swapped = swapped
         self.convert = convert
         self.check = check
+        self.any_integer = any_integer
         self.same: dict[TensorType, TensorType] = {}
         self.number: dict[TensorType, tuple[tuple, TensorType]] = {}
 
     def node(self, a: Tensor | float, b: Tensor | float) -> Node:
         """The general case; teaches the fast path."""
+        a = a if isinstance(a, Tensor) else plain_number(a)
+        b = b if isinstance(b, Tensor) else plain_number(b)
         if self.check is not None:
             self.check((a, b))
         x, y = self.convert(a, b)
@@ -113,7 +128,7 @@ class Operator:
                     if isinstance(other, Tensor):
                         if other._node.type is converted.type:
                             remember(self.same, x.type, node.type)
-                    elif converted.type.dtype.kind == FLOATING or converted.type.dtype is int64:
+                    elif converted.type.dtype.kind == FLOATING or (converted.type.dtype is int64 and self.any_integer):
                         kind = converted.type
                         remember(self.number, kind, ((kind.shape, kind.dtype, kind.device), node.type))
         return node
@@ -253,8 +268,8 @@ OPERATORS = {
     "sub": Operator(p.sub, check=_no_bools),
     "mul": Operator(p.mul),
     "truediv": Operator(p.div, convert=float_operands),
-    "floordiv": Operator(p.floordiv, check=_not_bool("div_floor_cpu")),
-    "mod": Operator(p.rem, check=_not_bool("remainder_cpu")),
+    "floordiv": Operator(p.floordiv, check=_divides("div_floor_cpu"), any_integer=False),
+    "mod": Operator(p.rem, check=_divides("remainder_cpu"), any_integer=False),
     "and": Operator(p.band, check=_no_floats("bitwise_and_cpu")),
     "or": Operator(p.bor, check=_no_floats("bitwise_or_cpu")),
     "xor": Operator(p.bxor, check=_no_floats("bitwise_xor_cpu")),
@@ -367,7 +382,7 @@ def power(base: Tensor | float, exponent: Tensor | float) -> Node:
     """The node of ``base ** exponent``.
 
     Raises:
-        RuntimeError: a negative integer exponent of an integer tensor.
+        RuntimeError: a negative integer exponent of an integer tensor, or a bool tensor as exponent of bools.
     """
     if isinstance(base, Tensor) and not isinstance(exponent, Tensor):
         number = plain_number(exponent)
@@ -378,10 +393,11 @@ def power(base: Tensor | float, exponent: Tensor | float) -> Node:
         static = _POWERS.get(number) if not isinstance(number, bool) else None
         if static is not None and (kind == FLOATING or (kind == INTEGER and isinstance(number, int))):
             return static(node)
+        if kind == BOOL and isinstance(number, bool):
+            return s.copy(node) if number else p.full_like(node, True)
     x, y = operands(base, exponent)
     if x.type.dtype is bool_:
-        powers = p.pow(s.converted(x, uint8), s.converted(y, uint8))
-        return s.converted(powers, bool_)
+        raise RuntimeError("\"pow\" not implemented for 'Bool'")
     return p.pow(x, y)
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from .compiler import primitives as p, primitives_shape as s
-from .recording import storage_of
+from .recording import node_of, storage_of, tensor_of
 from .storage import Cut, diagonal_step
 from .tensor import Tensor, axis_of, method, strides_of
 from .views import become_view, clone, squeeze, t, transpose, unsqueeze, view_of
@@ -253,6 +253,12 @@ def __len__(self: Tensor) -> int:
     if not shape:
         raise TypeError("len() of a 0-d tensor")
     return shape[0]
+
+
+@method
+def __reversed__(self: Tensor) -> Tensor:
+    shape = self._node.type.shape
+    return tensor_of(s.flip(node_of(self), params=(0,))) if shape else self
 
 
 @method

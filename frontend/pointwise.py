@@ -16,7 +16,7 @@ from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
 from . import formulas as f
-from .arguments import floating_only, returned, scalar_type
+from .arguments import floating_only, returned, scalar_type, tensor_argument
 from .formulas import argument, constant
 from .recording import float_operands, get_default_dtype, node_of, tensor_of
 from .tensor import Tensor
@@ -26,7 +26,10 @@ def _float_function(row: p.Primitive | Callable[[Node], Node], name: str, says: 
     """A public function of one floating point argument; integers and bools become the default dtype first."""
 
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-        x = node_of(input)
+        try:
+            x = node_of(input)
+        except AttributeError:
+            x = tensor_argument(input, name, "input", 1)
         if x.type.dtype.kind != FLOATING:
             x = p.cast(x, params=(get_default_dtype(),))
         return tensor_of(row(x)) if out is None else returned(row(x), out)
@@ -38,7 +41,10 @@ def _kept_integers(row: p.Primitive, name: str, says: str, example: str):
     """A public function of one argument that leaves integers as they are."""
 
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-        x = node_of(input)
+        try:
+            x = node_of(input)
+        except AttributeError:
+            x = tensor_argument(input, name, "input", 1)
         if x.type.dtype.kind == FLOATING:
             return tensor_of(row(x)) if out is None else returned(row(x), out)
         if x.type.dtype.kind == BOOL:
@@ -102,11 +108,11 @@ def _asinh(x: Node) -> Node:
 
 
 def _acosh(x: Node) -> Node:
-    # log1p(t + sqrt(t (t + 2))) with t = x - 1
+    # log1p(t + sqrt(t) sqrt(t + 2)) with t = x - 1
     far = p.lt(constant(x, 2.0**28), x)
     one = constant(x, 1)
     t = p.sub(p.where(far, constant(x, 2), x), one)
-    near = p.log1p(p.add(t, p.sqrt(p.mul(t, p.add(t, constant(x, 2))))))
+    near = p.log1p(p.add(t, p.mul(p.sqrt(t), p.sqrt(p.add(t, constant(x, 2))))))
     return p.where(far, p.add(p.log(p.where(far, x, one)), constant(x, math.log(2))), near)
 
 
@@ -141,7 +147,7 @@ def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.abs(torch.tensor([-1, 2])).tolist()
         [1, 2]
     """
-    x = node_of(input)
+    x = tensor_argument(input, "abs", "input", 1)
     if x.type.dtype.kind == BOOL:
         raise RuntimeError("abs is not defined for Bool")
     return returned(p.abs(x), out)
@@ -158,7 +164,7 @@ def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.neg(torch.tensor([1, -2])).tolist()
         [-1, 2]
     """
-    x = node_of(input)
+    x = tensor_argument(input, "neg", "input", 1)
     if x.type.dtype.kind == BOOL:
         raise RuntimeError(
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
@@ -169,20 +175,24 @@ def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def positive(input: Tensor) -> Tensor:
     """The tensor itself; any dtype but bool. As ``torch.positive``."""
-    if node_of(input).type.dtype.kind == BOOL:
+    if tensor_argument(input, "positive", "input", 1).type.dtype.kind == BOOL:
         raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
     return input
 
 
 def sign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """-1, 0 or 1 by the sign of each element, in the dtype of the input; NaN stays NaN. As ``torch.sign``.
+    """-1, 0 or 1 by the sign of each element, in the dtype of the input; 0 for NaN. As ``torch.sign``.
 
     Example:
         >>> import flamework as torch
         >>> torch.sign(torch.tensor([-3, 0, 5])).tolist()
         [-1, 0, 1]
     """
-    return returned(p.sign(node_of(input)), out)
+    x = tensor_argument(input, "sign", "input", 1)
+    signs = p.sign(x)
+    if x.type.dtype.kind == FLOATING:
+        signs = p.where(f.is_nan(x), constant(x, 0), signs)
+    return returned(signs, out)
 
 
 def square(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -193,7 +203,7 @@ def square(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.square(torch.tensor([3.0])).tolist()
         [9.0]
     """
-    x = node_of(input)
+    x = tensor_argument(input, "square", "input", 1)
     if x.type.dtype.kind == BOOL:
         x = f.converted(x, dtypes.int64)
     return returned(p.mul(x, x), out)
@@ -207,7 +217,7 @@ def frac(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.frac(torch.tensor([1.5, -2.25])).tolist()
         [0.5, -0.25]
     """
-    x = floating_only(node_of(input), "frac")
+    x = floating_only(tensor_argument(input, "frac", "input", 1), "frac")
     return returned(p.sub(x, p.trunc(x)), out)
 
 
@@ -219,7 +229,7 @@ def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Ten
         >>> torch.round(torch.tensor([0.5, 1.5, 2.6])).tolist()
         [0.0, 2.0, 3.0]
     """
-    x = node_of(input)
+    x = tensor_argument(input, "round", "input", 1)
     if x.type.dtype.kind == BOOL or (decimals and x.type.dtype.kind != FLOATING):
         raise RuntimeError(f"round with decimals={decimals} is not defined for {scalar_type(x.type.dtype)}")
     if x.type.dtype.kind != FLOATING:
@@ -240,7 +250,7 @@ def relu(input: Tensor) -> Tensor:
         >>> torch.relu(torch.tensor([-1.0, 2.0])).tolist()
         [0.0, 2.0]
     """
-    x = node_of(input)
+    x = tensor_argument(input, "relu", "input", 1)
     if x.type.dtype.kind == BOOL:
         raise RuntimeError("Boolean inputs not supported for relu")
     return tensor_of(p.relu(x))
@@ -275,7 +285,7 @@ def nan_to_num(
         >>> torch.nan_to_num(torch.tensor([float("nan"), 1.0])).tolist()
         [0.0, 1.0]
     """
-    x = node_of(input)
+    x = tensor_argument(input, "nan_to_num", "input", 1)
     if x.type.dtype.kind != FLOATING:
         return returned(x, out, x)
     limit = float(np.finfo(x.type.dtype.numpy).max)

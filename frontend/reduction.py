@@ -462,7 +462,14 @@ def norm(
     """
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f"norm: the order is a number or 'fro', not '{p}'")
-    x = floating_only(with_dtype(node_of(input), dtype), "norm")
+    x = floating_only(node_of(input), "norm")
+    if dtype is not None:
+        if dtype.kind != FLOATING or dtype.itemsize < x.type.dtype.itemsize:
+            raise RuntimeError(
+                f"norm: the dtype of the input ({scalar_type(x.type.dtype)}) should be convertible without narrowing to "
+                f"the specified dtype ({scalar_type(dtype)})"
+            )
+        x = f.converted(x, dtype)
     axes = canonical_axes(dim, x.ndim)
     order = 2.0 if p is None or p == "fro" else float(p)
     if order < 0 or order == math.inf:

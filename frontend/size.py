@@ -28,6 +28,10 @@ class Size(tuple):
     __slots__ = ()
 
     def __new__(cls, sizes: Iterable[int] = ()) -> Size:
+        sizes = tuple(sizes)
+        for i, size in enumerate(sizes):
+            if not hasattr(size, "__index__"):
+                raise TypeError(f"torch.Size() takes an iterable of 'int' (item {i} is '{type(size).__name__}')")
         return tuple.__new__(cls, map(operator.index, sizes))
 
     def numel(self) -> int:

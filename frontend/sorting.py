@@ -193,7 +193,9 @@ def _median(name, named, input, dim, keepdim, out, *, ignore_nan):
         value = _at_rank(f.cut(flat), 0, _middle(flat, 0, ignore_nan), False)[0]
         if x.requires_grad:
             # elements equal to the median share its gradient
-            chosen = f.converted(p.eq(f.cut(flat), f.along(value, (0,), flat)), x.type.dtype)
+            known, reached = f.cut(flat), f.along(value, (0,), flat)
+            equal = p.bor(p.eq(known, reached), p.band(f.is_nan(known), f.is_nan(reached)))
+            chosen = f.converted(equal, x.type.dtype)
             share = p.div(chosen, f.along(s.reduce_sum(chosen, params=(0,)), (0,), flat))
             value = attached(value, s.reduce_sum(p.mul(flat, share), params=(0,)))
         return tensor_of(value)

@@ -334,10 +334,19 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Size:
         RuntimeError: sizes that are neither equal nor 1.
     """
     full = [sizes_of((shape,)) for shape in shapes]
-    try:
-        return Size(broadcast(*full)) if full else Size()
-    except RuntimeError:
-        raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape") from None
+    for i, shape in enumerate(full[1:], 1):
+        try:
+            broadcast(*full[: i + 1])
+        except RuntimeError:
+            known = broadcast(*full[:i])
+            axis, extent = next(
+                (a, e) for a, e in enumerate(reversed(shape), 1) if a <= len(known) and known[-a] not in (1, e) and e != 1
+            )
+            raise RuntimeError(
+                f"Attempting to broadcast a dimension of length {extent} at -{axis}! Mismatching argument at index {i} "
+                f"had {shape}; but expected shape should be broadcastable to {list(known)}"
+            ) from None
+    return Size(broadcast(*full)) if full else Size()
 
 
 # --------------------------------------------------------------------------------------------------------- permutations

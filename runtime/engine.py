@@ -215,7 +215,7 @@ def is_block(node: Node) -> bool:
     """Whether a slice is one contiguous piece of a computed tensor: a minibatch. It is read where it is, so that
     minibatches differ in an address and not in the program."""
     source = node.src[0]
-    if source.value is None or source.op is p.scalar or node.requires_grad:
+    if source.value is None or source.op is p.scalar or node.requires_grad or node.type.size == 0 or not node.ndim:
         return False
     _, steps, counts = node.params
     return counts[1:] == source.type.shape[1:] and steps[0] == 1

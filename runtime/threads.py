@@ -154,10 +154,11 @@ class Pool:
             self._spins = self._measure_spins()
         wanted = get_num_threads() if self._sleep_mode is not None else 1
         state = _State(wanted, self._threshold, self._spins, self._sleep_mode)
+        caller_core = _current_core() if wanted <= _available_cores() else None
         started = 1
         for number in range(1, wanted):
             worker = threading.Thread(
-                target=_live, args=(self._driver, state), name=f"flamework-worker-{number}", daemon=True
+                target=_live, args=(self._driver, state, caller_core), name=f"flamework-worker-{number}", daemon=True
             )
             try:
                 worker.start()
@@ -206,9 +207,32 @@ class Pool:
         return max(time.perf_counter() - start, 1e-9)
 
 
-def _live(driver: LoadedKernels, state: _State) -> None:
+def _live(driver: LoadedKernels, state: _State, caller_core: int | None) -> None:
     """The Python side of a worker thread. Its frame keeps code and state alive for as long as the thread is in them."""
+    if caller_core is not None:
+        _stay_off(caller_core)
     _ONE_WORD(driver["worker"])(state.address)
+
+
+def _current_core() -> int | None:
+    """The core that this thread runs on, or None where the system does not say."""
+    try:
+        core = ctypes.CDLL(None).sched_getcpu()
+    except (OSError, AttributeError, TypeError):
+        return None
+    return core if core >= 0 and hasattr(os, "sched_setaffinity") else None
+
+
+def _stay_off(core: int) -> None:
+    """Keep this thread off the core on which the pool was started, as long as it has another.
+
+    The kernel of Linux likes to wake a thread where its waker runs, and if the other cores have something to do, even
+    at low priority, it leaves it there: a worker that runs for microseconds at a time never gets away from its caller.
+    """
+    with contextlib.suppress(OSError):
+        others = os.sched_getaffinity(0) - {core}
+        if others:
+            os.sched_setaffinity(threading.get_native_id(), others)
 
 
 def _dismiss(driver: LoadedKernels, state: _State) -> None:

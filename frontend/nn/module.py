@@ -85,8 +85,11 @@ class Module(StateDictMixin):
         """Compute the module's output; every subclass that is called defines it.
 
         Call the module, not ``forward``: hooks run around the call only.
+
+        Raises:
+            RuntimeError: the class does not define it.
         """
-        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+        raise RuntimeError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if (self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks):
@@ -466,14 +469,6 @@ class Module(StateDictMixin):
     def double(self) -> Self:
         """Cast floating-point parameters and buffers to float64."""
         return self._apply(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
-
-    def half(self) -> Self:
-        """Cast floating-point parameters and buffers to float16."""
-        return self._apply(lambda tensor: tensor.half() if tensor.is_floating_point() else tensor)
-
-    def bfloat16(self) -> Self:
-        """Cast floating-point parameters and buffers to bfloat16."""
-        return self._apply(lambda tensor: tensor.bfloat16() if tensor.is_floating_point() else tensor)
 
     # -------------------------------------------------------------------------------------------------- modes
 

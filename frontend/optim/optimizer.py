@@ -275,7 +275,7 @@ def _like_parameter(param: Tensor, value: Any) -> Any:
         dtype = param.dtype if param.is_floating_point() else value.dtype
         return value.detach().to(device=param.device, dtype=dtype).clone()
     if isinstance(value, dict):
-        # A count stays exact: in a half-precision dtype it would stop at 2048.
+        # A count stays exact, whatever the precision of the parameter.
         return {key: item.detach().clone() if key == "step" and isinstance(item, Tensor)
                 else _like_parameter(param, item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -23,6 +23,7 @@ The rules of arithmetic:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from llvmlite import ir
@@ -452,12 +453,26 @@ for _short, _target in SHORT_NAMES.items():
         _emit_cast(_target),
     )
 
-for _integer, _float in (("i32", "f32"), ("u32", "f32"), ("i64", "f64"), ("u64", "f64")):
-    for _source, _target in ((_integer, _float), (_float, _integer)):
+def _emit_bitcast(source: types.Type, target: types.Type) -> Callable:
+    """A bool is a byte in memory: its bits are 0 or 1, and any other byte read as one is true."""
+
+    def emit(builder, argument_types, x):
+        if source == types.boolean:
+            return builder.zext(x, _I8)
+        if target == types.boolean:
+            return builder.icmp_unsigned("!=", x, _I8(0))
+        return builder.bitcast(x, _llvm_type(target))
+
+    return emit
+
+
+for _names in (("i8", "u8", "b8"), ("i16", "u16"), ("i32", "u32", "f32"), ("i64", "u64", "f64")):
+    for _from, _to in itertools.permutations(_names, 2):
+        _source, _target = (SHORT_NAMES["bool" if name == "b8" else name] for name in (_from, _to))
         define(
-            f"bitcast_{_source}_{_target}",
-            lambda x, s=SHORT_NAMES[_source], r=SHORT_NAMES[_target]: r if x == s else None,
-            lambda b, t, x, r=SHORT_NAMES[_target]: b.bitcast(x, _llvm_type(r)),
+            f"bitcast_{_from}_{_to}",
+            lambda x, s=_source, r=_target: r if x == s else None,
+            _emit_bitcast(_source, _target),
         )
 
 

@@ -236,7 +236,8 @@ for _arity, _names in LIBDEVICE.items():
 def _sigmoid(builder, argument_types, x):
     """1 / (1 + e**-x), written with e**-|x| so that nothing overflows and small results keep their digits."""
     one = x.type(1.0)
-    power = libdevice(builder, "exp", builder.fneg(libdevice(builder, "fabs", x)))
+    # a subtraction: this LLVM has no negation of floats
+    power = libdevice(builder, "exp", builder.fsub(x.type(-0.0), libdevice(builder, "fabs", x)))
     numerator = builder.select(builder.fcmp_ordered("<", x, x.type(0.0)), power, one)
     return builder.fdiv(numerator, builder.fadd(one, power))
 

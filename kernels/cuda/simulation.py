@@ -243,7 +243,7 @@ def inside(index, extent):
 def _whole(x, bits: int) -> int:
     """A float truncated to a signed integer of so many bits; what does not fit becomes the smallest, as on the CPU."""
     limit = 1 << (bits - 1)
-    return int(x) if math.isfinite(x) and -limit <= math.trunc(x) < limit else -limit
+    return int(x) if math.isfinite(x) and -limit <= int(x) < limit else -limit
 
 
 def _integer(dtype: np.dtype) -> Callable:
@@ -306,7 +306,7 @@ def sigmoid(x):
 
 @_name
 def fsign(x):
-    return type(x)((x > 0) - (x < 0))
+    return type(x)(int(x > 0) - int(x < 0))
 
 
 @_name

@@ -118,21 +118,15 @@ def summary_table(results: list, rates: list[float]) -> str:
     return text + table(["workload", *names, "flamework / best peer"], rows)
 
 
-def start_table(results: list) -> str:
+def start_table(results: list, imports: dict[str, float]) -> str:
     """Imports, and the time from the start of a process to the first result of the digits training step."""
+    digits = {result.contestant: result for result in results if result.workload == "digits_step"}
     rows = []
-    for name, contestant in CONTESTANTS.items():
-        own = [result for result in results if result.contestant == name]
-        imports = [result.imported for result in own if result.imported is not None]
-        if not imports:
-            continue
-        digits = next((result for result in own if result.workload == "digits_step"), None)
-        started = digits.started if digits else {}
-        compiled = [str(digits.counters.get(kind, {}).get("kernels_compiled", "")) if digits else ""
-                    for kind in ("cold", "warm")]
-        rows.append([name, number(statistics.median(imports)), number(started.get("cold")), number(started.get("warm")),
-                     " / ".join(compiled) if not contestant.peer else ""])
-    headings = ["contestant", "import s", "process start to first digits_step s, cold", "warm",
-                "kernels compiled, cold / warm"]
-    text = "\nStarting, in seconds: a median import, and a new process's first training step.\n\n"
+    for name, seconds in imports.items():
+        started = digits[name].started if name in digits else {}
+        counters = digits[name].counters if name in digits else {}
+        compiled = [str(counters.get(kind, {}).get("kernels_compiled", "")) for kind in ("cold", "warm")]
+        rows.append([name, number(seconds), number(started.get("cold")), number(started.get("warm")), *compiled])
+    headings = ["contestant", "import s", "first step s, cold", "warm", "kernels compiled, cold", "warm"]
+    text = "\nStarting: importing, and from the start of a process to its first result of digits_step.\n\n"
     return text + table(headings, rows)

@@ -49,7 +49,6 @@ class Result:
     cold: float | None = None  # first result with an empty cache, import not counted
     warm: float | None = None  # first result with the cache that an earlier process left
     started: dict[str, float] = field(default_factory=dict)  # process start to first result, "cold" and "warm"
-    imported: float | None = None
     samples: list[float] = field(default_factory=list)
     memory: int = 0
     digest: list[float] = field(default_factory=list)
@@ -127,7 +126,7 @@ def start(result: Result, kind: str, options, cache: str) -> Process | None:
         return None
     result.started[kind] = time.perf_counter() - begin
     setattr(result, kind, first["first"])
-    result.imported, result.digest = first["import"], first["digest"]
+    result.digest = first["digest"]
     result.counters[kind] = first.get("counters", {})
     return process
 
@@ -193,6 +192,14 @@ print(3 * a.nbytes / best)
     return float(done.stdout)
 
 
+def import_seconds(module: str, repeats: int = 5) -> float:
+    """The least seconds that importing a module takes in a new process."""
+    code = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
+    runs = [subprocess.run([sys.executable, "-c", code], check=True, text=True, stdout=subprocess.PIPE)
+            for _ in range(repeats)]
+    return min(float(done.stdout) for done in runs)
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure Flamework against its peers.")
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"any of: {', '.join(WORKLOADS)}")
@@ -228,7 +235,8 @@ def main() -> None:
         table = report.workload_table(WORKLOADS[name], results, rates[-1], options.size)
         print(table, flush=True)
         details += table
-    summary = report.summary_table(all_results, rates) + report.start_table(all_results)
+    imports = {name: import_seconds(CONTESTANTS[name].module) for name in installed}
+    summary = report.summary_table(all_results, rates) + report.start_table(all_results, imports)
     print(summary)
     if options.markdown:
         options.markdown.write_text(f"# Results\n\n{text}\n{summary}\n## Workload by workload\n{details}")

@@ -54,8 +54,8 @@ def test_a_wrong_answer_is_marked():
 def test_tables_have_ratios_and_keep_lost_rows():
     workload = WORKLOADS["axpby_relu_10m"]
     results = [
-        run.Result(workload.name, "flamework", cold=2.0, warm=0.1, samples=[4e-3, 6e-3], imported=0.1, memory=2**30),
-        run.Result(workload.name, "torch", cold=0.3, warm=0.2, samples=[2e-3, 3e-3], imported=1.5, memory=2**29),
+        run.Result(workload.name, "flamework", cold=2.0, warm=0.1, samples=[4e-3, 6e-3], memory=2**30),
+        run.Result(workload.name, "torch", cold=0.3, warm=0.2, samples=[2e-3, 3e-3], memory=2**29),
         run.Result(workload.name, "jax", trouble="no answer in 120 s"),
     ]
     text = report.workload_table(workload, results, 60e9, "full")
@@ -64,7 +64,7 @@ def test_tables_have_ratios_and_keep_lost_rows():
     assert rows[3] == ["flamework", "4.00", "5.00", "2.00", "2.00", "2.00", "0.100", "1024"]
     assert "jax: no answer in 120 s" in text
     assert report.summary_table(results, [60e9]).splitlines()[-1].split("|")[-2].strip() == "2.00"
-    assert "flamework" in report.start_table(results)
+    assert "flamework" in report.start_table(results, {"flamework": 0.1})
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_layer_computes_pytorchs_output_and_gradients(case):
     assert_same(script, rtol=2e-5, atol=5e-6)
 
 
-@pytest.mark.parametrize("case", LAYERS)
+@pytest.mark.parametrize("case", ["Linear", "Conv2d", "LayerNorm", "BatchNorm2d", "MaxPool2d", "GELU", "Softmax"])
 def test_layer_casts_to_double(case):
     make, shapes = LAYERS[case]
     inputs = [array(*shape, seed=i, dtype="float64") for i, shape in enumerate(shapes)]

@@ -285,6 +285,13 @@ assert pool.threads == 3 and "numba" not in sys.modules
     assert done.stderr == ""
 
 
+def test_starting_a_pool_leaves_the_callers_cores_alone(pool, kernels):
+    cores = threads._available_cores()
+    x = np.zeros(1000, np.int64)
+    Tape().add(kernels["add_one"], x, units=1000).run(pool)
+    assert threads._available_cores() == cores
+
+
 def test_driver_releases_the_gil(native):
     compiled = toolchain.compile_kernels(
         textwrap.dedent("""

@@ -1,0 +1,219 @@
+"""Programs for the tests of the compiler, written from primitives, and ways to run and to look at them.
+
+Nothing here comes from the frontend: a test of the compiler says what graph it means. ``variable`` makes an input,
+the functions after it are what models are made of, and ``computed``, ``expected``, ``plan_of`` and ``kernels`` say what
+became of a graph: its values, its values by NumPy, its plan, and its kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import flamework  # noqa: F401  (all rows of the table exist once the package is imported)
+import numpy as np
+from flamework.compiler import autodiff, dtypes, primitives as p, primitives_shape as s
+from flamework.compiler.fusion import Cluster, Fusion, fuse
+from flamework.compiler.ir import Node, tensor_type, verify
+from flamework.compiler.lowering import Lowered, lower
+from flamework.compiler.reference import evaluate
+from flamework.compiler.rewrite import rewrite
+from flamework.runtime import engine
+from flamework.runtime.plan import Plan
+
+# ------------------------------------------------------------------------------------------------------------ leaves
+
+
+def variable(array, requires_grad: bool = False) -> Node:
+    """An input with these values."""
+    array = np.ascontiguousarray(array).reshape(np.shape(array))
+    type = tensor_type(array.shape, dtypes.from_numpy(array.dtype))
+    return Node(p.input_, (), (), type, engine.buffer_from_numpy(array), requires_grad)
+
+
+def normal(*shape: int, dtype="float32", seed: int = 0) -> Node:
+    """An input that requires a gradient, with values from the normal distribution."""
+    return variable(np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype), True)
+
+
+def indices(*shape: int, below: int, seed: int = 0) -> Node:
+    return variable(np.random.default_rng([seed, *shape]).integers(0, below, shape))
+
+
+def number(value, shape: Sequence[int] = (), dtype: dtypes.DType = dtypes.float32) -> Node:
+    """A Python number that the program takes as an argument."""
+    params = (tuple(shape), dtype, "cpu")
+    return Node(p.scalar, (), params, tensor_type(*params), value)
+
+
+def const(like: Node, value) -> Node:
+    return p.full_like(like, value)
+
+
+def iota(shape: Sequence[int], axis: int, dtype: dtypes.DType = dtypes.int64) -> Node:
+    return p.iota(params=(tuple(shape), dtype, "cpu", axis))
+
+
+# ---------------------------------------------------------------------------------------------------------- programs
+
+
+def total(x: Node) -> Node:
+    return s.reduce_sum(x, params=tuple(range(x.ndim))) if x.ndim else x
+
+
+def mean(x: Node, axes: Sequence[int]) -> Node:
+    result = s.reduce_sum(x, params=tuple(axes))
+    return p.div(result, const(result, math.prod(x.shape[a] for a in axes)))
+
+
+def affine(x: Node, weight: Node | None, bias: Node | None) -> Node:
+    """``x * weight + bias``, both along the last axes."""
+    if weight is not None:
+        x = p.mul(x, s.broadcast_to(weight, x.shape))
+    return x if bias is None else p.add(x, s.broadcast_to(bias, x.shape))
+
+
+def shifted(x: Node, axis: int) -> Node:
+    """``x`` less its largest element along an axis."""
+    largest = s.detach(s.reduce_max(x, params=(axis,)))
+    return p.sub(x, s.back(largest, (axis,), x.shape))
+
+
+def softmax(x: Node, axis: int = -1) -> Node:
+    axis %= x.ndim
+    e = p.exp(shifted(x, axis))
+    return p.div(e, s.back(s.reduce_sum(e, params=(axis,)), (axis,), x.shape))
+
+
+def log_softmax(x: Node, axis: int = -1) -> Node:
+    axis %= x.ndim
+    z = shifted(x, axis)
+    return p.sub(z, s.back(p.log(s.reduce_sum(p.exp(z), params=(axis,))), (axis,), x.shape))
+
+
+def standardise(x: Node, axes: Sequence[int]) -> Node:
+    """``(x - mean) / sqrt(var + eps)``."""
+    centred = p.sub(x, s.back(mean(x, axes), axes, x.shape))
+    variance = mean(p.mul(centred, centred), axes)
+    scale = p.rsqrt(p.add(variance, const(variance, 1e-5)))
+    return p.mul(centred, s.back(scale, axes, x.shape))
+
+
+def layer_norm(x: Node, weight: Node | None = None, bias: Node | None = None) -> Node:
+    return affine(standardise(x, (x.ndim - 1,)), weight, bias)
+
+
+def rms_norm(x: Node, weight: Node) -> Node:
+    axes = (x.ndim - 1,)
+    square = mean(p.mul(x, x), axes)
+    return affine(p.mul(x, s.back(p.rsqrt(p.add(square, const(square, 1e-6))), axes, x.shape)), weight, None)
+
+
+def gelu(x: Node) -> Node:
+    """With the hyperbolic tangent."""
+    cube = p.mul(x, p.mul(x, x))
+    inner = p.scale(p.add(x, p.scale(cube, 0.044715)), math.sqrt(2 / math.pi))
+    return p.mul(p.scale(x, 0.5), p.add(const(x, 1), p.tanh(inner)))
+
+
+def gelu_erf(x: Node) -> Node:
+    return p.mul(p.scale(x, 0.5), p.add(const(x, 1), p.erf(p.scale(x, math.sqrt(0.5)))))
+
+
+def cross_entropy(logits: Node, labels: Node) -> Node:
+    """The mean over rows of ``-log_softmax(logits)[label]``; labels are checked where they are used."""
+    rows, classes = logits.shape
+    wrapped = p.wrap_index(labels, number(classes, (rows,), dtypes.int64))
+    chosen = s.gather(log_softmax(logits), s.reshaped(wrapped, (rows, 1)), params=(1,))
+    return p.neg(mean(chosen, (0, 1)))
+
+
+def adam(parameter: Node, gradient: Node, first: Node, second: Node, rate: float, step: int) -> list[Node]:
+    """New parameter and moments; everything that changes from step to step is an argument."""
+
+    def given(value: float) -> Node:
+        return number(value, parameter.shape)
+
+    b1, b2 = 0.9, 0.999
+    first = p.add(p.mul(first, given(b1)), p.mul(gradient, given(1 - b1)))
+    second = p.add(p.mul(second, given(b2)), p.mul(p.mul(gradient, gradient), given(1 - b2)))
+    denominator = p.add(p.mul(p.sqrt(second), given(1 / math.sqrt(1 - b2**step))), given(1e-8))
+    change = p.div(p.mul(first, given(rate / (1 - b1**step))), denominator)
+    return [p.sub(parameter, change), first, second]
+
+
+def gradients(output: Node, *wanted: Node) -> list[Node]:
+    """Cotangents of ``wanted`` (or of every leaf) for a cotangent of ones."""
+    found = autodiff.vjp([output], [const(output, 1)], retain_graph=True)
+    return [found[w] for w in wanted] if wanted else list(found.values())
+
+
+# ------------------------------------------------------------------------------------------- running and looking at it
+
+
+def computed(*roots: Node) -> list[np.ndarray]:
+    """The values of ``roots`` by the engine."""
+    engine.realize(roots)
+    return [engine.read_node(root) for root in roots]
+
+
+def expected(*roots: Node) -> list[np.ndarray]:
+    """The values of ``roots`` by the NumPy references, one node at a time."""
+    with np.errstate(all="ignore"):
+        return evaluate(roots, engine.read_node)
+
+
+def assert_same(found: np.ndarray, wanted: np.ndarray, message: str = "", rtol: float = 2e-5, atol: float = 2e-6) -> None:
+    """Equal shapes and dtypes; floats to a relative error (float64: a millionth of it), all else exactly."""
+    assert found.shape == wanted.shape, message
+    assert found.dtype == wanted.dtype, message
+    if found.dtype.kind == "f":
+        factor = 1e-6 if found.dtype == np.float64 else 1
+        np.testing.assert_allclose(found, wanted, rtol=rtol * factor, atol=atol * factor, err_msg=message)
+    else:
+        np.testing.assert_array_equal(found, wanted, err_msg=message)
+
+
+def assert_matches_reference(*roots: Node, message: str = "", rtol: float = 2e-5, atol: float = 2e-6) -> None:
+    """The engine computes what the references say."""
+    verify(roots)
+    wanted = expected(*roots)
+    for root, found, array in zip(roots, computed(*roots), wanted):
+        assert_same(found, array, f"{message} {root.op.name} {root.type}", rtol, atol)
+
+
+def plan_of(*roots: Node) -> Plan:
+    """The plan that the engine would run for ``roots``."""
+    plan, *_ = engine.prepared(roots)
+    return plan
+
+
+def fused(*roots: Node) -> Fusion:
+    return fuse(rewrite(roots))
+
+
+def clusters(*roots: Node) -> list[Cluster]:
+    """The kernels and library calls of a program, in the order in which they run."""
+    return fused(*roots).clusters
+
+
+def lowered(*roots: Node) -> list[Lowered]:
+    """The kernels of a program in the loop IR."""
+    fusion = fused(*roots)
+    return [lower(cluster, fusion) for cluster in fusion.clusters if cluster.kind == "kernel"]
+
+
+def describe(fusion: Fusion) -> str:
+    """The clusters of a fusion as text: what each stores, what it computes, and the reasons of the borders."""
+    lines = []
+    for cluster in fusion.clusters:
+        if cluster.kind != "kernel":
+            lines.append(f"{cluster.kind}: {cluster.node.op.name} {cluster.node.type}")
+            continue
+        inside = [node.op.name for node in fusion.order if node in cluster.values and node.op.kind != "leaf"]
+        results = ", ".join(f"{store.target.op.name} {store.target.type}" for store in cluster.stores)
+        lines.append(f"kernel -> {results}")
+        lines.append(f"  {' '.join(inside)}")
+    for border in fusion.borders:
+        lines.append(f"border: {border.producer.op.name} {border.producer.type}: {border.reason}")
+    return "\n".join(lines)

@@ -1,0 +1,378 @@
+"""Test data for every row of the table of primitives: shapes, values and parameters, and what a row refuses.
+
+``CASES`` maps the name of a row to its cases; ``test_primitives.py`` runs each through the kernels, the reference, the
+gradients and the batching rule, and fails for a row that has none.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import graphs
+import numpy as np
+from flamework.compiler import dtypes, primitives as p, primitives_shape as s
+from flamework.compiler.dtypes import BOOL, FLOATING, DType, bool_, float32, float64, int32, int64, uint8
+from flamework.compiler.ir import Node, tensor_type
+from flamework.compiler.primitives import TABLE, Primitive
+
+ROWS: dict[str, Primitive] = dict(TABLE)
+
+Values = Callable[[np.random.Generator, tuple, np.dtype], np.ndarray]
+
+
+def uniform(low: float, high: float) -> Values:
+    """Floats between two bounds, integers too if there is one between them; bools at random."""
+
+    def values(rng, shape, dtype):
+        if dtype.kind == "f":
+            return np.asarray(rng.uniform(low, high, shape)).astype(dtype)
+        if dtype.kind == "b":
+            return rng.integers(0, 2, shape).astype(dtype)
+        least = max(int(np.ceil(low)), 0 if dtype.kind == "u" else int(np.ceil(low)))
+        return rng.integers(least, max(least, int(high)) + 1, shape).astype(dtype)
+
+    return values
+
+
+def eighths(rng, shape, dtype):
+    """Distinct small multiples of 1/8, which float32 holds exactly, and sums of them too."""
+    count = int(np.prod(shape))
+    return (rng.permutation(count).reshape(shape) / 8 - count / 16).astype(dtype)
+
+
+def distinct(rng, shape, dtype):
+    """No two are equal, and none is close to another: no tie for a maximum."""
+    count = int(np.prod(shape))
+    order = rng.permutation(count).reshape(shape)
+    return order.astype(dtype) if dtype.kind != "f" else (0.37 * order - 0.17 * count).astype(dtype)
+
+
+def fractions(rng, shape, dtype):
+    """Away from whole numbers and from halves."""
+    whole = rng.integers(-3, 4, shape)
+    return (whole + rng.choice([0.2, 0.3, 0.7, 0.8], shape)).astype(dtype) if dtype.kind == "f" else whole.astype(dtype)
+
+
+def below(extent: int, least: int = 0) -> Values:
+    return lambda rng, shape, dtype: rng.integers(least, extent, shape).astype(dtype)
+
+
+def permuted(extent: int, axis: int) -> Values:
+    """Indices of which no two along an axis are equal."""
+
+    def values(rng, shape, dtype):
+        rows = rng.permuted(np.broadcast_to(np.arange(extent), (*np.delete(shape, axis), extent)), axis=-1)
+        return np.moveaxis(rows[..., : shape[axis]], -1, axis).astype(dtype)
+
+    return values
+
+
+def with_zeros(*counts: int) -> Values:
+    """Values of which row ``i`` holds ``counts[i]`` zeros."""
+
+    def values(rng, shape, dtype):
+        array = uniform(0.5, 2)(rng, shape, dtype)
+        for row, count in zip(array.reshape(-1, shape[-1]), counts):
+            row[rng.permutation(shape[-1])[:count]] = 0
+        return array
+
+    return values
+
+
+SIGNED = uniform(-3, 3)
+POSITIVE = uniform(0.3, 3)
+DIVISOR = uniform(1, 5)
+UNIT = uniform(-0.9, 0.9)
+NATURAL = uniform(0, 3)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A source: its shape, its values, and its dtype if it is not the case's."""
+
+    shape: tuple[int, ...]
+    values: Values = SIGNED
+    dtype: DType | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One use of a row.
+
+    Attributes:
+        operands: the sources.
+        params: the row's parameters, or a function of the dtype that gives them.
+        dtypes: what to run the kernel with; None for all that the row accepts.
+        wrt: the sources to differentiate to; empty where the mathematical derivative is not what the row gives.
+        step: of the finite differences; None for one that depends on the values.
+        rtol: relative error that the kernel may make in float32.
+        batched: whether the batching rule is tried.
+    """
+
+    operands: tuple[Operand, ...]
+    params: object = ()
+    dtypes: tuple[DType, ...] | None = None
+    wrt: tuple[int, ...] | None = None
+    step: float | None = None
+    rtol: float = 2e-6
+    batched: bool = True
+
+    def parameters(self, dtype: DType) -> tuple:
+        return self.params(dtype) if callable(self.params) else self.params
+
+    def arrays(self, dtype: DType, seed: int = 0, shapes=None) -> list[np.ndarray]:
+        rng = np.random.default_rng(seed)
+        shapes = [o.shape for o in self.operands] if shapes is None else shapes
+        return [
+            np.asarray(o.values(rng, shape, (o.dtype or dtype).numpy)).reshape(shape)
+            for o, shape in zip(self.operands, shapes)
+        ]
+
+    def types(self, dtype: DType) -> list:
+        return [tensor_type(o.shape, o.dtype or dtype) for o in self.operands]
+
+    def node(self, row: Primitive, dtype: DType, seed: int = 0) -> Node:
+        """The row applied to inputs; every floating point one requires a gradient."""
+        sources = [graphs.variable(a, a.dtype.kind == "f") for a in self.arrays(dtype, seed)]
+        return row(*sources, params=self.parameters(dtype))
+
+    def accepted(self, row: Primitive) -> list[DType]:
+        """The dtypes of the case, or all those for which the row infers a type."""
+        if self.dtypes is not None:
+            return list(self.dtypes)
+        found = []
+        for dtype in dtypes.ALL:
+            try:
+                row.infer(self.parameters(dtype), *self.types(dtype))
+            except (ValueError, TypeError):
+                continue
+            found.append(dtype)
+        return found
+
+
+SHAPES = ((3, 4), (), (0,), (2, 0, 3), (7, 37))
+
+
+def pointwise(*values: Values, wrt=None, kept: dict[int, DType] | None = None, rtol: float = 2e-6) -> list[Case]:
+    """Cases of an elementwise row for every shape."""
+    return [
+        Case(tuple(Operand(shape, v, (kept or {}).get(i)) for i, v in enumerate(values)), wrt=wrt, rtol=rtol)
+        for shape in SHAPES
+    ]
+
+
+def case(*operands: Operand, **options) -> Case:
+    return Case(operands, **options)
+
+
+def O(*shape: int, values: Values = SIGNED, dtype: DType | None = None) -> Operand:  # noqa: E743, N802
+    return Operand(shape, values, dtype)
+
+
+def index(*shape: int, values: Values) -> Operand:
+    return Operand(shape, values, int64)
+
+
+CASES: dict[str, list[Case]] = {
+    # ----------------------------------------------------------------------------------------------------- leaves
+    "const": [case(params=lambda d, shape=shape: (shape, d, "cpu", p.python_value(d, 3)), batched=False)
+              for shape in SHAPES],
+    "iota": [case(params=lambda d, shape=shape, axis=axis: (shape, d, "cpu", axis), batched=False,
+                  dtypes=(int64, int32, float32))
+             for shape, axis in (((4,), 0), ((3, 4), 1), ((3, 4), 0), ((2, 0, 3), 2))],
+    # ------------------------------------------------------------------------------------------------- elementwise
+    "add": pointwise(SIGNED, SIGNED),
+    "sub": pointwise(SIGNED, SIGNED),
+    "mul": pointwise(SIGNED, SIGNED),
+    "div": pointwise(SIGNED, POSITIVE),
+    "floordiv": pointwise(uniform(-9, 9), DIVISOR, wrt=()),
+    # 0.3 .. 0.7 of the divisor away from the jumps
+    "rem": pointwise(fractions, lambda rng, shape, dtype: np.ones(shape, dtype), wrt=(0,))
+    + [case(O(4, values=lambda *_: np.array([5.3, -5.3, 7.9, -0.4])), O(4, values=lambda *_: np.array([2, 3, -2, 1.5])),
+            dtypes=(float64,))] + pointwise(uniform(-9, 9), DIVISOR, wrt=()),
+    "fmod": pointwise(fractions, lambda rng, shape, dtype: np.ones(shape, dtype), wrt=(0,))
+    + [case(O(4, values=lambda *_: np.array([5.3, -5.3, 7.9, -0.4])), O(4, values=lambda *_: np.array([2, 3, -2, 1.5])),
+            dtypes=(float64,))] + pointwise(uniform(-9, 9), DIVISOR, wrt=()),
+    "pow": pointwise(POSITIVE, NATURAL) + pointwise(SIGNED, lambda rng, shape, dtype: np.full(shape, 3, dtype), wrt=(0,)),
+    "atan2": pointwise(SIGNED, POSITIVE),
+    "max": pointwise(SIGNED, SIGNED),
+    "min": pointwise(SIGNED, SIGNED),
+    "copysign": pointwise(SIGNED, SIGNED, wrt=(0,)),
+    "and": pointwise(SIGNED, SIGNED),
+    "or": pointwise(SIGNED, SIGNED),
+    "xor": pointwise(SIGNED, SIGNED),
+    "not": pointwise(SIGNED),
+    "shl": pointwise(SIGNED, NATURAL),
+    "shr": pointwise(uniform(-100, 100), NATURAL),
+    "eq": pointwise(NATURAL, NATURAL),
+    "ne": pointwise(NATURAL, NATURAL),
+    "lt": pointwise(NATURAL, NATURAL),
+    "le": pointwise(NATURAL, NATURAL),
+    "where": pointwise(SIGNED, SIGNED, SIGNED, kept={0: bool_}),
+    "neg": pointwise(SIGNED),
+    "abs": pointwise(SIGNED),
+    "sign": pointwise(SIGNED),
+    "recip": pointwise(POSITIVE),
+    "sqrt": pointwise(POSITIVE),
+    "rsqrt": pointwise(POSITIVE),
+    "exp": pointwise(SIGNED),
+    "expm1": pointwise(SIGNED),
+    "log": pointwise(POSITIVE),
+    "log1p": pointwise(uniform(-0.8, 2)),
+    "exp2": pointwise(SIGNED),
+    "log2": pointwise(POSITIVE),
+    "log10": pointwise(POSITIVE),
+    "sin": pointwise(SIGNED),
+    "cos": pointwise(SIGNED),
+    "tan": pointwise(uniform(-1.2, 1.2)),
+    "asin": pointwise(UNIT),
+    "acos": pointwise(UNIT),
+    "atan": pointwise(SIGNED),
+    "sinh": pointwise(SIGNED),
+    "cosh": pointwise(SIGNED),
+    "tanh": pointwise(SIGNED),
+    "sigmoid": pointwise(SIGNED),
+    "relu": pointwise(SIGNED),
+    "erf": pointwise(SIGNED),
+    "floor": pointwise(fractions),
+    "ceil": pointwise(fractions),
+    "trunc": pointwise(fractions),
+    "round": pointwise(fractions),
+    "cast": [case(O(*shape, values=eighths), params=(to,), step=1 / 8, wrt=None if to.kind == FLOATING else ())
+             for to, shape in [*itertools.product(dtypes.ALL, ((4, 5),)), (float32, ()), (float32, (0,))]],
+    "bitcast": [case(O(3, 4), params=(to,), dtypes=(of,))
+                for of, to in ((float32, int32), (int32, float32), (float64, int64), (int64, float64), (uint8, dtypes.int8))],
+    "wrap_index": [case(index(*shape, values=below(7, -7)), index(*shape, values=lambda rng, shape, dtype: np.full(shape, 7)),
+                        dtypes=(int64,)) for shape in SHAPES],
+    "philox": [case(index(*shape, values=below(1 << 62)), index(*shape, values=below(1 << 62)), dtypes=(int64,))
+               for shape in SHAPES],
+    # ---------------------------------------------------------------------------------------------------- movement
+    "copy": [case(O(*shape)) for shape in SHAPES],
+    "detach": [case(O(*shape), wrt=()) for shape in SHAPES],
+    # its gradient is not the derivative of its value, which tests/frontend/test_mutation.py looks at
+    "straight_through": [case(O(*shape), O(*shape), wrt=()) for shape in SHAPES],
+    "reshape": [case(O(*a), params=b) for a, b in (
+        ((3, 4), (2, 6)), ((), (1, 1)), ((1,), ()), ((2, 0), (0, 5, 3)), ((2, 3, 4), (6, 4)), ((24,), (2, 3, 4)))],
+    "permute": [case(O(*a), params=b) for a, b in (
+        ((3, 4), (1, 0)), ((2, 3, 4), (2, 0, 1)), ((), ()), ((2, 0, 3), (2, 1, 0)), ((40, 50), (1, 0)))],
+    "expand": [case(O(*a), params=b) for a, b in (
+        ((3, 1), (3, 4)), ((1, 3, 1), (2, 3, 4)), ((), ()), ((1,), (0,)), ((1, 1), (2, 2)))],
+    "slice": [case(O(*a), params=b) for a, b in (
+        ((6, 7), ((1, 2), (1, 1), (3, 4))), ((6, 7), ((1, 0), (2, 3), (2, 3))), ((), ((), (), ())),
+        ((5,), ((5,), (1,), (0,))), ((9,), ((2,), (3,), (2,))))],
+    "flip": [case(O(*a), params=b) for a, b in (
+        ((3, 4), (0,)), ((3, 4), (0, 1)), ((2, 3, 4), (1,)), ((), ()), ((0, 3), (1,)))],
+    "pad": [case(O(*a), params=lambda d, b=b, v=v: (*b, p.python_value(d, v))) for a, b, v in (
+        ((3, 4), ((1, 0), (2, 3)), 0), ((3,), ((2,), (0,)), 5), ((), ((), ()), 1), ((0,), ((2,), (1,)), 3),
+        ((2, 3), ((1, 1), (1, 1)), 1))],
+    "unfold": [case(O(*a), params=b) for a, b in (
+        ((7,), (0, 3, 1, 1)), ((7, 2), (0, 3, 2, 1)), ((2, 9), (1, 3, 1, 2)), ((2, 9), (1, 2, 2, 1)), ((2, 8), (1, 3, 3, 1)),
+        ((10,), (0, 3, 2, 3)), ((5,), (0, 1, 2, 1)), ((0, 3), (1, 2, 1, 1)))],
+    "as_strided": [case(O(a), params=b) for a, b in (
+        (12, ((3, 4), (4, 1), 0)), (12, ((4, 3), (1, 4), 0)), (9, ((4, 3), (2, 1), 0)), (9, ((2, 2), (0, 3), 2)),
+        (5, ((), (), 3)), (5, ((0, 2), (1, 1), 0)))],
+    "cat": [case(*[O(*shape) for shape in a], params=(axis,)) for a, axis in (
+        (((2, 3), (2, 1), (2, 4)), 1), (((2, 3), (1, 3)), 0), (((3,), (0,)), 0), (((2, 2),), 1), (((0,), (0,)), 0))],
+    "update": [case(O(*a), O(*b), params=c) for a, b, c in (
+        ((4, 5), (2, 3), ((1, 1), (1, 1))), ((4, 5), (2, 2), ((0, 1), (2, 3))), ((), (), ((), ())),
+        ((4,), (0,), ((2,), (1,))), ((4,), (4,), ((0,), (1,))))],
+    # --------------------------------------------------------------------------------------------------- reductions
+    "sum": [case(O(*a), params=b, rtol=1e-5) for a, b in (
+        ((3, 4), (1,)), ((3, 4), (0,)), ((2, 3, 4), (0, 2)), ((5,), (0,)), ((0, 3), (0,)), ((3, 0), (0,)), ((2, 1), (1,)),
+        ((30, 200), (1,)), ((200, 30), (0,)))],
+    "prod": [case(O(*a, values=v), params=b, rtol=1e-5) for a, b, v in (
+        ((3, 4), (1,), SIGNED), ((3, 4), (0,), SIGNED), ((2, 3, 2), (0, 2), SIGNED), ((0, 3), (0,), SIGNED),
+        ((4, 4), (1,), with_zeros(0, 1, 2, 3)), ((5,), (0,), with_zeros(1)), ((30, 7), (1,), uniform(0.5, 2)))],
+    "reduce_max": [case(O(*a, values=distinct), params=b) for a, b in (
+        ((3, 4), (1,)), ((3, 4), (0,)), ((2, 3, 4), (0, 2)), ((5,), (0,)), ((3, 0), (0,)), ((6, 40), (1,)))],
+    "reduce_min": [case(O(*a, values=distinct), params=b) for a, b in (
+        ((3, 4), (1,)), ((3, 4), (0,)), ((2, 3, 4), (0, 2)), ((5,), (0,)), ((3, 0), (0,)), ((6, 40), (1,)))],
+    "cumsum": [case(O(*a), params=b) for a, b in (
+        ((5,), (0,)), ((3, 4), (1,)), ((3, 4), (0,)), ((2, 3, 4), (1,)), ((0,), (0,)), ((3, 1), (1,)), ((2, 0), (0,)))],
+    "dot": [case(O(*a), O(*b), rtol=1e-5) for a, b in (
+        ((1, 3, 4), (1, 4, 2)), ((2, 3, 4), (2, 4, 5)), ((1, 1, 4), (1, 4, 1)), ((2, 3, 0), (2, 0, 2)),
+        ((1, 0, 4), (1, 4, 2)), ((2, 20, 30), (2, 30, 10)))],
+    # ----------------------------------------------------------------------------------------------------- indexing
+    "gather": [case(O(*a), index(*b, values=below(a[axis])), params=(axis,)) for a, b, axis in (
+        ((5,), (4,), 0), ((4, 3), (6, 3), 0), ((4, 3), (4, 2), 1), ((2, 3, 4), (2, 1, 4), 1), ((4, 3), (0, 3), 0))],
+    "scatter": [
+        *[case(O(*a), index(*b, values=below(a[axis])), O(*b), params=(axis, mode), wrt=None if mode == "add" else ())
+          for mode in ("add", "mul", "max", "min")
+          for a, b, axis in (((4,), (6,), 0), ((4, 3), (6, 3), 0), ((3, 4), (3, 2), 1), ((3,), (0,), 0))],
+        # which of two values for one place wins is not defined: indices without repetition
+        *[case(O(*a), index(*b, values=permuted(a[axis], axis)), O(*b), params=(axis, "set"), batched=False)
+          for a, b, axis in (((6,), (4,), 0), ((6, 3), (4, 3), 0), ((3, 4), (3, 2), 1), ((3, 4), (3, 1), 1))],
+    ],
+    "argsort": [case(O(*a, values=v), params=(descending,)) for a in ((6,), (3, 5), (2, 0))
+                for descending in (False, True) for v in (NATURAL,)],
+}  # fmt: skip
+
+
+# Sources and parameters that a row refuses. ``F``, ``I`` and ``B`` make types of float32, int64 and bool.
+
+
+def F(*shape: int):  # noqa: N802
+    return tensor_type(shape, float32)
+
+
+def I(*shape: int):  # noqa: E743, N802
+    return tensor_type(shape, int64)
+
+
+def B(*shape: int):  # noqa: N802
+    return tensor_type(shape, bool_)
+
+
+FLOATING_ONLY = (
+    "div atan2 copysign recip sqrt rsqrt exp expm1 log log1p exp2 log2 log10 sin cos tan asin acos atan sinh cosh tanh "
+    "sigmoid erf floor ceil trunc round"
+).split()
+NOT_FLOATING = [(I(2),), (B(2),)]
+REFUSED: dict[str, list[tuple]] = {
+    "add": [(F(2), I(2)), (F(2), F(3)), (F(2), F(1)), (F(2), tensor_type((2,), float32, "cuda:0")), (F(2),), (F(2),) * 3],
+    **{name: [(F(2), F(2)), (I(2), B(2))] for name in ("and", "or", "xor")},
+    "not": [(F(2),)],
+    "eq": [(F(2), I(2)), (F(2), F(2, 1))],
+    "where": [(I(2), F(2), F(2)), (B(2), F(2), I(2)), (B(3), F(2), F(2)), (B(2), F(2))],
+    **{name: [(B(2),), (F(2), F(2))] for name in ("neg", "relu")},
+    **{name: [(B(2), B(2)), (F(2),)] for name in ("sub", "floordiv", "rem", "fmod", "pow")},
+    **{name: [(B(2), B(2)), (F(2), F(2))] for name in ("shl", "shr")},
+    "cast": [(F(2), F(2), (float32,))],
+    "bitcast": [(F(2), (int64,)), (B(2), (float32,))],
+    "wrap_index": [(tensor_type((2,), int32), tensor_type((2,), int32)), (I(2), I(3))],
+    "philox": [(tensor_type((2,), int32), tensor_type((2,), int32)), (I(2), I(3))],
+    "copy": [(F(2), F(2))],
+    "detach": [(F(2), F(2))],
+    "straight_through": [(F(2),)],
+    "reshape": [(F(2, 3), (5,)), (F(2, 3), (-1, 6)), (F(0), (1,))],
+    "permute": [(F(2, 3), (0, 0)), (F(2, 3), (0,)), (F(2, 3), (0, 2))],
+    "expand": [(F(2, 3), (2, 4)), (F(3), (2, 3)), (F(1), ())],
+    "slice": [(F(4), ((2,), (1,), (3,))), (F(4), ((0,), (2,), (3,))), (F(4), ((0,), (0,), (1,))), (F(4), ((-1,), (1,), (1,))),
+              (F(4, 4), ((0,), (1,), (1,)))],
+    "flip": [(F(2), (1,)), (F(2), (-1,))],
+    "pad": [(F(2), ((-1,), (0,), 0.0)), (F(2), ((1, 1), (0, 0), 0.0))],
+    "unfold": [(F(4), (0, 5, 1, 1)), (F(4), (0, 2, 0, 1)), (F(4), (1, 2, 1, 1)), (F(4), (0, 3, 1, 2))],
+    "as_strided": [(F(2, 2), ((4,), (1,), 0)), (F(4), ((5,), (1,), 0)), (F(4), ((2,), (1,), 3)), (F(4), ((2,), (-1,), 3)),
+                   (F(4), ((2, 2), (1,), 0))],
+    "cat": [(F(2), I(2), (0,)), (F(2, 3), F(2, 4), (0,)), (F(2), F(2, 1), (0,))],
+    "update": [(F(4), I(2), ((0,), (1,))), (F(4), F(3), ((2,), (1,))), (F(4, 4), F(4), ((0,), (1,)))],
+    **{name: [(F(2, 3), ()), (F(2, 3), (1, 0)), (F(2, 3), (0, 0)), (F(2, 3), (2,)), (F(2, 3), (-1,))]
+       for name in ("sum", "prod", "reduce_max", "reduce_min")},
+    "cumsum": [(F(2), ()), (F(2), (1,)), (F(2, 2), (0, 1))],
+    "dot": [(F(2, 3), F(3, 2)), (F(1, 2, 3), F(1, 4, 2)), (F(1, 2, 3), F(2, 3, 2)), (I(1, 2, 3), I(1, 3, 2))],
+    "gather": [(F(4), F(4), (0,)), (F(4), I(4, 1), (0,)), (F(4, 3), I(4, 2), (0,))],
+    "scatter": [(F(4), I(2), F(3), (0, "add")), (F(4), I(2), I(2), (0, "add")), (F(4), I(2), F(2), (0, "no such mode")),
+                (F(4, 3), I(2, 2), F(2, 2), (0, "add")), (F(4), F(2), F(2), (0, "set"))],
+    "argsort": [(F(2), F(2), (False,)), (F(), (False,))],
+}  # fmt: skip
+# what takes floats only, and what takes one or two operands, refuses anything else
+for _name, _row in ROWS.items():
+    if _row.kind == "elementwise" and _name not in REFUSED:
+        _count = len(CASES[_name][0].operands) if _name in CASES else 1
+        REFUSED[_name] = [(F(2),) * (_count + 1)] + ([(F(2), I(2)), (F(2), F(3))] if _count == 2 else [])
+        if _name in FLOATING_ONLY:
+            REFUSED[_name] += [types * _count for types in NOT_FLOATING]
+
+__all__ = ["BOOL", "CASES", "REFUSED", "ROWS", "Case", "s"]

@@ -1,0 +1,290 @@
+"""Every row of the table of primitives: types, kernels against NumPy, gradients, tangents, batching, refusals.
+
+The tests run over the table itself with the data of ``primitive_cases.py``; a row without data fails. Derivatives are
+compared with central differences in float64, which know nothing of the rules. They are evaluated with the references,
+because the kernels are compared with those here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import graphs
+import numpy as np
+import pytest
+from flamework.compiler import autodiff, dtypes
+from flamework.compiler.ir import IRError, Node, TensorType, tensor_type, verify
+from flamework.compiler.reference import evaluate
+from primitive_cases import CASES, REFUSED, ROWS, SHAPES, Case
+
+LEAVES = ("input", "scalar")  # values that are given, not computed
+COMPUTED = [name for name in ROWS if name not in LEAVES]
+DIFFERENTIABLE = [name for name, row in ROWS.items() if row.vjp is not None]
+
+
+def test_every_row_has_test_data():
+    assert set(COMPUTED) == set(CASES)
+    assert set(COMPUTED) - set(REFUSED) <= {"const", "iota"}
+
+
+def test_every_row_has_a_reference_and_what_its_kind_needs():
+    for name, row in ROWS.items():
+        if row.kind == "leaf":
+            continue
+        assert row.reference is not None, name
+        assert row.batch is not None, name
+        assert (row.vjp is None) == (row.jvp is None), name
+        assert (row.expr is not None) == (row.kind == "elementwise"), name
+
+
+# ---------------------------------------------------------------------------------------------------- types and values
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_result_has_the_shape_and_dtype_that_the_reference_gives(name):
+    row = ROWS[name]
+    for case in CASES[name]:
+        for dtype in case.accepted(row):
+            with np.errstate(all="ignore"):
+                value = np.asarray(row.reference(case.parameters(dtype), *case.arrays(dtype)))
+            node = case.node(row, dtype)
+            assert node.shape == value.shape
+            assert node.dtype.numpy == value.dtype, f"{name} of {case.types(dtype)}"
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_kernel_gives_what_the_reference_gives_for_every_dtype(name):
+    """In one materialisation for all dtypes and shapes of a row."""
+    row = ROWS[name]
+    roots, wanted, tolerances = [], [], []
+    for case in CASES[name]:
+        for dtype in case.accepted(row):
+            if not case.operands or case.operands[0].shape or dtype is case.accepted(row)[-1]:
+                root = case.node(row, dtype)
+                roots.append(root)
+                wanted += graphs.expected(root)
+                tolerances.append(case.rtol)
+    assert {root.dtype for root in roots}
+    for root, found, value, rtol in zip(roots, graphs.computed(*roots), wanted, tolerances):
+        text = f"{name}{list(root.params)} {root.type}"
+        graphs.assert_same(found, value, text, rtol=rtol, atol=rtol)
+
+
+def special_values() -> list[float]:
+    tiny, huge = np.finfo(np.float32).smallest_subnormal, np.finfo(np.float32).max
+    return [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, tiny, -tiny, huge, -huge, np.inf, -np.inf, np.nan]
+
+
+@pytest.mark.parametrize("name", [name for name in COMPUTED if ROWS[name].kind == "elementwise"])
+def test_kernel_keeps_to_ieee_for_zeros_infinities_and_nan(name):
+    """Every pair of special values; the sign of a zero counts."""
+    row, case = ROWS[name], CASES[name][0]
+    if dtypes.float32 not in case.accepted(row) or name in ("cast", "bitcast"):
+        return
+    count = len(case.operands)
+    values = np.array(special_values(), np.float32)
+    grid = [a.reshape(-1) for a in np.meshgrid(*[values] * count, indexing="ij")]
+    sources = [a if o.dtype is None else np.nan_to_num(a) > 0 for a, o in zip(grid, case.operands)]
+    root = row(*map(graphs.variable, sources), params=case.params)
+    (wanted,) = graphs.expected(root)
+    (found,) = graphs.computed(root)
+    np.testing.assert_allclose(found, wanted, rtol=2e-6)
+    if wanted.dtype.kind == "f":
+        # of two zeros the maximum is the positive one, where NumPy takes either (IEEE 754-2019, section 9.6)
+        zeros = (wanted == 0) & ((name not in ("max", "min")) | (np.signbit(grid[0]) == np.signbit(grid[-1])))
+        np.testing.assert_array_equal(np.signbit(found[zeros]), np.signbit(wanted[zeros]))
+
+
+# -------------------------------------------------------------------------------------------------------- derivatives
+
+
+def value_of(roots: Sequence[Node], arrays: dict[Node, np.ndarray]) -> list[np.ndarray]:
+    with np.errstate(all="ignore"):
+        return evaluate(roots, arrays.__getitem__)
+
+
+def leaves(case: Case, row, seed: int = 0) -> tuple[Node, dict[Node, np.ndarray], list[Node]]:
+    """The row applied in float64, the arrays of its sources, and the sources to differentiate to."""
+    dtype = dtypes.float64
+    node = case.node(row, dtype, seed)
+    arrays = {x: graphs.engine.read_node(x).copy() for x in node.src}
+    wrt = range(len(node.src)) if case.wrt is None else case.wrt
+    return node, arrays, [node.src[i] for i in wrt if node.src[i].requires_grad]
+
+
+def differences(function: Callable[[dict], float], arrays: dict, x: Node, step: float | None) -> np.ndarray:
+    """The gradient of a number by central differences in every element of ``x``."""
+    slope = np.zeros(arrays[x].shape)
+    for place in np.ndindex(slope.shape):
+        moved = arrays[x].copy()
+        centre = moved[place]
+        h = step or 1e-5 * max(1.0, abs(centre))
+        moved[place] = centre + h
+        above = function({**arrays, x: moved})
+        moved[place] = centre - h
+        slope[place] = (above - function({**arrays, x: moved})) / (2 * h)
+    return slope
+
+
+def derivative_cases(name: str) -> list[Case]:
+    found = [
+        case for case in CASES[name]
+        if (case.wrt is None or case.wrt) and dtypes.float64 in case.accepted(ROWS[name])
+        and case.node(ROWS[name], dtypes.float64).requires_grad and sum(np.prod(o.shape) for o in case.operands) <= 60
+    ]
+    return found
+
+
+def projected(node: Node) -> tuple[Node, Node]:
+    """A cotangent with random values, and the number that it makes of the node."""
+    cotangent = graphs.variable(np.random.default_rng(7).standard_normal(node.shape).astype(node.dtype.numpy), True)
+    return cotangent, graphs.total(graphs.p.mul(cotangent, node))
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_vjp_agrees_with_finite_differences(name):
+    cases = derivative_cases(name)
+    assert cases or all(case.wrt == () for case in CASES[name])
+    for case in cases:
+        node, arrays, wrt = leaves(case, ROWS[name])
+        cotangent, number = projected(node)
+        arrays[cotangent] = graphs.engine.read_node(cotangent)
+        found = autodiff.vjp([node], [cotangent], wanted=wrt, retain_graph=True)
+        verify(list(found.values()))
+        for x in wrt:
+            wanted = differences(lambda a: float(value_of([number], a)[0]), arrays, x, case.step)
+            assert x in found, f"{name}: no gradient of source {node.src.index(x)}"
+            assert found[x].type is x.type
+            (gradient,) = value_of([found[x]], arrays)
+            single = node.dtype is dtypes.float32
+            rtol, atol = (1e-4, 2e-6) if single else (1e-6, 1e-7)
+            np.testing.assert_allclose(gradient, wanted, rtol=rtol, atol=atol, err_msg=f"{name} {case}")
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_vjp_of_the_vjp_agrees_with_finite_differences(name):
+    """The gradient of a random combination of the gradients, to the sources and to the cotangent."""
+    for case in derivative_cases(name):
+        node, arrays, wrt = leaves(case, ROWS[name])
+        cotangent, _ = projected(node)
+        arrays[cotangent] = graphs.engine.read_node(cotangent)
+        first = autodiff.vjp([node], [cotangent], wanted=wrt, retain_graph=True)
+        number = None
+        for seed, x in enumerate(wrt):
+            weights = graphs.variable(np.random.default_rng(seed).standard_normal(x.shape).astype(x.dtype.numpy))
+            arrays[weights] = graphs.engine.read_node(weights)
+            term = graphs.total(graphs.p.mul(first[x], weights))
+            term = graphs.s.converted(term, dtypes.float64)
+            number = term if number is None else graphs.p.add(number, term)
+        second = autodiff.vjp([number], [graphs.const(number, 1)], retain_graph=True)
+        verify(list(second.values()))
+        for x in [*wrt, cotangent]:
+            wanted = differences(lambda a: float(value_of([number], a)[0]), arrays, x, case.step)
+            found = value_of([second[x]], arrays)[0] if x in second else np.zeros(x.shape)
+            np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-7, err_msg=f"{name} {case}")
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_jvp_agrees_with_finite_differences(name):
+    """Along a random direction of all sources, and along each by itself."""
+    for case in derivative_cases(name):
+        node, arrays, wrt = leaves(case, ROWS[name])
+        rng = np.random.default_rng(3)
+        directions = {x: rng.standard_normal(x.shape).astype(x.dtype.numpy) for x in wrt}
+        for chosen in [wrt, *([x] for x in wrt if len(wrt) > 1)]:
+            tangents = {x: graphs.variable(directions[x]) for x in chosen}
+            (tangent,) = autodiff.jvp([node], tangents)
+            assert tangent.type is node.type
+            known = {**arrays, **{t: directions[x] for x, t in tangents.items()}}
+            (found,) = value_of([tangent], known)
+            h = case.step or 1e-6
+            above, below = (
+                value_of([node], {**arrays, **{x: (arrays[x] + sign * directions[x]).astype(x.dtype.numpy)
+                                               for x in chosen}})[0].astype(np.float64)
+                for sign in (h, -h)
+            )
+            rtol = 1e-5 if node.dtype is dtypes.float32 else 1e-7
+            np.testing.assert_allclose(found, (above - below) / (2 * h), rtol=rtol, atol=1e-6, err_msg=f"{name} {case}")
+
+
+@pytest.mark.parametrize("name", [name for name in COMPUTED if ROWS[name].vjp is None and ROWS[name].kind != "leaf"])
+def test_no_gradient_flows_through_a_row_without_a_rule(name):
+    for case in CASES[name]:
+        for dtype in case.accepted(ROWS[name]):
+            assert not case.node(ROWS[name], dtype).requires_grad
+
+
+# ----------------------------------------------------------------------------------------------------------- batching
+
+
+@pytest.mark.parametrize("name", [name for name in COMPUTED if ROWS[name].kind != "leaf"])
+def test_batching_rule_is_a_loop_over_the_leading_axis(name):
+    row, count = ROWS[name], 3
+    for case in CASES[name]:
+        if not case.batched:
+            continue
+        dtype = case.accepted(row)[-1]
+        params = case.parameters(dtype)
+        shapes = [(count, *o.shape) for o in case.operands]
+        parts = [case.arrays(dtype, seed) for seed in range(count)]
+        sources = [graphs.variable(np.stack(arrays)) for arrays in zip(*parts)]
+        assert [x.shape for x in sources] == shapes
+        batched = row.batch(params, sources)
+        verify([batched])
+        (found,) = graphs.expected(batched)
+        with np.errstate(all="ignore"):
+            wanted = np.stack([np.asarray(row.reference(params, *arrays)) for arrays in parts])
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, err_msg=f"{name} {case}")
+
+
+def test_batching_rule_of_a_scatter_that_sets_keeps_batches_apart():
+    base = graphs.variable(np.zeros((2, 4)))
+    index = graphs.variable(np.array([[0, 2], [3, 1]]))
+    new = graphs.variable(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    (found,) = graphs.expected(ROWS["scatter"].batch((0, "set"), [base, index, new]))
+    assert found.tolist() == [[1, 0, 2, 0], [0, 4, 0, 3]]
+
+
+# ----------------------------------------------------------------------------------------------------------- refusals
+
+
+def refused(name: str) -> list[tuple[list[TensorType], tuple]]:
+    """Types and parameters that a row refuses."""
+    entries = []
+    for entry in REFUSED[name]:
+        with_params = isinstance(entry[-1], tuple)
+        entries.append((list(entry[:-1] if with_params else entry), entry[-1] if with_params else ()))
+    return entries
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_a_row_refuses_sources_that_do_not_fit(name):
+    row = ROWS[name]
+    for types, params in refused(name):
+        sources = [Node(ROWS["input"], (), (), type, object()) for type in types]
+        with pytest.raises(IRError, match=name):
+            row(*sources, params=params)
+        node = Node(row, tuple(sources), params, types[0])
+        with pytest.raises(IRError, match=name):
+            verify([node])
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_verifier_refuses_a_result_of_another_type(name):
+    row = ROWS[name]
+    case = CASES[name][0]
+    node = case.node(row, case.accepted(row)[0])
+    verify([node])
+    if row.kind == "leaf":
+        return
+    other = dtypes.int16 if node.dtype is not dtypes.int16 else dtypes.int8
+    for wrong in (tensor_type((*node.shape, 1), node.dtype), tensor_type(node.shape, other)):
+        with pytest.raises(IRError, match="its row infers"):
+            verify([Node(row, node.src, node.params, wrong)])
+
+
+def test_the_kernel_test_covers_scalars_empty_tensors_and_remainders_of_vectors():
+    sizes = {int(np.prod(shape)) for shape in SHAPES}
+    assert () in SHAPES
+    assert 0 in sizes
+    assert any(size > 64 and size % 8 for size in sizes)

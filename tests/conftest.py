@@ -1,0 +1,28 @@
+"""What all tests share: where kernels are kept, how property tests choose their examples, and a clean state.
+
+Kernels that tests compile are kept beside pytest's own cache: the user's cache stays as it is, and a second run of the
+tests starts warm. They are addressed by their source and the compilers' versions, so none can be stale.
+"""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+os.environ.setdefault("FLAMEWORK_CACHE_DIR", str(ROOT / ".pytest_cache" / "kernels"))
+
+import flamework  # noqa: E402, the folder has to be named first
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+# The same examples in each run, and no limit to one of them: machines differ in speed.
+settings.register_profile("flamework", deadline=None, derandomize=True)
+settings.load_profile("flamework")
+
+
+@pytest.fixture(autouse=True)
+def same_state_after_as_before():
+    """A test that changes a default of the process, and fails before it changes it back, breaks no other test."""
+    dtype, grad = flamework.get_default_dtype(), flamework.is_grad_enabled()
+    yield
+    flamework.set_default_dtype(dtype)
+    flamework.set_grad_enabled(grad)
