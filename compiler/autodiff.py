@@ -16,7 +16,6 @@ from . import primitives as p, primitives_shape as shape
 from .ir import Node, grad_mode
 from .primitives import Saved
 
-
 SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
     "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
@@ -83,8 +82,9 @@ def tensor_class(node: Node) -> str:
 
 def gradient_name(node: Node) -> str:
     """What PyTorch would call the node's place in the backward graph, such as ``AddBackward0``."""
-    name = "AccumulateGrad" if is_leaf(node) else "".join(w.capitalize() for w in node.op.name.split("_")) + "Backward0"
-    return name
+    if is_leaf(node):
+        return "AccumulateGrad"
+    return "".join(word.capitalize() for word in node.op.name.split("_")) + "Backward0"
 
 
 def vjp(
@@ -146,7 +146,7 @@ def vjp(
         rules = node.op.vjp
         if callable(rules):
             for source, cotangent in zip(node.src, rules(g, saved)):
-                if source in relevant:
+                if source in relevant and cotangent is not None:
                     accumulate(source, cotangent)
         else:
             for source, rule in zip(node.src, rules, strict=True):

@@ -94,7 +94,8 @@ class Writer:
                     self.line(f"at = {index}")
                     held = f"load({pointer}, at, {scope})"
                     op = {"add": "sum", "mul": "prod", "max": "reduce_max", "min": "reduce_min"}[mode]
-                    step = f"({held} + {text})" if op == "sum" and dtype.kind == FLOATING else combine(op, dtype, held, text)
+                    plain = op == "sum" and dtype.kind == FLOATING
+                    step = f"({held} + {text})" if plain else combine(op, dtype, held, text)
                     self.line(f"store({pointer}, at, {step}, {scope})")
                 else:
                     self.line(f"store({pointer}, {index}, {self.typed(text, dtype)}, {scope})")
@@ -189,7 +190,8 @@ class Writer:
             self.block(self.kernel.body)
             return
         *outer, last = group
-        self.line(f"for row in range(idiv_floor(start, {last.extent}), idiv_floor(stop + {last.extent} - 1, {last.extent})):")
+        self.line(f"last = idiv_floor(stop + {last.extent} - 1, {last.extent})")
+        self.line(f"for row in range(idiv_floor(start, {last.extent}), last):")
         self.depth += 1
         self.decode("row", outer)
         self.line(f"low = imax(start - row * {last.extent}, 0)")
@@ -292,7 +294,8 @@ class Writer:
                 self.block(segment)
                 for st in segment:
                     if isinstance(st, (Let, Load)) and st.name in kept:
-                        self.line(f"store({st.name}_tile, t, {self.typed(st.name, st.dtype)}, {self.scope(st.name + '_tile')})")
+                        value = self.typed(st.name, st.dtype)
+                        self.line(f"store({st.name}_tile, t, {value}, {self.scope(st.name + '_tile')})")
                 self.depth -= 1
 
     def each_column(self, last: LoopVar) -> None:
@@ -313,7 +316,8 @@ class Writer:
         self.line("for t in range(width):")
         for a in accumulators:
             self.depth += 1
-            self.line(f"store({a.name}_tile, t, {self.typed(identity(a.op, a.dtype), a.dtype)}, {self.scope(a.name + '_tile')})")
+            begin = self.typed(identity(a.op, a.dtype), a.dtype)
+            self.line(f"store({a.name}_tile, t, {begin}, {self.scope(a.name + '_tile')})")
             self.depth -= 1
         if not accumulators:
             self.lines.pop()

@@ -42,7 +42,7 @@ from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Sca
 THREADS = 256  # of a block
 WARP = 32  # threads that read together: columns of a tile, teams of neighbouring columns
 RUN = 64  # elements that a thread adds up one after the other
-MAX_BLOCKS = 1 << 16  # of a launch: a block takes further units in turn
+MAX_BLOCKS = 1 << 12  # of a launch: more than run at once. Beyond that setting up loops costs more than a turn of them
 SHARED_BYTES = 4096  # of shared memory for each dtype: accumulators beyond that are combined one batch after the other
 
 MODES = {"add": "sum", "mul": "prod", "max": "reduce_max", "min": "reduce_min"}
@@ -527,10 +527,12 @@ class Writer:
         self.line(f"low = piece * {kernel.step}{rest}")
         self.line(f"high = imin(piece * {kernel.step} + {kernel.step}, {first}){rest}")
         self.loop(loop, scope, "low", "high")
-        self.begin("if thread == 0:")
+        depth = self.depth
+        if count:
+            self.begin("if thread == 0:")
         for k, a in enumerate(loop.accumulators):
             self.line(f"store({self.cells(a.dtype)}, {self.cell('unit', count, k, a.dtype)}, {a.name})")
-        self.depth -= 1
+        self.depth = depth
         self.line("unit += unit_step")
         self.depth = 0
         self.line("")
@@ -541,7 +543,8 @@ class Writer:
         self.each("row", "i64(cuda.blockIdx.x)", "i64(cuda.gridDim.x)")
         self.decode("row", kernel.groups[0])
         self.statements(before, scope)
-        self.collect(loop.accumulators)
+        if count:
+            self.collect(loop.accumulators)
         self.statements(after, scope)
         self.line("row += row_step")
 

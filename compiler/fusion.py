@@ -16,9 +16,7 @@ Every time that two neighbours are not fused, the reason is noted in :attr:`Fusi
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from . import primitives as p, primitives_shape as s
 from .affine import (
@@ -34,8 +32,8 @@ from .affine import (
     reshape_at,
     resolve,
     split,
-    strides_of,
 )
+from .cluster import Border, Cluster, Matrix, Reduction, Store, axis_strides, contiguous_matrix, find
 from .ir import Node, topological
 
 MAX_OPERATIONS = 160  # of one kernel: past this, compile time and registers grow faster than traffic shrinks
@@ -44,128 +42,6 @@ MAX_RECOMPUTED = 8  # cheap operations that may be evaluated more often than the
 RECOMPUTED = 1.5  # evaluations an element up to which nothing counts as computed again (a pad's border)
 EXPENSIVE = 4  # cost from which an operation is never evaluated more often than it has elements
 SPLIT_ROWS, SPLIT_LENGTH = 16, 1 << 16  # fewer rows than this, each longer than that, are summed in pieces
-
-_ids = itertools.count()
-
-
-@dataclass(slots=True)
-class Store:
-    """A result that a kernel writes: ``value`` goes to position ``at`` of the buffer of ``target``."""
-
-    target: Node
-    value: Node
-    access: Access
-    at: tuple[Expr, ...]
-    mode: str = "set"
-
-
-@dataclass(slots=True)
-class Reduction:
-    """Where a reduction runs: ``outer`` are the variables of its result, ``inner`` those that it sums over."""
-
-    outer: frozenset[Var]
-    inner: list[Var]
-    axes: tuple[Expr, ...]
-
-
-@dataclass(slots=True)
-class Border:
-    """A value that goes through memory although both sides are kernels, and why."""
-
-    producer: Node
-    consumer: Cluster | None
-    reason: str
-
-
-@dataclass(slots=True)
-class Matrix:
-    """An operand ``[batch, rows, columns]`` of a matrix product: where it starts in a buffer and its strides.
-
-    The batch may be two axes of the buffer: ``(extent, stride)`` of each, the outer first.
-    """
-
-    base: Node
-    offset: int
-    batch: list[tuple[int, int]]
-    rows: int
-    columns: int
-
-    def is_usable(self, shape: Sequence[int]) -> bool:
-        """Whether the library can read it: one of the last two axes contiguous, the other at least as far apart."""
-        _, rows, columns = shape
-        plain = (columns == 1 or self.columns == 1) and (rows == 1 or self.rows >= columns)
-        swapped = (rows == 1 or self.rows == 1) and (columns == 1 or self.columns >= rows)
-        return len(self.batch) <= 2 and (plain or swapped)
-
-    def batch_strides(self, inner: int) -> tuple[int, int] | None:
-        """Strides of the batch as axes of any size and of ``inner``; None if it is not divided there."""
-        if len(self.batch) == 2:
-            return (self.batch[0][1], self.batch[1][1]) if self.batch[1][0] == inner else None
-        stride = self.batch[0][1] if self.batch else 0
-        return (stride * inner, stride)
-
-
-class Cluster:
-    """The nodes of one kernel, or one library call (``kind`` ``dot`` or ``host``).
-
-    Attributes:
-        stores: what it writes.
-        values: the accesses at which each of its nodes is computed.
-        chain: sets of loop variables, each contained in the next.
-        reductions: for each reduction and scan at its access, the loops that it runs over.
-    """
-
-    def __init__(self, kind: str = "kernel") -> None:
-        self.id = next(_ids)
-        self.kind = kind
-        self.stores: list[Store] = []
-        self.values: dict[Node, list[Access]] = {}
-        self.chain: list[frozenset[Var]] = []
-        self.reductions: dict[Node, Reduction] = {}
-        self.operations = 0
-        self.recomputed = 0
-        self.operands: set[Node] = set()
-        self.successors: set[Cluster] = set()
-        self.merged_into: Cluster | None = None
-        self.node: Node | None = None
-        self.matrices: list[Matrix] = []
-
-    def sets(self) -> list[frozenset[Var]]:
-        """The chain in terms of live variables."""
-        self.chain = [live(v) for v in self.chain]
-        return self.chain
-
-    def insert(self, variables: frozenset[Var]) -> bool:
-        """Add a set to the chain if it fits between the others."""
-        sets = self.sets()
-        if variables in sets:
-            return True
-        if any(not (variables <= other or other <= variables) for other in sets):
-            return False
-        self.chain = sorted([*sets, variables], key=len)
-        return True
-
-    def fits(self, variables: frozenset[Var]) -> bool:
-        sets = self.sets()
-        return all(variables <= other or other <= variables for other in sets)
-
-    def __repr__(self) -> str:
-        return f"<cluster {self.id} {self.kind} {[st.target.op.name for st in self.stores]}>"
-
-
-def live(variables: frozenset[Var]) -> frozenset[Var]:
-    if all(v.becomes is None for v in variables):
-        return variables
-    found: set[Var] = set()
-    for v in variables:
-        found |= {u for u in resolve(of(v)).terms if isinstance(u, Var)}
-    return frozenset(found)
-
-
-def find(cluster: Cluster) -> Cluster:
-    while cluster.merged_into is not None:
-        cluster = cluster.merged_into
-    return cluster
 
 
 class Fusion:
@@ -793,24 +669,6 @@ class Fusion:
                     ready.append(successor)
         assert len(ordered) == len(self.clusters), "fusion made a cycle"
         self.clusters = ordered
-
-
-def axis_strides(v: Var, offset: Expr) -> list[tuple[int, int]]:
-    """Extents and strides in a buffer of the parts into which an axis was split, the outer first."""
-    parts = sorted(resolve(of(v)).terms.items(), key=lambda term: -term[1])
-    merged: list[tuple[int, int]] = []
-    for part, _ in parts:
-        stride = offset.terms.get(part, 0)
-        if merged and merged[-1][1] == stride * part.extent:
-            merged[-1] = (merged[-1][0] * part.extent, stride)
-        else:
-            merged.append((part.extent, stride))
-    return merged
-
-
-def contiguous_matrix(source: Node) -> Matrix:
-    batch, rows, columns = strides_of(source.shape)
-    return Matrix(source, 0, [(source.shape[0], batch)], rows, columns)
 
 
 def count_of(extents) -> int:

@@ -14,10 +14,10 @@ Group 0 holds the variables that are divided among cores or thread blocks; a ``L
 block of group ``k - 1``. After a loop its accumulators' names hold the reduced values.
 
 ``flat`` kernels have one group and no loops; ``tiled`` ones are the same run over square tiles of their last two
-variables, because some buffer is read across the direction in which another is written. ``rows`` run their block once for each value of group 0. ``split`` is
-``rows`` with few, long rows: the only loop of the outer block is cut into pieces of fixed size, whose partial results
-a second function combines. ``columns`` keep one accumulator for each of 64 neighbouring values of the last variable
-of group 0, because those are neighbours in memory.
+variables, because some buffer is read across the direction in which another is written. ``rows`` run their block once
+for each value of group 0. ``split`` is ``rows`` with few, long rows: the only loop of the outer block is cut into pieces
+of fixed size, whose partial results a second function combines. ``columns`` keep one accumulator for each of 64
+neighbouring values of the last variable of group 0, because those are neighbours in memory.
 
 Extents, strides, numbers and addresses are arguments: a kernel has no sizes.
 """
@@ -117,7 +117,8 @@ class Kernel:
         body: the block of group 0.
         serial: iterations must run in order on one core (a scatter).
         tiles: ``columns``: the argument that holds the number of tiles; ``tiled``: those of the last two variables.
-        step, pieces: ``split``: the arguments that hold the length (in values of the first variable) and number of pieces.
+        step, pieces: ``split``: the arguments that hold the length, in values of the first variable, and the number of
+            pieces.
         operations: the rows of the table that it evaluates, for reports.
     """
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 from . import primitives as p
 from .affine import Access, Expr, Indirect, Var, linear, pull, resolve
+from .cluster import Cluster, live
 from .dtypes import BOOL, FLOATING, DType
-from .fusion import SPLIT_LENGTH, SPLIT_ROWS, Cluster, Fusion, live
+from .fusion import SPLIT_LENGTH, SPLIT_ROWS, Fusion
 from .ir import Node
 from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, mentioned
 

@@ -257,8 +257,32 @@ def full_like(x: Node, value: float | int | bool) -> Node:
     return const(params=(x.type.shape, x.type.dtype, x.type.device, python_value(x.type.dtype, value)))
 
 
+class NegativeZero(float):
+    """-0.0 as a parameter. Parameters are keys, and as a key it must differ from 0.0, which it equals as a number."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
+    def __hash__(self) -> int:
+        return hash("-0.0")
+
+
+NEGATIVE_ZERO = NegativeZero(-0.0)
+
+
 def python_value(dtype: DType, value) -> bool | int | float:
-    return bool(value) if dtype.kind == BOOL else float(value) if dtype.kind == FLOATING else int(value)
+    """A number as the parameter of a node: of the dtype's kind, and equal only to itself, as a key should be."""
+    if dtype.kind != FLOATING:
+        return bool(value) if dtype.kind == BOOL else int(value)
+    value = float(value)
+    if math.isnan(value):
+        return math.nan  # one object, because two are never equal
+    return NEGATIVE_ZERO if value == 0 and math.copysign(1, value) < 0 else value
 
 
 def scale(x: Node, factor: float) -> Node:

@@ -254,7 +254,8 @@ def _as_strided_vjp(g: Node, n: Saved) -> Node:
     shape, strides, offset = n.params
     x = n.type(0)
     index = reshaped(strided_index(shape, strides, offset, g.type.device), (g.type.size,))
-    return scatter(const(params=(x.shape, x.dtype, x.device, 0.0)), index, reshaped(g, (g.type.size,)), params=(0, "add"))
+    zeros = const(params=(x.shape, x.dtype, x.device, 0.0))
+    return scatter(zeros, index, reshaped(g, (g.type.size,)), params=(0, "add"))
 
 
 def _as_strided_batch(params: tuple, src: Sequence[Node]) -> Node:

@@ -94,7 +94,8 @@ def reduce_trivially(node: Node) -> Node | None:
     count = math.prod(extents)
     if node.op in (s.reduce_max, s.reduce_min):
         return filled(node, value)
-    if node.op is s.reduce_sum and (source.dtype.kind != FLOATING or float(value * count).is_integer() and count < 1 << 24):
+    exact = source.dtype.kind != FLOATING or (float(value * count).is_integer() and abs(value * count) < 1 << 24)
+    if node.op is s.reduce_sum and exact:
         total = np.asarray(value * count).astype(node.dtype.numpy)
         return filled(node, total.item())
     return None

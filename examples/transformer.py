@@ -83,7 +83,7 @@ def generate(model, ids, length, context):
 
 def main():
     parser = argparse.ArgumentParser(description="Train a character-level transformer on Python's docstrings.")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--context", type=int, default=64)
     parser.add_argument("--sample", type=int, default=300, help="characters to generate at the end")

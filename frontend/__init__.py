@@ -4,6 +4,9 @@
 PyTorch's. Read next: ``tensor.py`` for what a tensor is, ``recording.py`` for how operations are recorded.
 """
 
+# The imports are the public names, in the order in which the chapters build on each other.
+# ruff: noqa: E402, F401, I001
+
 from .compiler.dtypes import (
     DType as dtype, bool_ as bool, float32, float32 as float, float64, float64 as double, int8, int16, int16 as short,
     int32, int32 as int, int64, int64 as long, promote as promote_types, uint8,
@@ -11,20 +14,24 @@ from .compiler.dtypes import (
 from .device import device
 from .size import Size
 from .tensor import (
-    Tensor, is_complex, is_floating_point, is_signed, is_tensor, memory_format, numel,
+    Tensor, get_device, is_complex, is_floating_point, is_same_size, is_signed, is_tensor, layout, memory_format,
+    numel, strided,
 )
+from .limits import e, finfo, iinfo, inf, nan, newaxis, pi
 from .recording import get_default_dtype, promoted as result_type, realize, set_default_dtype
 from . import operators
 from .views import (
-    adjoint, broadcast_shapes, broadcast_to, clone, detach, flatten, moveaxis, movedim, permute, ravel, reshape, squeeze,
-    swapaxes, swapdims, t, transpose, unflatten, unsqueeze,
+    adjoint, broadcast_shapes, broadcast_to, clone, detach, flatten, moveaxis, movedim, permute, ravel, reshape,
+    squeeze, swapaxes, swapdims, t, transpose, unflatten, unsqueeze,
 )
 from .parts import as_strided, chunk, diagonal, narrow, narrow_copy, select, split, split_with_sizes, unbind
+from .resizing import as_strided_scatter, diagonal_scatter, select_scatter, slice_scatter
 from .mutation import can_cast
 from .indexing import index_put
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from .exchange import from_dlpack, from_numpy
+from .exchange import from_dlpack, from_numpy, is_nonzero
 from .printing import set_printoptions
+from .runtime.counters import counters
 from .creation import (
     arange, as_tensor, asarray, empty, empty_like, eye, full, full_like, linspace, logspace, ones, ones_like, range,
     scalar_tensor, tensor, tril_indices, triu_indices, zeros, zeros_like,
@@ -34,10 +41,10 @@ from .random import (
     normal, rand, rand_like, randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
 )
 from .pointwise import (
-    abs, absolute, acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctanh, asin, asinh, atan, atanh, ceil, cos, cosh,
-    deg2rad, erf, exp, exp2, expm1, fix, floor, frac, log, log10, log1p, log2, logit, nan_to_num, neg, negative,
-    positive,
-    rad2deg, reciprocal, relu, round, rsqrt, sgn, sigmoid, sign, sin, sinc, sinh, sqrt, square, tan, tanh, trunc,
+    abs, absolute, acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctanh, asin, asinh, atan, atanh, ceil,
+    cos, cosh, deg2rad, erf, exp, exp2, expm1, fix, floor, frac, log, log10, log1p, log2, logit, nan_to_num, neg, negative,
+    positive, rad2deg, reciprocal, relu, round, rsqrt, sgn, sigmoid, sign, sin, sinc, sinh, sqrt, square, tan, tanh,
+    trunc,
 )
 from .arithmetic import (
     add, addcdiv, addcmul, arctan2, atan2, clamp, clamp_max, clamp_min, clip, copysign, div, divide, float_power,
@@ -47,7 +54,7 @@ from .arithmetic import (
 from .comparison import (
     allclose, bitwise_and, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor, eq, equal,
     ge, greater, greater_equal, gt, isclose, isfinite, isinf, isnan, isneginf, isposinf, isreal, le, less,
-    less_equal, logical_and, logical_not, logical_or, logical_xor, lt, ne, not_equal, signbit, truth,
+    less_equal, logical_and, logical_not, logical_or, logical_xor, lt, ne, not_equal, signbit,
 )
 from .reduction import (
     all, amax, amin, aminmax, any, argmax, argmin, count_nonzero, dist, logsumexp, max, mean, min, nanmean, nansum,
@@ -65,16 +72,21 @@ from .linalg import (
 from .einsum import einsum
 from .joining import (
     atleast_1d, atleast_2d, atleast_3d, broadcast_tensors, cartesian_prod, cat, column_stack, concat, concatenate,
-    diag, diag_embed, diagflat, dsplit, dstack, flip, fliplr, flipud, hsplit, hstack, meshgrid, repeat,
+    diag, diag_embed, diagflat, dsplit, dstack, flip, fliplr, flipud, hsplit, hstack, meshgrid,
     repeat_interleave, roll, rot90, row_stack, stack, tensor_split, tile, tril, triu, vsplit, vstack,
 )
 from .gathering import (
     argwhere, gather, index_add, index_copy, index_fill, index_select, isin, masked_fill, masked_scatter,
     masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
 )
-from . import autograd, conversion, gradient_hooks, methods, nn, optim
+from . import autograd, conversion, gradient_hooks, methods, native, nn, optim
 
 contiguous_format = memory_format.contiguous_format
 preserve_format = memory_format.preserve_format
 channels_last = memory_format.channels_last
 channels_last_3d = memory_format.channels_last_3d
+
+# torch.exp_(x) is x.exp_(), for the functions that PyTorch has under both names
+globals().update(methods.IN_PLACE_FUNCTIONS)
+# torch.conv2d is nn.functional.conv2d, and so on
+globals().update(native.FUNCTIONS)

@@ -18,6 +18,7 @@ from .mutation import write_out
 from .recording import SCALAR_NAMES, node_of, tensor_of
 from .tensor import Tensor, axis_of
 
+
 def scalar_type(dtype: DType) -> str:
     """What PyTorch's messages call a dtype: ``"Float"`` for float32."""
     return SCALAR_NAMES[dtype.name]

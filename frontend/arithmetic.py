@@ -10,11 +10,11 @@ import builtins
 import math
 from numbers import Number
 
+from . import formulas as f
+from .arguments import floating_only, returned, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
-from . import formulas as f
-from .arguments import floating_only, returned, tensor_argument
 from .formulas import argument, constant
 from .operators import OPERATORS, power, rounded_quotient
 from .recording import float_operands, node_of, operands, promoted

@@ -15,13 +15,15 @@ from typing import Any
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.autodiff import differentiable_order, is_leaf, recording_gradients, vjp
 from .compiler.ir import Node
+from .function import Function, FunctionCtx, once_differentiable
 from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .leaves import accumulate
 from .recording import node_of, tensor_of
 from .tensor import Tensor, is_gradient_leaf
 
 __all__ = [
-    "backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled",
+    "Function", "FunctionCtx", "backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "no_grad",
+    "once_differentiable", "set_grad_enabled",
 ]
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 
+from . import formulas as f
+from .arguments import returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
-from . import formulas as f
-from .arguments import returned, scalar_type, tensor_argument
 from .formulas import argument, constant
 from .recording import node_of, operands, read
 from .tensor import Tensor

@@ -265,6 +265,12 @@ def _single(tensor: Tensor) -> Any:
 
 
 @method
+def is_nonzero(self: Tensor) -> bool:
+    """Whether the only element is not zero; as ``torch.is_nonzero``."""
+    return __bool__(self)
+
+
+@method
 def __int__(self: Tensor) -> int:
     return int(_single(self))
 

@@ -16,7 +16,17 @@ import numpy as np
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.ir import Node
 from .formulas import (
-    argument, axis_slice, constant, cut, expanded, filled, is_nan, iota, matrix_product, permuted, reshaped,
+    argument,
+    axis_slice,
+    constant,
+    cut,
+    expanded,
+    filled,
+    iota,
+    is_nan,
+    matrix_product,
+    permuted,
+    reshaped,
 )
 from .recording import input_node
 

@@ -18,8 +18,17 @@ from .compiler.dtypes import BOOL, DType
 from .compiler.ir import Node, TensorType, tensor_type
 from .indexing import masked_fill
 from .recording import (
-    broadcast_shapes, from_array, input_node, node_of, number_dtype, operands, plain_number, promoted, read,
-    scalar_node, tensor_of,
+    broadcast_shapes,
+    from_array,
+    input_node,
+    node_of,
+    number_dtype,
+    operands,
+    plain_number,
+    promoted,
+    read,
+    scalar_node,
+    tensor_of,
 )
 from .runtime import engine
 from .tensor import Tensor, axis_of

@@ -146,7 +146,7 @@ _NAMES = {
     "recip": "Reciprocal", "reshape": "View", "reduce_max": "Amax", "reduce_min": "Amin", "max": "Maximum",
     "min": "Minimum", "copy": "Clone", "dot": "Bmm", "rem": "Remainder", "floordiv": "FloorDivide", "cast": "ToCopy",
     "update": "CopySlices", "scatter": "IndexPut", "gather": "Index", "pad": "ConstantPadNd", "cat": "Cat",
-    "as_strided": "AsStrided", "straight_through": "CopySlices", "rsqrt": "Rsqrt",
+    "as_strided": "AsStrided", "user_gradient": "Function", "straight_through": "CopySlices", "rsqrt": "Rsqrt",
 }
 
 

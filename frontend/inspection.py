@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .compiler import codegen_cpu, primitives as p
-from .compiler.fusion import Cluster
+from .compiler.cluster import Cluster
 from .compiler.ir import Node, format_program, topological
 from .compiler.lowering import Lowered
 from .pytree import flatten

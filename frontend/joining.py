@@ -56,7 +56,7 @@ def _joined(nodes: list[Node], dim: int, dtype: dtypes.DType) -> Node:
     parts = [n for n in nodes if n.type.shape != (0,)] or nodes[:1]
     first = parts[0]
     axis = axis_of(dim, first.ndim)
-    for i, node in enumerate(parts[1:], 1):
+    for node in parts[1:]:
         if node.ndim != first.ndim:
             raise RuntimeError(f"Tensors must have same number of dimensions: got {first.ndim} and {node.ndim}")
         for d, (expected, extent) in enumerate(zip(first.type.shape, node.type.shape)):

@@ -14,7 +14,17 @@ from collections.abc import Callable
 from typing import Any
 
 from . import (
-    arithmetic, comparison, creation, gathering, joining, linalg, pointwise, random, reduction, scans, sorting,
+    arithmetic,
+    comparison,
+    creation,
+    gathering,
+    joining,
+    linalg,
+    pointwise,
+    random,
+    reduction,
+    scans,
+    sorting,
 )
 from .mutation import assign, original
 from .recording import node_of
@@ -22,10 +32,9 @@ from .tensor import Tensor
 
 METHODS: dict[Any, str] = {
     pointwise: """
-        abs absolute acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil cos cosh deg2rad erf exp
-        exp2 expm1 fix floor frac log log10 log1p log2 logit nan_to_num neg
-        negative positive rad2deg reciprocal relu round rsqrt sgn
-        sigmoid sign sin sinc sinh sqrt square tan tanh trunc
+        abs absolute acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil cos cosh
+        deg2rad erf exp exp2 expm1 fix floor frac log log10 log1p log2 logit nan_to_num neg negative positive rad2deg
+        reciprocal relu round rsqrt sgn sigmoid sign sin sinc sinh sqrt square tan tanh trunc
     """,
     arithmetic: """
         add addcdiv addcmul arctan2 atan2 clamp clamp_max clamp_min clip copysign div divide float_power floor_divide
@@ -65,9 +74,9 @@ METHODS: dict[Any, str] = {
 
 IN_PLACE: dict[Any, str] = {
     pointwise: """
-        abs absolute acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil cos cosh deg2rad erf exp
-        exp2 expm1 fix floor frac log log10 log1p log2 logit nan_to_num neg negative rad2deg reciprocal relu round rsqrt sgn
-        sigmoid sign sin sinc sinh sqrt square tan tanh trunc
+        abs absolute acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil cos cosh
+        deg2rad erf exp exp2 expm1 fix floor frac log log10 log1p log2 logit nan_to_num neg negative rad2deg reciprocal
+        relu round rsqrt sgn sigmoid sign sin sinc sinh sqrt square tan tanh trunc
     """,
     arithmetic: """
         add addcdiv addcmul arctan2 atan2 clamp clamp_max clamp_min clip copysign div divide float_power floor_divide
@@ -136,8 +145,8 @@ IN_PLACE_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     for name in """
         abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil clamp clamp_max
         clamp_min clip cos cosh deg2rad erf exp exp2 expm1 fill fix floor frac index_put ldexp log log10 log1p log2
-        logit nan_to_num neg negative rad2deg reciprocal relu round rsqrt sigmoid sin sinc sinh sqrt square tan tanh trunc xlogy
-        zero
+        logit nan_to_num neg negative rad2deg reciprocal relu round rsqrt sigmoid sin sinc sinh sqrt square tan tanh
+        trunc xlogy zero
     """.split()
     if hasattr(Tensor, name + "_")
 }

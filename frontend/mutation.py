@@ -45,6 +45,7 @@ from .storage import (
     replay,
     straight_through,
     strided_array,
+    without_cut,
     written_through,
 )
 from .tensor import Tensor, method
@@ -182,7 +183,7 @@ def _write(tensor: Tensor, storage: Storage, node: Node, uniform: bool, replaces
         np.copyto(strided_array(chain, storage.node.type, storage.memory), read(node))
     old = storage.node
     if not recorded:
-        value = written_data(chain, old, s.detach(node) if node.requires_grad else node)
+        value = written_data(without_cut(chain), old, s.detach(node) if node.requires_grad else node)
     elif cut is None:
         value = written_through(chain, old, node)
         if not value.requires_grad or (replaces and covers(chain)):
@@ -209,8 +210,10 @@ def _write(tensor: Tensor, storage: Storage, node: Node, uniform: bool, replaces
 
 def written_data(chain: Chain, base: Node, value: Node) -> Node:
     """``base`` after a write that autograd does not see: other elements, the same gradient history."""
-    with recording_gradients(False):
-        data = written_through(chain, base, value)
+    data = value
+    if chain:
+        with recording_gradients(False):
+            data = written_through(chain, base, value)
     return attached(data, base) if base.requires_grad else data
 
 

@@ -230,7 +230,8 @@ def in_place(operator: Operator, name: str) -> Callable:
     row, same, number = operator.row, operator.same, operator.number
 
     def method(self, other):
-        if self._storage is None:
+        own = self._storage
+        if own is None or own.stamp == self._seen:
             a = self._node
             kind = a.type
             cls = other.__class__
@@ -247,9 +248,12 @@ def in_place(operator: Operator, name: str) -> Callable:
                     b = None
             else:
                 b = None
-            if b is not None and not (a.requires_grad or b.requires_grad):
+            if b is not None and not (grad_mode.enabled and (a.requires_grad or b.requires_grad)):
+                node = Node(row, (a, b), (), kind)
+                if own is not None or a.requires_grad:
+                    return assign(self, node)
                 a.marks().overwritten += 1
-                self._node = Node(row, (a, b), (), kind)
+                self._node = node
                 self._seen += 1
                 _pending_tensors.append(_ref(self))
                 if len(_pending_tensors) > pending.limit:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from . import formulas as f
+from .arguments import floating_only, returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
-from . import formulas as f
-from .arguments import floating_only, returned, scalar_type, tensor_argument
 from .formulas import argument, constant
 from .recording import float_operands, get_default_dtype, node_of, tensor_of
 from .tensor import Tensor

@@ -11,13 +11,13 @@ import math
 import warnings
 from collections.abc import Sequence
 
-from .compiler import dtypes, primitives as p, primitives_shape as s
-from .compiler.dtypes import FLOATING, DType
-from .compiler.ir import Node
 from . import formulas as f, return_types
 from .arguments import canonical_axes, floating_only, returned, scalar_type, widened, with_dtype
 from .arithmetic import maximum, minimum
 from .comparison import truth
+from .compiler import dtypes, primitives as p, primitives_shape as s
+from .compiler.dtypes import FLOATING, DType
+from .compiler.ir import Node
 from .formulas import constant
 from .mutation import write_out
 from .recording import get_default_dtype, node_of, operands, tensor_of
@@ -466,8 +466,8 @@ def norm(
     if dtype is not None:
         if dtype.kind != FLOATING or dtype.itemsize < x.type.dtype.itemsize:
             raise RuntimeError(
-                f"norm: the dtype of the input ({scalar_type(x.type.dtype)}) should be convertible without narrowing to "
-                f"the specified dtype ({scalar_type(dtype)})"
+                f"norm: the dtype of the input ({scalar_type(x.type.dtype)}) should be convertible without narrowing "
+                f"to the specified dtype ({scalar_type(dtype)})"
             )
         x = f.converted(x, dtype)
     axes = canonical_axes(dim, x.ndim)

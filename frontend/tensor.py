@@ -113,6 +113,19 @@ class Tensor:
     def is_cuda(self) -> bool:
         return self._node.type.device.startswith("cuda")
 
+    @property
+    def layout(self) -> layout:
+        """How the elements are stored: always ``flamework.strided``."""
+        return strided
+
+    @property
+    def real(self) -> Tensor:
+        """The tensor itself: its elements are real numbers."""
+        return self
+
+    # No tensor is sparse, quantised or without elements of its own.
+    is_sparse = is_quantized = is_meta = False
+
     # A tensor is what it is by identity, so that it can be a key: equality is elementwise.
     def __hash__(self) -> int:
         return id(self)
@@ -135,6 +148,21 @@ def meta_of(tensor: Tensor) -> TensorMeta:
     if meta is None:
         meta = tensor._meta = TensorMeta()
     return meta
+
+
+class layout:
+    """How a tensor's elements are stored, as ``torch.layout``; ``strided`` is the only one."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "torch.strided"
+
+    def __reduce__(self):
+        return "strided"
+
+
+strided = layout()
 
 
 class memory_format:
@@ -255,6 +283,23 @@ def is_complex(self: Tensor) -> bool:
 @method
 def is_signed(self: Tensor) -> bool:
     return self._node.type.dtype.is_signed
+
+
+@method
+def is_same_size(self: Tensor, other: Tensor) -> bool:
+    """Whether both tensors have the same sizes."""
+    return self._node.type.shape == other._node.type.shape
+
+
+@method
+def is_set_to(self: Tensor, tensor: Tensor) -> bool:
+    """Whether both tensors show the same elements of the same memory."""
+    return self is tensor or (
+        self._storage is not None
+        and self._storage is tensor._storage
+        and self._node.type is tensor._node.type
+        and strides_of(self) == strides_of(tensor)
+    )
 
 
 @method

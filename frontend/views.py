@@ -339,9 +339,8 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Size:
             broadcast(*full[: i + 1])
         except RuntimeError:
             known = broadcast(*full[:i])
-            axis, extent = next(
-                (a, e) for a, e in enumerate(reversed(shape), 1) if a <= len(known) and known[-a] not in (1, e) and e != 1
-            )
+            pairs = enumerate(zip(reversed(shape), reversed(known)), 1)
+            axis, extent = next((a, new) for a, (new, old) in pairs if new != 1 and old not in (1, new))
             raise RuntimeError(
                 f"Attempting to broadcast a dimension of length {extent} at -{axis}! Mismatching argument at index {i} "
                 f"had {shape}; but expected shape should be broadcastable to {list(known)}"

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..compiler import codegen_cpu, primitives as p, primitives_shape as s
+from ..compiler.cluster import Cluster, find
 from ..compiler.dtypes import FLOATING
-from ..compiler.fusion import Cluster, Fusion, find, fuse
+from ..compiler.fusion import Fusion, fuse
 from ..compiler.ir import Node, format_program, verify
 from ..compiler.lowering import Lowered, lower
 from ..compiler.rewrite import rewrite

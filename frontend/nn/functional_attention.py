@@ -53,8 +53,9 @@ def scaled_dot_product_attention(
     if enable_gqa:
         k, v = (_repeated_heads(n, q) for n in (k, v))
     factor = 1 / math.sqrt(q.type.shape[-1]) if scale is None else scale
-    # scaling the query costs less than scaling the scores
-    scores = f.matmul(p.mul(q, argument(q, factor)), s.swapped(k))
+    # scaled between the products, where it is part of the softmax's kernel
+    scores = f.matmul(q, s.swapped(k))
+    scores = p.mul(scores, argument(scores, factor))
     if is_causal:
         ahead = p.lt(f.iota(scores, scores.ndim - 2), f.iota(scores, scores.ndim - 1))
         scores = p.where(ahead, constant(scores, -math.inf), scores)

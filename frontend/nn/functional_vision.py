@@ -203,6 +203,7 @@ def interpolate(
 
     Raises:
         ValueError: not exactly one of ``size`` and ``scale_factor``, or arguments that do not belong to the mode.
+        RuntimeError: a mode for another number of axes.
 
     Example:
         >>> import flamework as torch
@@ -217,7 +218,7 @@ def interpolate(
     if not smooth and mode not in ("nearest", "nearest-exact", "area"):
         raise ValueError(f"interpolate: there is no mode '{mode}'")
     if _LINEAR.get(mode, 2 if mode == "bicubic" else rank) != rank:
-        raise ValueError(f"interpolate: mode '{mode}' is not for inputs with {rank} axes of space")
+        raise RuntimeError(f"interpolate: mode '{mode}' is not for inputs with {rank} axes of space")
     if align_corners is not None and not smooth:
         raise ValueError(
             "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"

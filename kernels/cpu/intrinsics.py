@@ -467,7 +467,7 @@ def _emit_bitcast(source: types.Type, target: types.Type) -> Callable:
 
 
 for _names in (("i8", "u8", "b8"), ("i16", "u16"), ("i32", "u32", "f32"), ("i64", "u64", "f64")):
-    for _from, _to in itertools.permutations(_names, 2):
+    for _from, _to in itertools.product(_names, repeat=2):
         _source, _target = (SHORT_NAMES["bool" if name == "b8" else name] for name in (_from, _to))
         define(
             f"bitcast_{_from}_{_to}",

@@ -163,7 +163,7 @@ def expected(*roots: Node) -> list[np.ndarray]:
         return evaluate(roots, engine.read_node)
 
 
-def assert_same(found: np.ndarray, wanted: np.ndarray, message: str = "", rtol: float = 2e-5, atol: float = 2e-6) -> None:
+def assert_same(found: np.ndarray, wanted: np.ndarray, message: str = "", rtol=2e-5, atol=2e-6) -> None:
     """Equal shapes and dtypes; floats to a relative error (float64: a millionth of it), all else exactly."""
     assert found.shape == wanted.shape, message
     assert found.dtype == wanted.dtype, message
@@ -174,7 +174,7 @@ def assert_same(found: np.ndarray, wanted: np.ndarray, message: str = "", rtol: 
         np.testing.assert_array_equal(found, wanted, err_msg=message)
 
 
-def assert_matches_reference(*roots: Node, message: str = "", rtol: float = 2e-5, atol: float = 2e-6) -> None:
+def assert_matches_reference(*roots: Node, message: str = "", rtol=2e-5, atol=2e-6) -> None:
     """The engine computes what the references say."""
     verify(roots)
     wanted = expected(*roots)

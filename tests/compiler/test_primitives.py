@@ -7,7 +7,7 @@ because the kernels are compared with those here too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import graphs
 import numpy as np
@@ -58,13 +58,15 @@ def test_kernel_gives_what_the_reference_gives_for_every_dtype(name):
     row = ROWS[name]
     roots, wanted, tolerances = [], [], []
     for case in CASES[name]:
-        for dtype in case.accepted(row):
-            if not case.operands or case.operands[0].shape or dtype is case.accepted(row)[-1]:
-                root = case.node(row, dtype)
-                roots.append(root)
-                wanted += graphs.expected(root)
-                tolerances.append(case.rtol)
-    assert {root.dtype for root in roots}
+        accepted = case.accepted(row)
+        if case is not CASES[name][0] and (row.kind != "elementwise" or not case.operands[0].shape):
+            # other kernels than the first case's: a float, an integer and bool say enough
+            accepted = [d for d in (dtypes.float32, dtypes.int16, dtypes.bool_) if d in accepted] or accepted[:1]
+        for dtype in accepted:
+            root = case.node(row, dtype)
+            roots.append(root)
+            wanted += graphs.expected(root)
+            tolerances.append(case.rtol)
     for root, found, value, rtol in zip(roots, graphs.computed(*roots), wanted, tolerances):
         text = f"{name}{list(root.params)} {root.type}"
         graphs.assert_same(found, value, text, rtol=rtol, atol=rtol)
@@ -112,8 +114,12 @@ def leaves(case: Case, row, seed: int = 0) -> tuple[Node, dict[Node, np.ndarray]
     return node, arrays, [node.src[i] for i in wrt if node.src[i].requires_grad]
 
 
-def differences(function: Callable[[dict], float], arrays: dict, x: Node, step: float | None) -> np.ndarray:
+def differences(number: Node, arrays: dict, x: Node, step: float | None) -> np.ndarray:
     """The gradient of a number by central differences in every element of ``x``."""
+
+    def function(changed: dict) -> float:
+        return float(value_of([number], changed)[0])
+
     slope = np.zeros(arrays[x].shape)
     for place in np.ndindex(slope.shape):
         moved = arrays[x].copy()
@@ -127,12 +133,13 @@ def differences(function: Callable[[dict], float], arrays: dict, x: Node, step: 
 
 
 def derivative_cases(name: str) -> list[Case]:
-    found = [
+    """The cases that have a derivative, without the large ones."""
+    row = ROWS[name]
+    return [
         case for case in CASES[name]
-        if (case.wrt is None or case.wrt) and dtypes.float64 in case.accepted(ROWS[name])
-        and case.node(ROWS[name], dtypes.float64).requires_grad and sum(np.prod(o.shape) for o in case.operands) <= 60
+        if case.wrt != () and dtypes.float64 in case.accepted(row) and case.node(row, dtypes.float64).requires_grad
+        and sum(np.prod(o.shape) for o in case.operands) <= 60
     ]
-    return found
 
 
 def projected(node: Node) -> tuple[Node, Node]:
@@ -152,7 +159,7 @@ def test_vjp_agrees_with_finite_differences(name):
         found = autodiff.vjp([node], [cotangent], wanted=wrt, retain_graph=True)
         verify(list(found.values()))
         for x in wrt:
-            wanted = differences(lambda a: float(value_of([number], a)[0]), arrays, x, case.step)
+            wanted = differences(number, arrays, x, case.step)
             assert x in found, f"{name}: no gradient of source {node.src.index(x)}"
             assert found[x].type is x.type
             (gradient,) = value_of([found[x]], arrays)
@@ -179,7 +186,7 @@ def test_vjp_of_the_vjp_agrees_with_finite_differences(name):
         second = autodiff.vjp([number], [graphs.const(number, 1)], retain_graph=True)
         verify(list(second.values()))
         for x in [*wrt, cotangent]:
-            wanted = differences(lambda a: float(value_of([number], a)[0]), arrays, x, case.step)
+            wanted = differences(number, arrays, x, case.step)
             found = value_of([second[x]], arrays)[0] if x in second else np.zeros(x.shape)
             np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-7, err_msg=f"{name} {case}")
 

@@ -81,7 +81,7 @@ def evaluate(package, expression: str, *, gradients: bool = True):
         if array.dtype == np.float64 and gradients:
             tensors[name].requires_grad_()
     package.manual_seed(3)
-    scope = {"torch": package, "F": package.nn.functional, "np": np, "inf": float("inf"), "nan": float("nan"), **tensors}
+    scope = {"torch": package, "F": package.nn.functional, "np": np, "inf": float("inf"), "nan": float("nan")} | tensors
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if "result =" in expression:
@@ -96,7 +96,7 @@ def flatten(value) -> list:
     return [value]
 
 
-def check(expression: str, *, gradients: bool = True, exact: bool = False) -> None:
+def check(expression: str, *, gradients: bool = True, exact: bool = False, tolerance: float = 0) -> None:
     """Assert that a row means the same in both packages."""
     torch = pytest.importorskip("torch")
     theirs, their_leaves = evaluate(torch, expression, gradients=gradients)
@@ -115,7 +115,7 @@ def check(expression: str, *, gradients: bool = True, exact: bool = False) -> No
         assert str(a.dtype) == str(b.dtype), expression
         assert tuple(a.shape) == tuple(b.shape), expression
         assert a.requires_grad == b.requires_grad, expression
-        same(a.detach().numpy(), b.detach().numpy(), expression, exact)
+        same(a.detach().numpy(), b.detach().numpy(), expression, exact, tolerance)
         if b.requires_grad and b.numel():
             weights = np.random.default_rng(b.numel()).standard_normal(tuple(b.shape))
             losses[0] = losses[0] + (a * flamework.tensor(weights, dtype=flamework.float64)).sum()
@@ -131,12 +131,12 @@ def check(expression: str, *, gradients: bool = True, exact: bool = False) -> No
                 if mine is None and not leaf.grad.numpy().any():
                     continue
                 assert mine is not None, f"no gradient of {name} in {expression}"
-                same(mine.numpy(), leaf.grad.numpy(), f"gradient of {name} in {expression}", False)
+                same(mine.numpy(), leaf.grad.numpy(), f"gradient of {name} in {expression}", False, tolerance)
 
 
-def same(a: np.ndarray, b: np.ndarray, what: str, exact: bool) -> None:
+def same(a: np.ndarray, b: np.ndarray, what: str, exact: bool, tolerance: float) -> None:
     relative, absolute = (0, 0) if exact else TOLERANCE.get(str(b.dtype), (0, 0))
-    np.testing.assert_allclose(a, b, rtol=relative, atol=absolute, equal_nan=True, err_msg=what)
+    np.testing.assert_allclose(a, b, rtol=max(relative, tolerance), atol=absolute, equal_nan=True, err_msg=what)
 
 
 def check_error(expression: str, *, text: bool = False) -> None:

@@ -22,10 +22,12 @@ TABLE = [
      "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator "
      "instead."),
     ("v - b", RuntimeError,
-     "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the `~` "
+     "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the "
+     "`~` "
      "or `logical_not()` operator instead."),
     ("-b", RuntimeError,
-     "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
+     "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` "
+     "or "
      "`logical_not()` operator instead."),
     ("~v", TypeError, "~ (operator.invert) is only implemented on integer and Boolean-type tensors"),
     ("i ** -1", RuntimeError, "Integers to negative integer powers are not allowed."),
@@ -47,26 +49,31 @@ TABLE = [
      "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
      "clone() the tensor before performing the operation."),
     ("m.t().view(6)", RuntimeError,
-     "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous "
+     "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+     "contiguous "
      "subspaces). Use .reshape(...) instead."),
     ("m.view(7)", RuntimeError, "shape '[7]' is invalid for input of size 6"),
     ("m.view(4, -1)", RuntimeError, "shape '[4, -1]' is invalid for input of size 6"),
     ("m.reshape(-1, -1)", RuntimeError, "only one dimension can be inferred"),
     ("m.view(-2, 3)", RuntimeError, "invalid shape dimension -2 at index 0 of shape [-2, 3]"),
     ("torch.zeros(0, 3).view(-1, 0)", RuntimeError,
-     "cannot reshape tensor of 0 elements into shape [-1, 0] because the unspecified dimension size -1 can be any value "
+     "cannot reshape tensor of 0 elements into shape [-1, 0] because the unspecified dimension size -1 can be any "
+     "value "
      "and is ambiguous"),
     ("m.expand(4, 3)", RuntimeError,
-     "The expanded size of the tensor (4) must match the existing size (2) at non-singleton dimension 0.  Target sizes: "
+     "The expanded size of the tensor (4) must match the existing size (2) at non-singleton dimension 0.  Target "
+     "sizes: "
      "[4, 3].  Tensor sizes: [2, 3]"),
     ("m.expand(3)", RuntimeError,
-     "expand(torch.FloatTensor{[2, 3]}, size=[3]): the number of sizes provided (1) must be greater or equal to the number "
+     "expand(torch.FloatTensor{[2, 3]}, size=[3]): the number of sizes provided (1) must be greater or equal to the "
+     "number "
      "of dimensions in the tensor (2)"),
     ("m.expand(-1, 2, 3)", RuntimeError,
      "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension 0"),
     ("m.permute(0, 0)", RuntimeError, "permute(): duplicate dims are not allowed."),
     ("m.permute(0)", RuntimeError,
-     "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of "
+     "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering "
+     "of "
      "dimensions i.e. input.dim() = 2 is not equal to len(dims) = 1"),
     ("m.transpose(0, 3)", IndexError, "Dimension out of range (expected to be in range of [-2, 1], but got 3)"),
     ("m.unsqueeze(4)", IndexError, "Dimension out of range (expected to be in range of [-3, 2], but got 4)"),
@@ -91,7 +98,8 @@ TABLE = [
     ("m.diagonal(0, 0, 0)", RuntimeError, "diagonal dimensions cannot be identical 0, 0"),
     ("m.unfold(0, 3, 1)", RuntimeError, "maximum size for tensor at dimension 0 is 2 but size is 3"),
     ("m.as_strided((3, 3), (3, 1))", RuntimeError,
-     "setStorage: sizes [3, 3], strides [3, 1], storage offset 0, and itemsize 4 requiring a storage size of 36 are out of "
+     "setStorage: sizes [3, 3], strides [3, 1], storage offset 0, and itemsize 4 requiring a storage size of 36 are "
+     "out of "
      "bounds for storage of size 24"),
     ("len(z)", TypeError, "len() of a 0-d tensor"),
     ("list(z)", TypeError, "iteration over a 0-d tensor"),
@@ -108,7 +116,8 @@ TABLE = [
     ("torch.device('cuda:1', 2)", RuntimeError,
      "type (string) must not include an index because index was passed explicitly: cuda:1"),
     ("torch.broadcast_shapes((2,), (3,))", RuntimeError,
-     "Attempting to broadcast a dimension of length 3 at -1! Mismatching argument at index 1 had (3,); but expected shape "
+     "Attempting to broadcast a dimension of length 3 at -1! Mismatching argument at index 1 had (3,); but expected "
+     "shape "
      "should be broadcastable to [2]"),
 ]
 TABLE = [row for row in TABLE if row[1] is not None]
@@ -117,7 +126,8 @@ TABLE = [row for row in TABLE if row[1] is not None]
 def program(torch, text):
     m = torch.zeros(2, 3)
     names = {
-        "torch": torch, "m": m, "v": torch.zeros(3), "i": torch.tensor([1, 2, 3]), "b": torch.tensor([True, False, True]),
+        "torch": torch, "m": m, "v": torch.zeros(3), "i": torch.tensor([1, 2, 3]),
+        "b": torch.tensor([True, False, True]),
         "z": torch.tensor(2.5),
     }
     exec(text, names)

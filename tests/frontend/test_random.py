@@ -9,31 +9,36 @@ from rows import check, check_error
 
 # Numbers that are PyTorch's bit for bit.
 EXACT = [
-    "torch.rand(3)", "torch.rand(2, 3)", "torch.rand((4, 5), dtype=torch.float64)", "torch.rand(0)", "torch.rand(size=(2,))",
-    "torch.randint(10, (20,))", "torch.randint(-5, 5, (3, 4))", "torch.randint(0, 2, (9,), dtype=torch.float32)",
-    "torch.randint(3, 7, size=(5,))", "torch.randint(0, 2**40, (5,))", "torch.randperm(10)", "torch.randperm(7, dtype=torch.int32)",
+    "torch.rand(3)", "torch.rand(2, 3)", "torch.rand((4, 5), dtype=torch.float64)", "torch.rand(0)",
+    "torch.rand(size=(2,))", "torch.randint(10, (20,))", "torch.randint(-5, 5, (3, 4))",
+    "torch.randint(0, 2, (9,), dtype=torch.float32)", "torch.randint(3, 7, size=(5,))",
+    "torch.randint(0, 2**40, (5,))", "torch.randperm(10)", "torch.randperm(7, dtype=torch.int32)",
     "torch.randperm(0)", "torch.rand_like(f)", "torch.randint_like(i, 9)", "torch.randint_like(f, 2, 9)",
     "torch.empty(20).uniform_()", "torch.empty(20).uniform_(-2, 3)", "torch.empty(5).double().uniform_(0, 0.5)",
     "torch.zeros(9).random_(5)", "torch.zeros(9).random_(-3, 3)", "torch.zeros(9, dtype=torch.int64).random_()",
     "torch.bernoulli(torch.full((20,), 0.3))", "torch.empty(20).bernoulli_(torch.full((20,), 0.3))",
-    "torch.multinomial(torch.tensor([0.1, 0.5, 0.4]), 7, replacement=True)", "torch.rand(3), torch.randint(9, (3,)), torch.rand(2)",
+    "torch.multinomial(torch.tensor([0.1, 0.5, 0.4]), 7, replacement=True)",
+    "torch.rand(3), torch.randint(9, (3,)), torch.rand(2)",
     "g = torch.Generator().manual_seed(9); result = (torch.rand(3, generator=g), torch.rand(3))",
-    "a = torch.empty(3); torch.rand(3, out=a); result = a", "torch.rand(2, requires_grad=True)", "torch.initial_seed()",
+    "a = torch.empty(3); torch.rand(3, out=a); result = a", "torch.rand(2, requires_grad=True)",
+    "torch.initial_seed()",
 ]
 # Numbers that agree up to the last place of logarithm, sine and cosine.
 CLOSE = [
-    "torch.randn(3)", "torch.randn(4, 5)", "torch.randn(40)", "torch.randn(20, dtype=torch.float64)", "torch.randn_like(f)",
-    "torch.empty(20).normal_()", "torch.empty(5, 5).normal_(2, 3)", "torch.normal(0.0, 1.0, (20,))", "torch.normal(2.0, 0.5, (3, 4))",
-    "torch.normal(torch.arange(20.0), 0.1)", "torch.normal(0.0, torch.ones(20))", "torch.normal(torch.zeros(4), torch.ones(4))",
-    "torch.empty(20).cauchy_()", "torch.empty(20).log_normal_()", "torch.empty(20).geometric_(0.3)",
+    "torch.randn(3)", "torch.randn(4, 5)", "torch.randn(40)", "torch.randn(20, dtype=torch.float64)",
+    "torch.randn_like(f)", "torch.empty(20).normal_()", "torch.empty(5, 5).normal_(2, 3)",
+    "torch.normal(0.0, 1.0, (20,))", "torch.normal(2.0, 0.5, (3, 4))", "torch.normal(torch.arange(20.0), 0.1)",
+    "torch.normal(0.0, torch.ones(20))", "torch.normal(torch.zeros(4), torch.ones(4))", "torch.empty(20).cauchy_()",
+    "torch.empty(20).log_normal_()", "torch.empty(20).geometric_(0.3)",
     "torch.randn(3), torch.rand(2), torch.randn(3)",
 ]
 ERRORS = [
     "torch.randint(5, 3, (2,))", "torch.randperm(-1)", "torch.rand(2, dtype=torch.int64)", "torch.rand_like(i)",
-    "torch.bernoulli(torch.tensor([2.0]))", "torch.bernoulli(i)", "torch.normal(torch.zeros(2), torch.tensor([-1.0, 1.0]))",
-    "torch.multinomial(torch.tensor([-1.0, 1.0]), 1)", "torch.multinomial(torch.tensor([1.0, 1.0]), 3)", "torch.rand(-1)",
-    "torch.empty(2).uniform_(2, 1)", "torch.empty(2).normal_(0, -1)", "i.clone().normal_()", "torch.randint(5)",
-    "torch.empty(2).exponential_(-1)", "torch.empty(2).geometric_(1.5)", "x.normal_()",
+    "torch.bernoulli(torch.tensor([2.0]))", "torch.bernoulli(i)",
+    "torch.normal(torch.zeros(2), torch.tensor([-1.0, 1.0]))", "torch.multinomial(torch.tensor([-1.0, 1.0]), 1)",
+    "torch.multinomial(torch.tensor([1.0, 1.0]), 3)", "torch.rand(-1)", "torch.empty(2).uniform_(2, 1)",
+    "torch.empty(2).normal_(0, -1)", "i.clone().normal_()", "torch.randint(5)", "torch.empty(2).exponential_(-1)",
+    "torch.empty(2).geometric_(1.5)", "x.normal_()",
 ]
 
 

@@ -24,10 +24,15 @@ def tensor(torch, dtype, shape=(3,), values=(3, 0, 2)):
     return torch.tensor(values if shape else values[1], dtype=getattr(torch, dtype))
 
 
-def outcome(function):
+# Every combination is recorded; so many are computed as show that the values are right for each dtype.
+COMPUTED = {(d, d) for d in DTYPES} | {("int32", "float64"), ("uint8", "int8"), ("bool", "int16"), ("int64", "float32")}
+
+
+def outcome(look, function, *args):
     # a refusal counts by its kind: PyTorch's NotImplementedError is a RuntimeError
     try:
-        return function()
+        result = function(*args)
+        return result if look else (str(result.dtype), list(result.shape))
     except (RuntimeError, TypeError) as error:
         return "refused", isinstance(error, RuntimeError)
 
@@ -42,7 +47,7 @@ def test_operators_promote_tensors_as_pytorch(name):
         results = []
         for a, b, first, second in itertools.product(DTYPES, DTYPES, [(3,), ()], [(3,), ()]):
             x, y = tensor(torch, a, first), tensor(torch, b, second, divisors)
-            results.append(outcome(lambda: apply(x, y)))
+            results.append(outcome((a, b) in COMPUTED and first == second == (3,), apply, x, y))
         return results
 
     assert_same(script)
@@ -56,15 +61,18 @@ def test_operators_promote_numbers_as_pytorch(name):
         results = []
         for dtype, shape, number in itertools.product(DTYPES, [(3,), ()], [True, 2, 2.5, np.float32(2), np.int64(3)]):
             x = tensor(torch, dtype, shape, (3, 1, 2))
-            results.append(outcome(lambda: apply(x, number)))
+            look = dtype in ("uint8", "int64", "float32") and shape == (3,)
+            results.append(outcome(look, apply, x, number))
             if not isinstance(number, np.generic):
-                results.append(outcome(lambda: apply(number, x)))
+                results.append(outcome(look, apply, number, x))
         return results
 
     assert_same(script)
 
 
-IN_PLACE = {name: getattr(operator, name) for name in "iadd isub imul itruediv ifloordiv imod ipow iand ior ixor".split()}
+IN_PLACE = {
+    name: getattr(operator, name) for name in "iadd isub imul itruediv ifloordiv imod ipow iand ior ixor".split()
+}
 
 
 @pytest.mark.parametrize("name", IN_PLACE)
@@ -75,10 +83,10 @@ def test_operators_in_place_keep_the_dtype_or_are_refused_as_in_pytorch(name):
         results = []
         for a, b in itertools.product(DTYPES, DTYPES):
             x, y = tensor(torch, a), tensor(torch, b, values=(2, 1, 3))
-            results.append(outcome(lambda: apply(x, y)))
+            results.append(outcome((a, b) in COMPUTED, apply, x, y))
         for dtype, number in itertools.product(DTYPES, [True, 2, 2.5]):
             x = tensor(torch, dtype)
-            results.append(outcome(lambda: apply(x, number)))
+            results.append(outcome(dtype in ("uint8", "float32"), apply, x, number))
         return results
 
     assert_same(script)
@@ -87,21 +95,28 @@ def test_operators_in_place_keep_the_dtype_or_are_refused_as_in_pytorch(name):
 # Expressions over a matrix x of float32, integers i, bools b and a 0-dim tensor z.
 EXPRESSIONS = [
     "-x", "+x", "abs(-x)", "~i", "~b", "x ** 2", "x ** 3", "x ** 0.5", "x ** -1", "x ** -2", "x ** -0.5", "x ** 0",
-    "x ** 1.5", "i ** 2", "2 ** x", "i ** 3", "x.add_(1, alpha=3)", "x.sub_(x.clone(), alpha=2)", "x.mul_(2)", "x.div_(4)",
+    "x ** 1.5", "i ** 2", "2 ** x", "i ** 3", "x.add_(1, alpha=3)", "x.sub_(x.clone(), alpha=2)", "x.mul_(2)",
+    "x.div_(4)",
     "i.div_(2, rounding_mode='floor')", "i.div_(-2, rounding_mode='trunc')", "x.div_(-2, rounding_mode='trunc')",
     "x.subtract_(1)", "x.multiply_(3)", "x.divide_(3)", "x.clone()", "x.double()", "x.int()", "b.float()", "i.bool()",
     "x.long()", "x.short()", "x.char()", "i.byte()", "x.to(torch.float64)", "x.to(i)", "x.to('cpu', torch.int32)",
-    "x.to(dtype=torch.int64, copy=True)", "x.type(torch.float64)", "x.type('torch.LongTensor')", "x.type_as(i)", "x.cpu()",
+    "x.to(dtype=torch.int64, copy=True)", "x.type(torch.float64)", "x.type('torch.LongTensor')", "x.type_as(i)",
+    "x.cpu()",
     "x.fill_(3)", "x.fill_(z)", "x.zero_()", "x.copy_(i)", "x.copy_(z)", "i.copy_(x)", "x.masked_fill(x > 2, -1)",
     "x.masked_fill_(b, 7)", "i.index_put((torch.tensor([0, 1]), torch.tensor([2, 0])), torch.tensor([10, 20]))",
-    "reversed(x)", "x.new_zeros(2)", "torch.Size([1, 2]) + (3,)", "torch.Size([1, 2, 3])[1:].numel()", "2 * torch.Size([1])",
+    "reversed(x)", "x.new_zeros(2)", "torch.Size([1, 2]) + (3,)", "torch.Size([1, 2, 3])[1:].numel()",
+    "2 * torch.Size([1])",
 ]
 VALUES_OF = [
-    "x.shape", "x.size()", "x.size(-1)", "x.dim()", "x.ndim", "x.ndimension()", "x.numel()", "x.nelement()", "x.itemsize",
-    "x.element_size()", "x.nbytes", "x.stride(0)", "x.storage_offset()", "len(x)", "x.is_floating_point()", "i.is_complex()",
+    "x.shape", "x.size()", "x.size(-1)", "x.dim()", "x.ndim", "x.ndimension()", "x.numel()", "x.nelement()",
+    "x.itemsize",
+    "x.element_size()", "x.nbytes", "x.stride(0)", "x.storage_offset()", "len(x)", "x.is_floating_point()",
+    "i.is_complex()",
     "i.is_signed()", "i.byte().is_signed()", "x.type()", "b.type()", "x.get_device()", "x.is_cpu", "x.is_cuda",
-    "x.tolist()", "z.tolist()", "z.item()", "b[0, 0].item()", "i[0, 0].item()", "int(z)", "float(i[0, 1])", "complex(z)",
-    "bool(z)", "bool(b[0, 1])", "[10, 20, 30][i[0, 1]]", "f'{z:.3f}'", "f'{z}'", "str(z)", "repr(x)", "repr(i)", "repr(b)",
+    "x.tolist()", "z.tolist()", "z.item()", "b[0, 0].item()", "i[0, 0].item()", "int(z)", "float(i[0, 1])",
+    "complex(z)",
+    "bool(z)", "bool(b[0, 1])", "[10, 20, 30][i[0, 1]]", "f'{z:.3f}'", "f'{z}'", "str(z)", "repr(x)", "repr(i)",
+    "repr(b)",
     "2.0 in x", "99 in x", "x.to(torch.float32) is x", "x.contiguous() is x", "x.float() is x", "x.to('cpu') is x",
     "x.to(torch.float32, copy=True) is x", "x == None", "x == 'a'", "x != 'a'", "list(range(5))[z.int():]",
     "torch.result_type(i, z)", "torch.result_type(i, 1.5)", "torch.promote_types(torch.uint8, torch.int8)",
@@ -131,7 +146,7 @@ def test_what_is_known_about_a_tensor_is_what_pytorch_says(expression):
     assert_same(lambda torch: str(evaluate(torch, expression)))
 
 
-# -------------------------------------------------------------------------------------------------- when things are computed
+# --------------------------------------------------------------------------------------------- when things are computed
 
 
 def computed(t):
@@ -262,3 +277,30 @@ def test_a_parameter_is_a_tensor_with_its_class_after_copying():
     for v in (copy.deepcopy(w), pickle.loads(pickle.dumps(w))):
         assert type(v) is flamework.nn.Parameter and v.requires_grad and v.tolist() == [1, 1]
     assert type(w + 1) is flamework.Tensor
+
+
+# Limits, parts replaced out of place, sizes and memory replaced.
+MORE = [
+    "torch.finfo()", "torch.finfo(torch.float64)", "torch.iinfo(torch.int8)", "torch.iinfo(torch.int64).min",
+    "x.select_scatter(torch.ones(3), 0, 1)", "x.slice_scatter(torch.ones(2, 1), 1, 1, 3, 2)",
+    "torch.diagonal_scatter(torch.zeros(3, 3), torch.ones(2), 1)",
+    "torch.as_strided_scatter(torch.zeros(3, 3), torch.ones(2), (2,), (3,))",
+    "torch.zeros(7, 2).fill_diagonal_(5, wrap=True)", "torch.zeros(7, 2).fill_diagonal_(5)",
+    "torch.zeros(3, 3, 3).fill_diagonal_(1)", "torch.arange(6.0).resize_(2, 2)", "x.resize_as_(z)",
+    "torch.arange(6.0).resize_(2, 2).resize_(3, 2)", "x.set_(x * 2)", "x.is_set_to(x)", "torch.is_nonzero(z)",
+    "x.layout",
+    "x.is_sparse", "x.real", "torch.exp_(z)", "torch.is_same_size(x, i)", "x.is_same_size(z)", "(torch.pi, torch.newaxis)",
+]
+
+
+@pytest.mark.parametrize("expression", MORE)
+def test_limits_and_memory_are_pytorchs(expression):
+    assert_same(lambda torch: str(evaluate(torch, expression)))
+
+
+def test_a_tensor_that_outgrows_its_storage_keeps_its_elements():
+    x = flamework.arange(3.0)
+    view = x[1:]
+    x.resize_(2, 2)
+    assert x.shape == (2, 2) and x[:1].tolist() == [[0, 1]] and x[1, 0].item() == 2
+    assert view.tolist() == [1, 2]

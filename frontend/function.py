@@ -1,0 +1,216 @@
+"""Functions with a gradient of the user's own: ``autograd.Function``.
+
+``forward`` runs under ``no_grad`` and records what it does. Its result then passes through one row, ``user_gradient``,
+whose value is that result and whose gradient rule calls the user's ``backward``. Several results pass through it as one
+vector, so that ``backward`` is called once with all their gradients.
+
+In: a class with ``forward`` and ``backward``. Out: tensors. This is the last chapter on gradients.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .compiler import primitives_shape as s
+from .compiler.autodiff import recording_gradients
+from .compiler.dtypes import FLOATING
+from .compiler.ir import Node, grad_mode
+from .compiler.primitives import Primitive, Saved
+from .mutation import assign
+from .recording import node_of, tensor_of
+from .tensor import Tensor
+
+# What a node of ``user_gradient`` belongs to. Beside the node and not in its parameters, so that two calls of one
+# function are the same program.
+_calls: weakref.WeakKeyDictionary[Node, Call] = weakref.WeakKeyDictionary()
+
+
+# The key of the hook, on each result, that notes the arrival of its gradient.
+_ARRIVED = -2
+
+
+def _note(arrived: set[int], i: int, g: Node) -> None:
+    arrived.add(i)
+
+
+def _gradients(g: Node, saved: Saved) -> list[Node | None]:
+    return [None, *_calls[saved.node].backward(g)]
+
+
+user_gradient = Primitive(
+    "user_gradient", "alias", lambda params, value, *inputs: value, vjp=_gradients,
+    reference=lambda params, value, *inputs: value, cost=0,
+)
+
+
+class FunctionCtx:
+    """What ``forward`` leaves for ``backward``; any attribute may be set. As ``torch.autograd.function.FunctionCtx``.
+
+    Attributes:
+        needs_input_grad: for each argument of ``forward`` whether its gradient is wanted.
+        saved_tensors: what ``save_for_backward`` was given.
+    """
+
+    def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
+        self.needs_input_grad = needs_input_grad
+        self.saved_tensors: tuple = ()
+        self.materialize_grads = True
+        self.non_differentiable: tuple[Tensor, ...] = ()
+        self.dirty_tensors: tuple[Tensor, ...] = ()
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep tensors for ``backward``, where they are ``saved_tensors``."""
+        self.saved_tensors = tensors
+
+    def mark_non_differentiable(self, *outputs: Tensor) -> None:
+        """Say that these results have no gradient."""
+        self.non_differentiable = outputs
+
+    def mark_dirty(self, *inputs: Tensor) -> None:
+        """Say that ``forward`` wrote to these arguments, which it also returns."""
+        self.dirty_tensors = inputs
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether ``backward`` gets zeros, and not None, for results that did not influence what is differentiated."""
+        self.materialize_grads = value
+
+
+class Call:
+    """One call of a function whose gradient is wanted."""
+
+    def __init__(self, function: type[Function], ctx: FunctionCtx, wanted: list[int], count: int) -> None:
+        self.function = function
+        self.ctx = ctx
+        self.wanted = wanted
+        self.count = count
+        # for each result its place in the joint vector and its shape, None without a gradient
+        self.parts: list[tuple[int, tuple[int, ...]] | None] = []
+        self.arrived: set[int] = set()
+
+    def backward(self, g: Node) -> list[Node | None]:
+        """The gradients of the arguments that want one, for the gradient of all results as one vector."""
+        grads: list[Tensor | None] = []
+        for i, part in enumerate(self.parts):
+            if part is None or (i not in self.arrived and not self.ctx.materialize_grads):
+                grads.append(None)
+            elif len(self.parts) == 1:
+                grads.append(tensor_of(s.copy(g)))
+            else:
+                start, shape = part
+                flat = s.sliced(g, (start,), (math.prod(shape),))
+                grads.append(tensor_of(s.copy(s.reshaped(flat, shape))))
+        self.arrived.clear()
+        found = self.function.backward(self.ctx, *grads)
+        found = found if isinstance(found, tuple) else (found,)
+        if len(found) < self.count or any(extra is not None for extra in found[self.count :]):
+            raise RuntimeError(
+                f"function {self.function.__name__}Backward returned an incorrect number of gradients (expected "
+                f"{self.count}, got {len(found)})"
+            )
+        return [None if found[i] is None else node_of(found[i]) for i in self.wanted]
+
+
+class Function:
+    """A differentiable function with its own gradient; as ``torch.autograd.Function``.
+
+    Subclasses have the static methods ``forward(ctx, *args)`` and ``backward(ctx, *grads)``, or ``forward(*args)`` with
+    ``setup_context(ctx, inputs, output)``. They are called as ``Sub.apply(*args)``.
+
+    Example:
+        >>> import flamework
+        >>> class Double(flamework.autograd.Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         return x * 2
+        ...     @staticmethod
+        ...     def backward(ctx, grad):
+        ...         return grad * 2
+        >>> x = flamework.ones(1, requires_grad=True)
+        >>> Double.apply(x).backward()
+        >>> x.grad
+        tensor([2.])
+    """
+
+    setup_context: Callable | None = None
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Call the function. Gradients flow to the tensors among ``args``."""
+        wanted = []
+        if grad_mode.enabled:
+            wanted = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
+        ctx = FunctionCtx(tuple(i in wanted for i in range(len(args))))
+        sources = tuple(node_of(args[i]) for i in wanted)
+        with recording_gradients(False):
+            if cls.setup_context is not None:
+                result = cls.forward(*args)
+                cls.setup_context(ctx, args, result)
+            else:
+                result = cls.forward(ctx, *args)
+        if not wanted:
+            return result
+        outputs = result if isinstance(result, tuple) else (result,)
+        attached = cls._attached(outputs, ctx, args, sources, Call(cls, ctx, wanted, len(args)))
+        return attached if isinstance(result, tuple) else attached[0]
+
+    @classmethod
+    def _attached(
+        cls, outputs: Sequence[Any], ctx: FunctionCtx, args: Sequence[Any], sources: tuple[Node, ...], call: Call
+    ) -> tuple:
+        """The results with the gradient of the call."""
+        silent = {id(t) for t in ctx.non_differentiable}
+        differentiable = [
+            isinstance(o, Tensor) and o.dtype.kind == FLOATING and id(o) not in silent for o in outputs
+        ]
+        nodes = [node_of(o) for o, d in zip(outputs, differentiable) if d]
+        if not nodes:
+            return tuple(outputs)
+        if len(outputs) == 1:
+            value = nodes[0]
+        else:
+            flat = [s.reshaped(n, (n.type.size,)) for n in nodes]
+            value = flat[0] if len(flat) == 1 else s.cat(*flat, params=(0,))
+        with recording_gradients(False):
+            value = s.copy(value)
+        joint = Node(user_gradient, (value, *sources), (), value.type, None, True)
+        _calls[joint] = call
+        results, start = [], 0
+        for i, (output, d) in enumerate(zip(outputs, differentiable)):
+            if not d:
+                call.parts.append(None)
+                results.append(output)
+                continue
+            kind = output._node.type
+            call.parts.append((start, kind.shape))
+            node = joint if len(outputs) == 1 else s.reshaped(s.sliced(joint, (start,), (kind.size,)), kind.shape)
+            start += kind.size
+            node.marks().hooks = OrderedDict({_ARRIVED: functools.partial(_note, call.arrived, i)})
+            if any(output is dirty for dirty in ctx.dirty_tensors):
+                results.append(assign(output, node))
+            else:
+                results.append(tensor_of(node))
+        return tuple(results)
+
+    @staticmethod
+    def forward(*args: Any) -> Any:
+        raise TypeError("a subclass of autograd.Function must have the static method forward")
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Tensor | None) -> Any:
+        raise TypeError("a subclass of autograd.Function must have the static method backward to be differentiated")
+
+
+def once_differentiable(function: Callable) -> Callable:
+    """Decorator for a ``backward`` whose result cannot be differentiated again."""
+
+    @functools.wraps(function)
+    def wrapper(ctx: FunctionCtx, *grads: Tensor | None) -> Any:
+        with recording_gradients(False):
+            return function(ctx, *grads)
+
+    return wrapper
