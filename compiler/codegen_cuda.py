@@ -2,18 +2,18 @@
 
 What comes out is a function whose parameters are the kernel's arguments in order, each of 64 bits, and ``units``, the
 number of iterations of its outermost loop. Addresses and numbers are passed as bits, so that every kernel is launched
-alike. The text names only what it defines, ``cuda``, and what ``kernels/cuda`` supplies. A ``split`` kernel has a second
-function, ``finish``, for what comes after the pieces.
+alike. The text names only what it defines, ``cuda``, and what ``kernels/cuda`` supplies. A ``split`` kernel has a
+second function, ``finish``, for what comes after the pieces.
 
 Who does what (:func:`distribution`):
 
 - ``elements`` (flat kernels): a thread takes elements, a grid apart.
-- ``tiled`` (flat ones that read across the direction in which they write): a block takes a square tile, so that each line
-  of memory that it touches in either direction is used while it is in the cache.
+- ``tiled`` (flat ones that read across the direction in which they write): a block takes a square tile, so that each
+  line of memory that it touches in either direction is used while it is in the cache.
 - ``teams`` (rows): a block's threads form teams of ``lanes`` threads, as many as a row has elements (rounded up to a
-  power of two), and each team takes a row. The lanes take the elements of a loop in turn; a tree in shared memory combines
-  what they found, and every lane reads the whole. So a long row gets a block, and a block does many short rows at a
-  time. A team for which no row is left repeats the last one and stores nothing: all threads must meet at barriers.
+  power of two), and each team takes a row. The lanes take the elements of a loop in turn; a tree in shared memory
+  combines what they found, and every lane reads the whole. So a long row gets a block, and a block does many short rows
+  at a time. A team for which no row is left repeats the last one and stores nothing: all threads must meet at barriers.
 - ``columns``: the same with lanes and teams exchanged: neighbouring threads belong to neighbouring columns, so that
   what a warp reads is contiguous.
 - ``blocks`` (rows with loops in loops, pieces of a split row): a block takes a unit, its teams the values of the loop

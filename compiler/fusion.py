@@ -70,6 +70,8 @@ class Fusion:
 
     def demand(self, node: Node, cluster: Cluster, access: Access) -> None:
         self.demands.setdefault(node, {}).setdefault(cluster, []).append(access)
+        if node.value is not None and node.op is not p.scalar:
+            cluster.operands.add(node)
 
     def note(self, producer: Node, consumer: Cluster | None, reason: str) -> None:
         self.borders.append(Border(producer, consumer, reason))
@@ -245,6 +247,8 @@ class Fusion:
             return f"the kernel has {MAX_OPERANDS} operands"
         if op.kind == "scan":
             return "a scan is computed in order"
+        if op.checks and any(access.guards for access in accesses):
+            return "an index is checked, which must not happen in a pad's border"
         for access in accesses:
             access.resolved()
         if stored:
@@ -427,12 +431,9 @@ class Fusion:
                 self.visit_cat(node)
             else:
                 self.visit_compute(node)
-        leaves = [node for node in self.order if node.value is not None and node.op is not p.scalar]
-        for node in leaves:
-            self.share_operand(node)
-        for node in leaves:
-            for cluster in self.readers(node):
-                cluster.operands.add(node)
+        for node in self.order:
+            if node.value is not None and node.op is not p.scalar:
+                self.share_operand(node)
         self.sort()
 
     def visit_leaf(self, node: Node) -> None:

@@ -593,13 +593,17 @@ class Lowering:
         text = conditions[0]
         for condition in conditions[1:]:
             text = f"band({text}, {condition})"
-        fill = self.literal(dtype, instance.guards[-1][2])
+        fill = self.border(dtype, instance.guards[-1][2])
         # pads of pads: outside the outer one its own value counts
         for condition, (_, _, value) in zip(conditions[-2::-1], instance.guards[-2::-1]):
-            outer = self.literal(dtype, value)
+            outer = self.border(dtype, value)
             if outer != fill:
                 fill = f"select({condition}, {fill}, {outer})"
         return text, fill
+
+    def border(self, dtype: DType, value: float) -> str:
+        """A pad's value in the dtype of something that is read below the pad; of an index, any valid number does."""
+        return self.literal(dtype, value if dtype.kind == FLOATING or math.isfinite(value) else 0)
 
     # ------------------------------------------------------------------------------------------------------ result
 

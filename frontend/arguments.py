@@ -7,8 +7,9 @@ next: ``pointwise.py``, the first of the function modules.
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .compiler import dtypes
 from .compiler.dtypes import DType
@@ -56,6 +57,23 @@ def canonical_axes(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...
         return tuple(sorted(axes)) if ndim else ()
     axis = axis_of(dim, ndim)
     return (axis,) if ndim else ()
+
+
+_NUMPY_NAMES = (("axis", "dim"), ("keepdims", "keepdim"))
+
+
+def numpy_names(function: Callable) -> Callable:
+    """Let a function take ``axis`` and ``keepdims`` for ``dim`` and ``keepdim``, as PyTorch's functions do."""
+
+    @functools.wraps(function)
+    def with_either_name(*args, **options):
+        if options:
+            for alias, name in _NUMPY_NAMES:
+                if alias in options and name not in options:
+                    options[name] = options.pop(alias)
+        return function(*args, **options)
+
+    return with_either_name
 
 
 def integers(value: int | Sequence[int], count: int, function: str, name: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from . import formulas as f
-from .arguments import returned, scalar_type, tensor_argument
+from .arguments import numpy_names, returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, DType
 from .compiler.ir import Node, TensorType, tensor_type
@@ -104,6 +104,7 @@ def _with_axis(node: Node) -> Node:
     return f.reshaped(node, (1,)) if node.ndim == 0 else node
 
 
+@numpy_names
 def gather(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """``out[.., i, ..] = input[.., index[.., i, ..], ..]`` along ``dim``, in the shape of ``index``.
 
@@ -189,6 +190,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     return tensor_of(f.reshaped(s.gather(f.reshaped(x, (size,)), flat, params=(0,)), chosen.type.shape))
 
 
+@numpy_names
 def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The positions ``index`` (a vector, or one number) along ``dim``. As ``torch.index_select``.
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import formulas as f
-from .arguments import canonical_axes, returned, scalar_type, tensor_argument
+from .arguments import canonical_axes, numpy_names, returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.ir import Node
 from .gathering import rows_of
@@ -20,6 +20,7 @@ from .tensor import Tensor, axis_of
 from .views import sizes_of
 
 
+@numpy_names
 def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """The tensors one after another along ``dim``; they agree in all other sizes, and dtypes are promoted.
 
@@ -71,6 +72,7 @@ def _joined(nodes: list[Node], dim: int, dtype: dtypes.DType) -> Node:
 concat = concatenate = cat
 
 
+@numpy_names
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """The tensors, all of one shape, along a new axis at ``dim``. As ``torch.stack``.
 

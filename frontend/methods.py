@@ -121,10 +121,14 @@ def __matmul__(self: Tensor, other: Tensor) -> Tensor:
     return linalg.matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
+def __rmatmul__(self: Tensor, other: Tensor) -> Tensor:
+    return linalg.matmul(other, self) if isinstance(other, Tensor) else NotImplemented
+
+
 def install() -> None:
     """Give ``Tensor`` the methods of the tables that it does not have."""
     own = Tensor.__dict__
-    for function in (where, norm, __matmul__):
+    for function in (where, norm, __matmul__, __rmatmul__):
         if function.__name__ not in own:
             setattr(Tensor, function.__name__, function)
     for module, names in METHODS.items():

@@ -231,34 +231,30 @@ def in_place(operator: Operator, name: str) -> Callable:
 
     def method(self, other):
         own = self._storage
-        if own is None or own.stamp == self._seen:
-            a = self._node
-            kind = a.type
-            cls = other.__class__
-            if cls is float or cls is int:
-                found = number.get(kind)
-                if found is not None and found[1] is kind and kind.dtype.kind == FLOATING:
-                    b = Node(_input, (), found[0], kind, float(other))
-                else:
-                    b = None
-            elif isinstance(other, Tensor) and same.get(kind) is kind:
-                storage = other._storage
-                b = other._node if storage is None or storage.stamp == other._seen else node_of(other)
-                if b.type is not kind:
-                    b = None
-            else:
+        a = self._node if own is None or own.stamp == self._seen else node_of(self)
+        kind = a.type
+        cls = other.__class__
+        b = None
+        if cls is float or cls is int:
+            found = number.get(kind)
+            if found is not None and found[1] is kind and kind.dtype.kind == FLOATING:
+                b = Node(_input, (), found[0], kind, float(other))
+        elif isinstance(other, Tensor) and same.get(kind) is kind:
+            storage = other._storage
+            b = other._node if storage is None or storage.stamp == other._seen else node_of(other)
+            if b.type is not kind:
                 b = None
-            if b is not None and not (grad_mode.enabled and (a.requires_grad or b.requires_grad)):
-                node = Node(row, (a, b), (), kind)
-                if own is not None or a.requires_grad:
-                    return assign(self, node)
-                a.marks().overwritten += 1
-                self._node = node
-                self._seen += 1
-                _pending_tensors.append(_ref(self))
-                if len(_pending_tensors) > pending.limit:
-                    pending.flush()
-                return self
+        if b is not None and not (grad_mode.enabled and (a.requires_grad or b.requires_grad)):
+            node = Node(row, (a, b), (), kind)
+            if own is not None or a.requires_grad:
+                return assign(self, node)
+            a.marks().overwritten += 1
+            self._node = node
+            self._seen += 1
+            _pending_tensors.append(_ref(self))
+            if len(_pending_tensors) > pending.limit:
+                pending.flush()
+            return self
         if not _operand(other):
             return NotImplemented
         return assign(self, operator.node(original(self, other), other))

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from . import formulas as f, return_types
-from .arguments import canonical_axes, floating_only, returned, scalar_type, widened, with_dtype
+from .arguments import canonical_axes, floating_only, numpy_names, returned, scalar_type, widened, with_dtype
 from .arithmetic import maximum, minimum
 from .comparison import truth
 from .compiler import dtypes, primitives as p, primitives_shape as s
@@ -30,6 +30,7 @@ def _kept(reduced: Node, axes: tuple[int, ...], x: Node, keepdim: bool) -> Node:
     return f.kept(reduced, axes, x.type.shape) if keepdim else reduced
 
 
+@numpy_names
 def sum(
     input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None
 ) -> Tensor:
@@ -48,6 +49,7 @@ def sum(
     return returned(_kept(f.total(x, axes), axes, x, keepdim), out, source)
 
 
+@numpy_names
 def nansum(
     input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None
 ) -> Tensor:
@@ -66,6 +68,7 @@ def nansum(
     return returned(_kept(f.total(x, axes), axes, x, keepdim), out, source)
 
 
+@numpy_names
 def mean(
     input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None
 ) -> Tensor:
@@ -90,6 +93,7 @@ def mean(
     return returned(_kept(f.mean(x, axes), axes, x, keepdim), out)
 
 
+@numpy_names
 def nanmean(
     input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None
 ) -> Tensor:
@@ -108,6 +112,7 @@ def nanmean(
     return returned(_kept(p.div(summed, count), axes, x, keepdim), out)
 
 
+@numpy_names
 def prod(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None,
     out: Tensor | None = None,
@@ -150,6 +155,7 @@ def _variance_arguments(
     return x, axes, correction
 
 
+@numpy_names
 def var(
     input: Tensor, dim: Dim | bool = None, unbiased: bool | None = None, keepdim: bool = False, *,
     correction: float | None = None, out: Tensor | None = None,
@@ -171,6 +177,7 @@ def var(
     return returned(_kept(f.moments(x, axes, correction)[2], axes, x, keepdim), out)
 
 
+@numpy_names
 def std(
     input: Tensor, dim: Dim | bool = None, unbiased: bool | None = None, keepdim: bool = False, *,
     correction: float | None = None, out: Tensor | None = None,
@@ -186,6 +193,7 @@ def std(
     return returned(_kept(f.root(f.moments(x, axes, correction)[2]), axes, x, keepdim), out)
 
 
+@numpy_names
 def var_mean(
     input: Tensor, dim: Dim | bool = None, unbiased: bool | None = None, keepdim: bool = False, *,
     correction: float | None = None,
@@ -202,6 +210,7 @@ def var_mean(
     return tensor_of(_kept(variance, axes, x, keepdim)), tensor_of(_kept(average, axes, x, keepdim))
 
 
+@numpy_names
 def std_mean(
     input: Tensor, dim: Dim | bool = None, unbiased: bool | None = None, keepdim: bool = False, *,
     correction: float | None = None,
@@ -227,6 +236,7 @@ def _check_not_empty(name: str, x: Node, axes: tuple[int, ...]) -> None:
             raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
 
 
+@numpy_names
 def amax(input: Tensor, dim: Dim = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The maximum over some or all axes; NaN if there is one. Equal maxima share the gradient. As ``torch.amax``.
 
@@ -241,6 +251,7 @@ def amax(input: Tensor, dim: Dim = (), keepdim: bool = False, *, out: Tensor | N
     return _reduced_extremum("amax", s.reduce_max, input, dim, keepdim, out)
 
 
+@numpy_names
 def amin(input: Tensor, dim: Dim = (), keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The minimum over some or all axes; NaN if there is one. Equal minima share the gradient. As ``torch.amin``.
 
@@ -264,6 +275,7 @@ def _reduced_extremum(
     return returned(_kept(row(x, params=axes) if axes else x, axes, x, keepdim), out, x)
 
 
+@numpy_names
 def aminmax(
     input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: tuple[Tensor, Tensor] | None = None
 ) -> return_types.aminmax:
@@ -278,6 +290,7 @@ def aminmax(
     return return_types.aminmax(amin(input, dim, keepdim, out=low), amax(input, dim, keepdim, out=high))
 
 
+@numpy_names
 def max(
     input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *,
     other: Tensor | None = None, out: Tensor | tuple[Tensor, Tensor] | None = None,
@@ -299,6 +312,7 @@ def max(
     return _extremum("max", s.reduce_max, maximum, return_types.max, input, dim, keepdim, other, out)
 
 
+@numpy_names
 def min(
     input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *,
     other: Tensor | None = None, out: Tensor | tuple[Tensor, Tensor] | None = None,
@@ -342,6 +356,7 @@ def _indexed_extremum(name: str, row: p.Primitive, x: Node, axis: int, keepdim: 
     return _kept(values, (axis,), x, keepdim), _kept(index, (axis,), x, keepdim)
 
 
+@numpy_names
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The first position of the maximum, int64: along ``dim``, or in the flattened tensor. NaN counts as the largest.
 
@@ -358,6 +373,7 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out:
     return _position("argmax", s.reduce_max, input, dim, keepdim, out)
 
 
+@numpy_names
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """The first position of the minimum, int64: along ``dim``, or in the flattened tensor. NaN counts as the smallest.
 
@@ -391,6 +407,7 @@ def _position(name, row, input, dim, keepdim, out):
 # --------------------------------------------------------------------------------------------------------------- logic
 
 
+@numpy_names
 def any(input: Tensor, dim: Dim = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """Whether an element is not 0, as bool (uint8 for uint8); False over nothing. As ``torch.any``.
 
@@ -402,6 +419,7 @@ def any(input: Tensor, dim: Dim = None, keepdim: bool = False, *, out: Tensor | 
     return _quantified(f.any_true, input, dim, keepdim, out)
 
 
+@numpy_names
 def all(input: Tensor, dim: Dim = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """Whether all elements are not 0, as bool (uint8 for uint8); True over nothing. As ``torch.all``.
 
@@ -424,6 +442,7 @@ def _quantified(formula, input, dim, keepdim, out):
     return returned(result, out, source)
 
 
+@numpy_names
 def count_nonzero(input: Tensor, dim: Dim = None) -> Tensor:
     """How many elements are not 0, int64. As ``torch.count_nonzero``.
 
@@ -440,6 +459,7 @@ def count_nonzero(input: Tensor, dim: Dim = None) -> Tensor:
 # --------------------------------------------------------------------------------------------------------------- norms
 
 
+@numpy_names
 def norm(
     input: Tensor, p: float | str | None = "fro", dim: Dim = None, keepdim: bool = False, out: Tensor | None = None,
     dtype: DType | None = None,
@@ -494,6 +514,7 @@ def _difference(a: Node, b: Node) -> Node:
     return p.sub(a, b)
 
 
+@numpy_names
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """``log(sum(exp(x)))`` without overflow. Integers give the default dtype. As ``torch.logsumexp``.
 

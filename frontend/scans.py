@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from . import formulas as f, return_types
-from .arguments import floating_only, returned, tensor_argument, widened, with_dtype
+from .arguments import floating_only, numpy_names, returned, tensor_argument, widened, with_dtype
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING, DType
 from .compiler.ir import Node
@@ -19,6 +19,7 @@ from .recording import node_of, tensor_of
 from .tensor import Tensor, axis_of
 
 
+@numpy_names
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
     """The running sum along ``dim``; of integers and bools in int64, unless ``dtype`` is given. As ``torch.cumsum``.
 
@@ -33,6 +34,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor |
     return returned(s.cumsum(x, params=(axis,)) if x.ndim else x, out, source)
 
 
+@numpy_names
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor | None = None) -> Tensor:
     """The running product along ``dim``; of integers and bools in int64, unless ``dtype`` is given.
 
@@ -49,6 +51,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor 
     return returned(f.cumulative_product(x, axis) if x.ndim else x, out, source)
 
 
+@numpy_names
 def cummax(
     input: Tensor, dim: int, *, out: tuple[Tensor, Tensor] | None = None
 ) -> return_types.cummax:
@@ -62,6 +65,7 @@ def cummax(
     return return_types.cummax(*_running_extremum(input, dim, out, lambda earlier, later: p.le(earlier, later), -1))
 
 
+@numpy_names
 def cummin(
     input: Tensor, dim: int, *, out: tuple[Tensor, Tensor] | None = None
 ) -> return_types.cummin:
@@ -109,6 +113,7 @@ def _worst(dtype: DType, direction: int) -> float:
     return limits.max if direction > 0 else limits.min
 
 
+@numpy_names
 def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tensor:
     """``log(cumsum(exp(x)))`` along ``dim`` without overflow; floating point only. As ``torch.logcumsumexp``.
 
@@ -125,6 +130,7 @@ def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tenso
     return returned(result, out, x)
 
 
+@numpy_names
 def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *,
     out: Tensor | None = None,
@@ -160,6 +166,7 @@ def diff(
 # ------------------------------------------------------------------------------------------------------------- softmax
 
 
+@numpy_names
 def softmax(input: Tensor, dim: int, dtype: DType | None = None, *, out: Tensor | None = None) -> Tensor:
     """``exp(x) / sum(exp(x))`` along ``dim``, without overflow; floating point only, unless ``dtype`` is given.
 
@@ -174,6 +181,7 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None, *, out: Tensor 
     return returned(_along_axis(f.softmax, x, dim), out)
 
 
+@numpy_names
 def log_softmax(input: Tensor, dim: int, dtype: DType | None = None, *, out: Tensor | None = None) -> Tensor:
     """The logarithm of :func:`softmax`, accurate where that is near 0. As ``torch.log_softmax``.
 

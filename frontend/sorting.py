@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from . import formulas as f, return_types
-from .arguments import floating_only, returned, tensor_argument
+from .arguments import floating_only, numpy_names, returned, tensor_argument
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
@@ -44,6 +44,7 @@ def _scalar_pair(named, x: Node, out: Pair | None):
     return _pair(named, s.copy(x), f.filled((), dtypes.int64, x.type.device, 0), out)
 
 
+@numpy_names
 def sort(
     input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False, *, out: Pair | None = None
 ) -> return_types.sort:
@@ -64,6 +65,7 @@ def sort(
     return _pair(return_types.sort, *_picked(x, axis, _ordered(x, axis, descending)), out)
 
 
+@numpy_names
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The positions that put the elements along ``dim`` in order; see :func:`sort`. As ``torch.argsort``.
 
@@ -80,6 +82,7 @@ def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return returned(node_of(sort(input, 0).values), out)
 
 
+@numpy_names
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Pair | None = None
 ) -> return_types.topk:
@@ -128,6 +131,7 @@ def _nan_count(x: Node, axis: int) -> Node:
     return s.reduce_sum(f.converted(f.is_nan(f.cut(x)), dtypes.int64), params=(axis,))
 
 
+@numpy_names
 def kthvalue(
     input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Pair | None = None
 ) -> return_types.kthvalue:
@@ -152,6 +156,7 @@ def kthvalue(
     return _pair(return_types.kthvalue, *_at_rank(x, axis, f.argument(rank, k - 1), keepdim), out)
 
 
+@numpy_names
 def median(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Pair | None = None
 ) -> Tensor | return_types.median:
@@ -170,6 +175,7 @@ def median(
     return _median("median", return_types.median, input, dim, keepdim, out, ignore_nan=False)
 
 
+@numpy_names
 def nanmedian(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Pair | None = None
 ) -> Tensor | return_types.nanmedian:
@@ -223,6 +229,7 @@ def _middle(x: Node, axis: int, ignore_nan: bool) -> Node:
     return p.where(none, f.argument(rank, (extent - 1) // 2), p.sub(size, missing))
 
 
+@numpy_names
 def mode(
     input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Pair | None = None
 ) -> return_types.mode:
@@ -258,6 +265,7 @@ def mode(
     return _pair(return_types.mode, values, index, out)
 
 
+@numpy_names
 def quantile(
     input: Tensor, q: float | Tensor, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear",
     out: Tensor | None = None,
@@ -281,6 +289,7 @@ def quantile(
     return _quantile("quantile", input, q, dim, keepdim, interpolation, out, ignore_nan=False)
 
 
+@numpy_names
 def nanquantile(
     input: Tensor, q: float | Tensor, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear",
     out: Tensor | None = None,

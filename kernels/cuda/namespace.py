@@ -3,9 +3,9 @@
 Arithmetic that must mean exactly what it means on the CPU (integers, casts, booleans, selections, bits, Philox) is the
 CPU's own: the same rule of types and the same LLVM instructions, taken from ``kernels/cpu``. Written here is what
 differs on a GPU: memory, which is addressed in the global space and whose constant part may go through the read-only
-cache; division, where the processor's own instruction beats the detour over float64; the elementary functions, which are
-libdevice's (at most 2 units in the last place for exp, log and tanh in float32, and the table in the CUDA C
-programming guide for the rest); and maxima, which keep NaN.
+cache; division, where the detour over float64 would not pay; the elementary functions, which are libdevice's (the CUDA
+C++ programming guide lists their errors, at most 2 units in the last place for exp, log and tanh); and maxima, which
+keep NaN.
 
 Floating point is IEEE 754 in source order, as on the CPU: the toolchain turns contraction to fused multiply-adds off.
 
@@ -36,8 +36,8 @@ GLOBAL_MEMORY = 1  # NVVM's number of the address space
 # The same on both -----------------------------------------------------------------------------------------------
 
 SHARED_WITH_CPU = {
-    1: ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64", "b8", "ineg", "inot", "iabs", "isign", "fsign",
-        "bnot"),
+    1: ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64", "b8", "ineg", "inot", "iabs", "isign",
+        "fsign", "bnot"),
     2: ("iadd", "isub", "imul", "iand", "ior", "ixor", "ishl", "ishr", "imax", "imin", "ipow", "band", "bor", "bxor",
         "inside", "philox"),
     3: ("select",),
@@ -125,8 +125,8 @@ _define("store", 3, _type_store, _emit_store)
 
 
 def _wrap_index(builder, argument_types, index, extent, error):
-    """A valid index from one in ``[-extent, extent)``. Another becomes 0, so that nothing outside the tensor is touched,
-    and the first to be found is reported at ``error`` (1, the index, the extent)."""
+    """A valid index from one in ``[-extent, extent)``. Another becomes 0, so that nothing outside the tensor is
+    touched, and the first to be found is reported at ``error`` (1, the index, the extent)."""
     zero = _I64(0)
     wrapped = builder.select(builder.icmp_signed("<", index, zero), builder.add(index, extent), index)
     valid = builder.icmp_unsigned("<", wrapped, extent)
@@ -150,7 +150,7 @@ _define(
 
 
 def _emit_division(quotient_wanted: bool, floor: bool) -> Callable:
-    """Quotient or remainder, with the meaning of the CPU's: division by 0 gives 0, and the smallest integer by -1 wraps."""
+    """Quotient or remainder as on the CPU: division by 0 gives 0, and the smallest integer by -1 wraps."""
 
     def emit(builder, argument_types, x, y):
         kind, signed = x.type, argument_types[0].signed
@@ -215,8 +215,8 @@ for _names in _BY_SIZE:
 
 #: The functions of libdevice, by their number of arguments: ``__nv_<name>f`` for float32, ``__nv_<name>`` for float64.
 LIBDEVICE = {
-    1: ("sqrt", "fabs", "floor", "ceil", "trunc", "rint", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sin",
-        "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc", "erfinv", "lgamma"),
+    1: ("sqrt", "fabs", "floor", "ceil", "trunc", "rint", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10",
+        "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc", "erfinv", "lgamma"),
     2: ("copysign", "fmod", "atan2", "pow"),
 }  # fmt: skip
 

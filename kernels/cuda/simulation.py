@@ -1,7 +1,7 @@
 """The vocabulary of generated GPU kernels in plain Python, for numba's CUDA simulator.
 
-Each name of ``namespace.py`` with the same meaning, on NumPy scalars of the kernel's dtypes (positions and extents may be
-plain integers). Memory is checked: where a GPU would read something else, an index outside the operand raises here.
+Each name of ``namespace.py`` with the same meaning, on NumPy scalars of the kernel's dtypes (positions and extents may
+be plain integers). Memory is checked: where a GPU would read something else, an index outside the operand raises here.
 
 Read next: ``toolchain.py``, which runs generated source with these names.
 """
@@ -42,7 +42,13 @@ def _name(function: Callable) -> Callable:
 
 
 def _pointer(dtype: type) -> Callable:
-    return lambda address: address.bytes[: address.bytes.size // np.dtype(dtype).itemsize * np.dtype(dtype).itemsize].view(dtype)
+    def typed(address: Address) -> np.ndarray:
+        # scratch memory may end in the middle of an element
+        whole = address.bytes.size // size * size
+        return address.bytes[:whole].view(dtype)
+
+    size = np.dtype(dtype).itemsize
+    return typed
 
 
 for _code, _dtype in DTYPES.items():

@@ -1,9 +1,9 @@
-"""From a GPU kernel's source to PTX and machine code, or to a run in the simulator. The only module that knows numba.cuda.
+"""From a GPU kernel's source to PTX and machine code, or to a run in the simulator.
 
-numba-cuda types the source and writes LLVM; NVIDIA's libnvvm turns that into PTX and ``ptxas`` into SASS, none of which
-needs a GPU. They come with ``pip install "flamework[cuda]"``; what needs them and does not find them raises
-:class:`ToolchainMissing`. The simulator is part of numba: with ``NUMBA_ENABLE_CUDASIM=1`` in the environment before the
-first import, :func:`simulate` runs a kernel thread by thread in Python.
+The only module that knows numba.cuda. numba-cuda types the source and writes LLVM; NVIDIA's libnvvm turns that into
+PTX and ``ptxas`` into SASS, none of which needs a GPU. They come with ``pip install flamework[cuda]``; what needs them
+and does not find them raises :class:`ToolchainMissing`. The simulator is part of numba: with ``NUMBA_ENABLE_CUDASIM=1``
+in the environment before the first import, :func:`simulate` runs a kernel thread by thread in Python.
 
 In: a kernel of the loop IR. Out: :func:`ptx`, :func:`sass_report`, :func:`simulate`.
 Read next: ``compiler/codegen_cuda.py``, which writes the source.
@@ -106,7 +106,8 @@ def compile_to_ptx(source: str, functions: Sequence[str], cc: tuple[int, int], t
     """
     if not has_compiler():
         raise ToolchainMissing(
-            "compiling for a GPU needs numba-cuda and NVIDIA's compiler, outside the simulator: pip install 'flamework[cuda]'"
+            "compiling for a GPU needs numba-cuda and NVIDIA's compiler, and no NUMBA_ENABLE_CUDASIM: "
+            "pip install 'flamework[cuda]'"
         )
     from numba.cuda import compiler
     from numba.cuda.cudadrv import nvvm
@@ -122,9 +123,9 @@ def compile_to_ptx(source: str, functions: Sequence[str], cc: tuple[int, int], t
                 raise ValueError(f"{parameters} arguments, more than the {MOST_PARAMETERS} that a launch can pass")
             # The public numba.cuda.compile has no option for contraction; this is what it calls. With "at least one
             # block" said, ptxas does not spill registers to make room for another.
+            signature = types.void(*[types.int64] * parameters)
             library, _ = compiler._compile_pyfunc_with_fixup(
-                scope[name], types.void(*[types.int64] * parameters), device=False, abi="numba", cc=cc,
-                launch_bounds=(threads, 1),
+                scope[name], signature, device=False, abi="numba", cc=cc, launch_bounds=(threads, 1)
             )
             modules += [text for text in library.llvm_strs if text not in modules]
             symbols[library._entry_name] = SYMBOL_PREFIX + name
@@ -158,8 +159,8 @@ def find_ptxas() -> str:
 
 
 def sass_report(kernel: Kernel, cc: tuple[int, int], threads: int = codegen_cuda.THREADS) -> dict[str, int]:
-    """What a kernel's machine code takes: ``registers`` of a thread, ``spills`` (bytes that do not fit into registers and
-    are stored or loaded), ``shared`` bytes of a block. Of several functions the largest.
+    """What a kernel's machine code takes: ``registers`` of a thread, ``spills`` (bytes that do not fit into registers
+    and are stored or loaded), ``shared`` bytes of a block. Of several functions the largest.
 
     Raises :class:`ToolchainMissing` where the compiler or ``ptxas`` is not installed, and
     :class:`KernelCompilationError` where ptxas refuses, for example because it is older than the compiler.

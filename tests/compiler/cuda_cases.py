@@ -1,7 +1,8 @@
 """Graphs whose GPU kernels ``test_codegen_cuda.py`` checks, and the program that runs them in the CUDA simulator.
 
 The simulator must be chosen before numba is imported, so this file is run as a program of its own: it evaluates every
-case of :data:`CASES` kernel by kernel, compares with the NumPy reference of the graph, and prints what it found as JSON.
+case of :data:`CASES`, and every row of the table with the data of ``primitive_cases.py``, kernel by kernel, compares
+with the NumPy references, and prints what it found as JSON.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import sys
 import traceback
 from collections.abc import Callable
 
@@ -22,7 +22,20 @@ from flamework.compiler.ir import Node
 from flamework.compiler.lowering import Lowered
 from flamework.compiler.rewrite import rewrite
 from flamework.runtime import engine
-from graphs import cross_entropy, gelu, gradients, indices, iota, layer_norm, mean, normal, number, softmax, total, variable
+from graphs import (
+    cross_entropy,
+    gelu,
+    gradients,
+    indices,
+    iota,
+    layer_norm,
+    mean,
+    normal,
+    number,
+    softmax,
+    total,
+    variable,
+)
 
 CASES: dict[str, Callable[[], list[Node]]] = {}
 SPLIT: set[str] = set()

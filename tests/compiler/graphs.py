@@ -7,13 +7,15 @@ became of a graph: its values, its values by NumPy, its plan, and its kernels.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import flamework  # noqa: F401  (all rows of the table exist once the package is imported)
 import numpy as np
 from flamework.compiler import autodiff, dtypes, primitives as p, primitives_shape as s
-from flamework.compiler.fusion import Cluster, Fusion, fuse
+from flamework.compiler.cluster import Cluster, find
+from flamework.compiler.fusion import Fusion, fuse
 from flamework.compiler.ir import Node, tensor_type, verify
 from flamework.compiler.lowering import Lowered, lower
 from flamework.compiler.reference import evaluate
@@ -217,3 +219,31 @@ def describe(fusion: Fusion) -> str:
     for border in fusion.borders:
         lines.append(f"border: {border.producer.op.name} {border.producer.type}: {border.reason}")
     return "\n".join(lines)
+
+
+def check(fusion: Fusion) -> None:
+    """What must hold for every fusion."""
+    position = {cluster: k for k, cluster in enumerate(fusion.clusters)}
+    explained = {fusion.base(border.producer) for border in fusion.borders}
+    assert all(border.reason for border in fusion.borders)
+    assert all(find(border.consumer) in position for border in fusion.borders)
+    for cluster in fusion.clusters:
+        # the chain: each set contained in the next
+        assert all(a <= b for a, b in itertools.pairwise(cluster.sets()))
+    for node, home in fusion.home.items():
+        home, base = find(home), fusion.base(node)
+        loads = [c for c in fusion.clusters if reads(c, fusion, node)]
+        assert all(position[home] < position[c] or writes_into(c, fusion, base) for c in loads if c is not home)
+        written_by = {c for c in fusion.clusters for st in c.stores if st.target is base}
+        if len(written_by) == 1:
+            assert not any(c is home and base not in home.values for c in loads), "a kernel reads what it writes"
+        if any(c.kind == home.kind == "kernel" and c is not home and node not in c.values for c in loads):
+            assert base in explained or written_by != {home}, f"no reason why {node.op.name} {node.type} is in memory"
+
+
+def reads(cluster: Cluster, fusion: Fusion, node: Node) -> bool:
+    return any(fusion.base(operand) is fusion.base(node) for operand in cluster.operands)
+
+
+def writes_into(cluster: Cluster, fusion: Fusion, base: Node) -> bool:
+    return any(fusion.base(store.target) is base for store in cluster.stores)

@@ -148,6 +148,15 @@ def test_memory_that_a_kernel_writes_is_not_read_as_constant():
     assert f"load_constant({store.pointer}," not in text
 
 
+def test_source_for_reading_says_how_it_is_launched():
+    from flamework.kernels.cuda.toolchain import cuda_source
+
+    kernel = only_kernel(p.exp(normal(1000)))
+    text = cuda_source(kernel)
+    assert text.startswith("# Launch(function='kernel', blocks=4, threads=256, units=1000)\n")
+    assert text.endswith(generate(kernel))
+
+
 @pytest.mark.parametrize("threads", [0, 3, 96, 2048])
 def test_blocks_have_a_power_of_two_of_threads(threads):
     with pytest.raises(ValueError, match="power of two"):
@@ -204,8 +213,9 @@ def test_scatter_of_single_elements_runs_in_one_thread():
 
 COMPILED = (
     "softmax_of_rows", "softmax_of_columns", "layer_norm_backward", "cross_entropy_backward", "gelu_of_a_vector",
-    "transposed_operand", "mean_of_row_losses_in_pieces", "whole_sum_in_pieces", "sliced_flipped_and_padded", "scatter_add",
-    "cumulative_sums", "reductions_of_float64", "reductions_of_bool", "random_bits", "loops_in_loops_in_loops",
+    "transposed_operand", "mean_of_row_losses_in_pieces", "whole_sum_in_pieces", "sliced_flipped_and_padded",
+    "scatter_add", "cumulative_sums", "reductions_of_float64", "reductions_of_bool", "random_bits",
+    "loops_in_loops_in_loops",
 )  # fmt: skip
 
 

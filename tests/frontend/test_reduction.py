@@ -44,6 +44,10 @@ VALUES = [
     "torch.logsumexp(x, 1)", "torch.logsumexp(x, (0, 1))", "torch.logsumexp(x * 1000, 1, True)",
     "torch.logsumexp(i, 0)", "torch.logsumexp(wild.detach(), 0)", "torch.logsumexp(torch.full((3,), -inf), 0)",
     "torch.logsumexp(f, 0)",
+    # NumPy's names for dim and keepdim
+    "torch.sum(x, axis=1, keepdims=True)", "x.mean(axis=0)", "x.max(axis=1, keepdims=True)",
+    "torch.softmax(x, axis=1)", "torch.sort(x, axis=0)", "torch.argmax(x, axis=1)", "torch.cumsum(x, axis=0)",
+    "torch.cat([x, y], axis=1)",
     # scans
     *(f"torch.{name}({t}, {dim})" for name in ("cumsum", "cumprod") for t in ("x", "i", "b", "ties")
       for dim in (0, -1)),
@@ -92,8 +96,8 @@ ERRORS = [
     "torch.kthvalue(x, 9)", "torch.median(empty, 0)", "torch.max(x, 5)", "torch.cumsum(x, 3)",
     "torch.var(x, 1, unbiased=True, correction=0)", "torch.quantile(x, 1.5)", "torch.quantile(i, 0.5)",
     "torch.quantile(x, 0.5, interpolation='x')", "torch.bincount(i.flatten())", "torch.bincount(f1)",
-    "torch.logcumsumexp(i, 0)", "torch.diff(scalar)", "torch.amin(x, (0, 0))", "torch.norm(x, dtype=torch.float32)",
-    "torch.searchsorted(i, j, side='x')",
+    "torch.logcumsumexp(i, 0)", "torch.sum(x, dim=0, axis=0)", "torch.diff(scalar)", "torch.amin(x, (0, 0))",
+    "torch.norm(x, dtype=torch.float32)", "torch.searchsorted(i, j, side='x')",
 ]
 SAME_TEXT = [
     "torch.sum(x, 2)", "torch.sum(x, (0, 0))", "torch.mean(i)", "torch.var(i)", "torch.amax(empty, 0)",

@@ -14,7 +14,9 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import flamework
+import flamework.compiler
+import flamework.kernels
+import flamework.runtime
 import numpy as np
 import pytest
 from flamework.compiler import dtypes, primitives as p
@@ -24,7 +26,7 @@ from flamework.kernels.cpu.intrinsics import call_llvm
 from flamework.kernels.cuda import namespace, simulation, toolchain
 from flamework.runtime import loader
 
-DTYPES = {"i8": np.int8, "u8": np.uint8, "i16": np.int16, "i32": np.int32, "i64": np.int64, "f32": np.float32, "f64": np.float64}
+DTYPES = {d.code: d.numpy.type for d in dtypes.ALL if d is not dtypes.bool_}
 INTEGERS = ("i8", "u8", "i16", "i32", "i64")
 FLOATS = ("f32", "f64")
 
@@ -62,7 +64,8 @@ def on_cpu(name: str, code: str, *operands: np.ndarray) -> np.ndarray:
     loads = ", ".join(f"load(pointer_{code}(args[{k}]), i, {k})" for k in range(len(operands)))
     result = f"store(pointer_{code}(args[{len(operands)}]), i, on_gpu({loads}), {len(operands)})"
     source = f"def kernel(args, start, stop):\n    for i in range(start, stop):\n        {result}\n"
-    compiled = cpu_toolchain.compile_kernels(source, ["kernel"], {**scalar.NAMESPACE, "on_gpu": namespace.NAMESPACE[name]})
+    vocabulary = {**scalar.NAMESPACE, "on_gpu": namespace.NAMESPACE[name]}
+    compiled = cpu_toolchain.compile_kernels(source, ["kernel"], vocabulary)
     loaded = loader.load_object(compiled.object_code, compiled.symbols)
     found = np.empty_like(operands[0])
     arguments = np.array([a.ctypes.data for a in (*operands, found)], np.int64)
@@ -145,8 +148,9 @@ def test_sigmoid_keeps_its_digits_for_small_results(code, library_of_the_process
     np.testing.assert_allclose(on_cpu("sigmoid", code, x), expected, rtol=4 * np.finfo(DTYPES[code]).eps)
 
 
-@pytest.mark.parametrize(("source", "target"), [("u8", "i8"), ("i32", "f32"), ("f32", "i32"), ("f64", "i64"), ("i64", "f64")])
-def test_bitcast_keeps_the_bits(source, target):
+@pytest.mark.parametrize("pair", ["u8 i8", "i32 f32", "f32 i32", "f64 i64", "i64 f64"])
+def test_bitcast_keeps_the_bits(pair):
+    source, target = pair.split()
     given = np.array([1, 3, 100, 127], DTYPES[source])
     found = np.array([simulation.NAMESPACE[f"bitcast_{source}_{target}"](x) for x in given])
     np.testing.assert_array_equal(found, given.view(DTYPES[target]))
@@ -167,14 +171,11 @@ def test_simulated_memory_is_checked():
 
 
 def test_only_the_toolchain_imports_numba_cuda():
-    package = Path(flamework.__file__).parent.parent
-    found = {
-        path.name
-        for folder in ("compiler", "kernels", "runtime", "frontend")
-        for path in (package / folder).rglob("*.py")
-        if re.search(r"^\s*(from numba import cuda|(from|import) numba\.cuda|import numba_cuda)", path.read_text(), re.M)
-    }
-    assert found == {"toolchain.py"}
+    statement = re.compile(r"^\s*(from numba import .*cuda|(from|import) numba\.cuda|import numba_cuda)", re.MULTILINE)
+    packages = [flamework, flamework.compiler, flamework.kernels, flamework.runtime]
+    files = {path for package in packages for path in Path(package.__file__).parent.rglob("*.py")}
+    found = {path for path in files if statement.search(path.read_text())}
+    assert found == {Path(toolchain.__file__)}
 
 
 def test_simulator_must_be_chosen_at_the_start():
@@ -200,7 +201,7 @@ def test_report_is_read_from_what_the_assembler_says():
     text = textwrap.dedent("""
         ptxas info    : Compiling entry function 'flamework_kernel' for 'sm_80'
             8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads
-        ptxas info    : Used 40 registers, used 1 barriers, 8 bytes cumulative stack size, 1024 bytes smem, 432 bytes cmem[0]
+        ptxas info    : Used 40 registers, used 1 barriers, 8 bytes cumulative stack size, 1024 bytes smem
         ptxas info    : Compiling entry function 'flamework_finish' for 'sm_80'
             0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
         ptxas info    : Used 21 registers, used 0 barriers, 400 bytes cmem[0]
