@@ -8,10 +8,12 @@ described by strides (:class:`Matrix`), so that a transposed or sliced operand i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from . import primitives_shape as s
 from .affine import Access, Expr, Var, of, resolve, strides_of
+from .dtypes import FLOATING
 from .ir import Node
 
 _ids = itertools.count()
@@ -117,6 +119,18 @@ class Cluster:
     def fits(self, variables: frozenset[Var]) -> bool:
         sets = self.sets()
         return all(variables <= other or other <= variables for other in sets)
+
+    def would_divide_sums(self, sets: Iterable[frozenset[Var]]) -> bool:
+        """Whether a loop over one of ``sets`` would cut the loop of a sum here, and so change its last bits: what a
+        result is must not depend on what is computed beside it."""
+        new = [variables for variables in sets if variables not in self.sets()]
+        for node, reduction in self.reductions.items():
+            if node.op in (s.reduce_sum, s.reduce_prod) and node.dtype.kind == FLOATING:
+                outer = live(reduction.outer)
+                whole = outer | live(frozenset(reduction.inner))
+                if any(outer < variables < whole for variables in new):
+                    return True
+        return False
 
     def __repr__(self) -> str:
         return f"<cluster {self.id} {self.kind} {[st.target.op.name for st in self.stores]}>"

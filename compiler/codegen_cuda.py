@@ -101,21 +101,20 @@ def is_deep(loop: Loop) -> bool:
     return any(isinstance(st, Loop) for st in loop.body)
 
 
-def stored_at(kernel: Kernel) -> list[str]:
-    """The index of everything that a kernel stores."""
-    return [st.index for block in blocks_in(kernel.body) for st in block if isinstance(st, Store)]
+def stores_in(body: list) -> list[Store]:
+    return [st for block in blocks_in(body) for st in block if isinstance(st, Store)]
 
 
 def independent(kernel: Kernel) -> list[LoopVar]:
     """The variables of a scatter in which two iterations must agree to meet in one element: those that every stored
     index names. The position along the scattered axis is read from memory and names none."""
-    named = [set(re.findall(r"\bi\d+\b", index)) for index in stored_at(kernel)]
+    named = [set(re.findall(r"\bi\d+\b", st.index)) for st in stores_in(kernel.body)]
     return [v for v in kernel.groups[0] if all(v.name in names for names in named)]
 
 
 def distribution(kernel: Kernel) -> str:
     """How a kernel's work is divided: the names in the chapter's head, or ``split``."""
-    if kernel.serial or any(re.search(r"\bv\d+\b", index) for index in stored_at(kernel)):
+    if kernel.serial or any(re.search(r"\bv\d+\b", st.index) for st in stores_in(kernel.body)):
         return "scatter"
     if kernel.mode == "flat":
         return "elements"
@@ -189,7 +188,8 @@ class Writer:
         self.threads = threads
         self.lines: list[str] = []
         self.depth = 0
-        self.written = {st.pointer for block in blocks_in(kernel.body) for st in block if isinstance(st, Store)}
+        self.written = {st.pointer for st in stores_in(kernel.body)}
+        self.unseen: set[str] = set()  # what has been stored since the last barrier
         self.slots: dict[DType, int] = {}
         self.everyone = Workers("thread", str(threads), "1", "0")
         self.lanes = Workers("lane", "lanes", "1", "thread - lane")
@@ -294,8 +294,11 @@ class Writer:
         match st:
             case Let(name, _, text):
                 self.line(f"{name} = {text}")
-            case Load(name, _, pointer, index, guard, fill):
+            case Load(name, dtype, pointer, index, guard, fill):
                 load = "load" if pointer in self.written else "load_constant"
+                if pointer in self.written and scope.live:
+                    # what a team that repeats work has not stored itself
+                    guard, fill = scope.live, identity("sum", dtype)
                 text = f"{load}({pointer}, {index})"
                 self.line(f"{name} = {text} if {guard} else {fill}" if guard else f"{name} = {text}")
             case Store():
@@ -311,6 +314,7 @@ class Writer:
                 self.loop(st, scope)
 
     def store(self, st: Store) -> None:
+        self.unseen.add(st.pointer)
         if st.mode == "set":
             self.line(f"store({st.pointer}, {st.index}, {st.text})")
             return
@@ -324,6 +328,11 @@ class Writer:
         """A loop over a group, or over part of its running numbers, divided among the workers of the scope."""
         high = high or self.size(loop.group)
         workers = scope.workers
+        loads = {st.pointer for block in blocks_in([loop]) for st in block if isinstance(st, Load)}
+        if workers and loads & self.unseen:
+            # an earlier loop has stored what this one reads, maybe in other threads
+            self.line("cuda.syncthreads()")
+            self.unseen.clear()
         if workers is None:
             self.iterate(loop, scope, low, high)
         elif not is_deep(loop):
@@ -420,6 +429,7 @@ class Writer:
             self.line(f"{a.name} = {memory}[{workers.first}]")
         # nobody overwrites the result before all have read it
         self.line("cuda.syncthreads()")
+        self.unseen.clear()
 
     # ------------------------------------------------------------------------------------------------ distributions
 

@@ -358,6 +358,11 @@ class Fusion:
             return "they reduce different axes"
         if any(not (x <= y or y <= x) for x in chain for y in first.sets()):
             return "they reduce different axes"
+        back = {new: old for old, new in mapping.items()}
+        if second.would_divide_sums(frozenset(back.get(v, v) for v in x) for x in first.sets()):
+            return "a sum would be taken in another order"
+        if first.would_divide_sums(chain):
+            return "a sum would be taken in another order"
         for old, new in mapping.items():
             if old is not new:
                 old.becomes = of(new)
@@ -635,8 +640,9 @@ class Fusion:
             for other in merged:
                 a, b = self.readers(node)[other], self.readers(node)[cluster]
                 if len(a) != 1 or len(b) != 1:
-                    continue
-                reason = self.merge(other, cluster, node, a[0], b[0])
+                    reason = "one of them reads it at several positions"
+                else:
+                    reason = self.merge(other, cluster, node, a[0], b[0])
                 if reason is None:
                     break
                 self.note(node, cluster, reason)

@@ -508,15 +508,14 @@ class Lowering:
                     and access.key() == instance.access.key()
                     and not instance.guards
                 )
-                if not usable:
+                if not usable or position_of(block, places[-1][1]) > block.index(store):
                     continue
                 taken.add(store.pointer)
                 first, name = places[0]
-                position = next(i for i, st in enumerate(first) if isinstance(st, Let) and st.name == name)
+                position = position_of(first, name)
                 first.insert(position + 1, Store(store.pointer, store.dtype, store.index, name))
                 for later, other in places[1:]:
-                    at = next(i for i, st in enumerate(later) if isinstance(st, Let) and st.name == other)
-                    later[at] = Load(other, instance.node.dtype, store.pointer, store.index)
+                    later[position_of(later, other)] = Load(other, instance.node.dtype, store.pointer, store.index)
                     remove_unused(later, self.blocks[0])
                 break
 
@@ -611,7 +610,8 @@ class Lowering:
         extents = [[a.source for a in self.arguments if a.kind == "integer" and a.name in {v.extent for v in row}]
                    for row in self.vars]
         sizes = [math.prod(row) for row in extents]
-        serial = any(store.mode != "set" for store, _ in results)
+        # two indices may be equal: then the order counts
+        serial = any(isinstance(v, Indirect) for store, _ in results for e in store.at for v in e.terms)
         mode = "flat" if len(self.groups) == 1 else "rows"
         units, work = sizes[0], math.prod(sizes) * max(1, len(self.operations))
         body = self.blocks[0]
@@ -682,6 +682,11 @@ class Lowering:
         lowered.bytes_written = sum(
             min(store.value.type.nbytes, store.target.type.nbytes) for store, _ in results
         )
+
+
+def position_of(block: list, name: str) -> int:
+    """Where a block computes a value."""
+    return next(i for i, st in enumerate(block) if isinstance(st, Let) and st.name == name)
 
 
 def remove_unused(block: list, kernel: list) -> None:

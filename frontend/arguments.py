@@ -11,12 +11,15 @@ import functools
 import operator
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from .compiler import dtypes
 from .compiler.dtypes import DType
 from .compiler.ir import Node
 from .formulas import converted, fresh
 from .mutation import write_out
-from .recording import SCALAR_NAMES, node_of, tensor_of
+from .recording import SCALAR_NAMES, node_of, read, tensor_of
+from .runtime import engine
 from .tensor import Tensor, axis_of
 
 
@@ -96,6 +99,17 @@ def integers(value: int | Sequence[int], count: int, function: str, name: str) -
         raise TypeError(
             f"{function}(): argument '{name}' must be tuple of ints, not {type(value).__name__}"
         ) from None
+
+
+def values_of(node: Node) -> np.ndarray:
+    """The elements of a node, computed now, for a result whose size or content has to be found on the host.
+
+    Raises:
+        Exception: while a function is recorded for replay, which would not look again (``capture.py``).
+    """
+    if engine.refuse is not None:
+        engine.refuse([node])
+    return read(node)
 
 
 def with_dtype(node: Node, dtype: DType | None) -> Node:

@@ -1,182 +1,260 @@
 """Recording for replay: what a compiled function does besides recording nodes.
 
 While a function is captured, values that come from outside the graph anew at every call are noted in the order in which
-they were asked for: random numbers drawn on the host, learning rates, step counts. A replay asks again, in that order.
-Outside a capture the functions here just call what they are given.
+they were asked for: random numbers drawn on the host, the counts of an optimizer's steps. A replay asks again, in that
+order. Outside a capture the functions here just call what they are given.
 
 What a replay could not repeat is refused with the user's line: looking at a tensor's value, printing, reading the
-clock or Python's own random numbers.
+clock, Python's own random numbers.
 
 In: functions that give a number or an array. Out: numbers and nodes. Read next: ``guards.py``, ``compiled.py``.
 """
 
 from __future__ import annotations
 
+import collections
+import datetime
+import io
 import os
 import random
 import sys
+import sysconfig
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
-from .compiler.ir import Node
+from . import live
+from .compiler import primitives as p
+from .compiler.ir import Node, topological
+from .live import Expression, LiveInteger, LiveNumber, is_live
 from .recording import input_node, pending
 from .runtime import engine
 
-_FOLDER = os.path.dirname(os.path.abspath(__file__))
 _PACKAGE = __name__.partition(".")[0]
+_STANDARD_LIBRARY = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
 
-_REFUSED = {
-    print: "prints", input: "reads input", open: "opens a file", exec: "executes code",
-    time.time: "reads the clock", time.perf_counter: "reads the clock", time.monotonic: "reads the clock",
-    time.sleep: "sleeps",
+_CLOCK = "reads the clock"
+_REFUSED: dict[Any, str] = {
+    print: "prints", input: "reads input", open: "opens a file", exec: "executes code", eval: "evaluates code",
+    globals: "looks at globals()", time.sleep: "sleeps",
+    **{
+        getattr(time, name): _CLOCK
+        for name in (
+            "time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time",
+            "process_time_ns", "thread_time", "thread_time_ns", "localtime", "gmtime", "ctime", "strftime",
+        )
+        if hasattr(time, name)
+    },
+    **{
+        getattr(os, name): f"calls os.{name}()"
+        for name in (
+            "system", "write", "remove", "unlink", "mkdir", "rmdir", "rename", "replace", "putenv", "unsetenv", "fork",
+            "kill", "urandom", "chdir", "truncate", "symlink", "link", "utime", "chmod",
+        )
+        if hasattr(os, name)
+    },
 }
+_READS_AND_WRITES = ("write", "writelines", "truncate", "read", "readline", "readlines", "readinto")
+_MUTATORS = {
+    "append", "extend", "insert", "pop", "remove", "clear", "update", "add", "setdefault", "discard", "sort", "reverse",
+    "popitem", "appendleft", "extendleft", "popleft", "rotate", "__setitem__", "__delitem__",
+}
+_CONTAINERS = (list, dict, set, collections.deque, bytearray)
+# Python code that runs between a user's line and a system call without being anybody's intention
+_MACHINERY = ("importlib", "warnings", "linecache", "tokenize", "traceback")
 
 
 class SideEffectError(RuntimeError):
     """A compiled function did something that a replay could not repeat. The message names the line."""
 
 
-class LiveNumber(float):
-    """A Python number that is read anew at every replay. Arithmetic with numbers gives another such number."""
+class Transparent:
+    """An object that stands for the ``function`` in it: what the function reaches matters, the object does not."""
 
-    __slots__ = ("read",)
-
-    def __new__(cls, read: Callable[[], float]):
-        number = super().__new__(cls, read())
-        number.read = read
-        return number
-
-    def __neg__(self):
-        return LiveNumber(lambda: -self.read())
-
-    def __add__(self, other):
-        return LiveNumber(lambda: self.read() + now(other))
-
-    def __radd__(self, other):
-        return LiveNumber(lambda: now(other) + self.read())
-
-    def __sub__(self, other):
-        return LiveNumber(lambda: self.read() - now(other))
-
-    def __rsub__(self, other):
-        return LiveNumber(lambda: now(other) - self.read())
-
-    def __mul__(self, other):
-        return LiveNumber(lambda: self.read() * now(other))
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other):
-        return LiveNumber(lambda: self.read() / now(other))
-
-    def __rtruediv__(self, other):
-        return LiveNumber(lambda: now(other) / self.read())
-
-    def __pow__(self, other):
-        return LiveNumber(lambda: self.read() ** now(other))
-
-    def __rpow__(self, other):
-        return LiveNumber(lambda: now(other) ** self.read())
-
-
-class LiveInteger(int):
-    """A Python integer that is drawn anew at every replay: a seed, a position in a random stream."""
-
-    def __new__(cls, read: Callable[[], int]):
-        integer = super().__new__(cls, read())
-        integer.read = read
-        return integer
-
-
-def is_live(value: Any) -> bool:
-    return type(value) is LiveNumber or type(value) is LiveInteger
-
-
-def now(value: float) -> float:
-    return value.read() if type(value) is LiveNumber else value
+    function: Callable
 
 
 class Capture:
     """One recording.
 
     Attributes:
-        sequence: functions that a replay calls, in order, before it runs the plan.
-        nodes: input nodes made from what such a function returned, with its position.
+        events: functions that a replay calls, in order, before it runs the plan.
+        undo: for each of them what takes its effect back, or None.
+        covered: ``(id of a container, key)`` of values that an event changes.
+        drawn: input nodes made from what an event returned, with its position.
+        created: buffers of tensors made from data that are the same at every call, by identity.
+        constants: nodes computed meanwhile from such data only.
+        conditions: what was asked about numbers that may be others at the next call.
+        mutations: where the user's code called a method that changes a container, by the container's identity.
+        outside: nodes of tensors that the function was given or can reach.
+        containers: identities of the objects that the function can reach.
     """
 
-    def __init__(self) -> None:
-        self.sequence: list[Callable[[], Any]] = []
-        self.nodes: dict[Node, int] = {}
-        self.created: set[Node] = set()
+    def __init__(self, outside: Container[Node], containers: Container[int]) -> None:
+        self.thread = threading.get_ident()
+        self.events: list[Callable[[], Any]] = []
+        self.undo: list[Callable[[], None] | None] = []
+        self.covered: set[tuple[int, Any]] = set()
+        self.drawn: dict[Node, int] = {}
+        self.created: dict[int, Any] = {}
+        self.constants: set[Node] = set()
+        self.conditions = live.Conditions()
+        self.mutations: dict[int, str] = {}
+        self.outside = outside
+        self.containers = containers
+        self.live_arguments: list[LiveNumber] = []
+        self.reading = False
+
+    def event(self, function: Callable[[], Any], undo: Callable[[], None] | None = None) -> int:
+        self.events.append(function)
+        self.undo.append(undo)
+        return len(self.events) - 1
+
+    def is_constant(self, node: Node) -> bool:
+        """Whether a computed node holds data that are the same at every call."""
+        return node in self.constants or id(node.value) in self.created
 
 
 _active: Capture | None = None
+_lock = threading.RLock()
+
+
+def active() -> Capture | None:
+    """The capture that this thread's operations belong to."""
+    capture = _active
+    return capture if capture is not None and capture.thread == threading.get_ident() else None
 
 
 def capturing() -> bool:
-    return _active is not None
+    """Whether this thread is recording a function for replay."""
+    return _active is not None and _active.thread == threading.get_ident()
 
 
 def number(read: Callable[[], float]) -> float:
-    """A number that may be another at the next call of the same program: a learning rate, a bias correction."""
-    return read() if _active is None else LiveNumber(read)
+    """A number that may be another at the next call of the same program: a learning rate, a count of steps."""
+    capture = active()
+    if capture is None:
+        return read()
+    # a learning rate may be a tensor: it is looked at here and at every replay
+    capture.reading = True
+    try:
+        value = read()
+    finally:
+        capture.reading = False
+    if is_live(value):
+        return value
+    return LiveNumber(value, Expression("event", capture.event(read)))
 
 
-def effect(function: Callable[[], Any]) -> Any:
-    """Call ``function`` now, and again at every replay, in order with what else is asked for."""
-    if _active is not None:
-        _active.sequence.append(function)
+def effect(
+    function: Callable[[], Any], undo: Callable[[], None] | None = None, changes: tuple[Any, Any] | None = None
+) -> Any:
+    """Call ``function`` now, and again at every replay, in order with what else is asked for.
+
+    Args:
+        undo: takes the effect back, for a replay that fails.
+        changes: the container and key of a value that it changes.
+    """
+    capture = active()
+    if capture is not None:
+        capture.event(function, undo)
+        if changes is not None:
+            capture.covered.add((id(changes[0]), changes[1]))
     return function()
 
 
 def drawn_node(draw: Callable[[], np.ndarray], device: str = "cpu") -> Node:
     """An input made of an array that is drawn anew at every replay."""
     node = input_node(np.ascontiguousarray(draw()), device)
-    if _active is not None:
-        _active.nodes[node] = len(_active.sequence)
-        _active.sequence.append(lambda: np.ascontiguousarray(draw()))
+    capture = active()
+    if capture is not None:
+        for cell in draw.__closure__ or ():
+            if type(cell.cell_contents) is LiveNumber:
+                # the bounds of a distribution are taken as they are
+                cell.cell_contents.pin()
+        capture.drawn[node] = capture.event(lambda: np.ascontiguousarray(draw()))
+        capture.created.pop(id(node.value), None)
     return node
 
 
 def drawn_integers(draw: Callable[[], tuple[int, ...]]) -> tuple[int, ...]:
     """Integers that are drawn once now and once at every replay, in order (key and position of a random stream)."""
     values = draw()
-    if _active is None:
+    capture = active()
+    if capture is None:
         return values
-    held = [values]
-
-    def again() -> None:
-        held[0] = draw()
-
-    _active.sequence.append(again)
-    return tuple(LiveInteger(lambda i=i: held[0][i]) for i in range(len(values)))
+    at = capture.event(draw)
+    return tuple(LiveInteger(value, Expression("event", at, i)) for i, value in enumerate(values))
 
 
 class Recording:
-    """Context in which a function is captured."""
+    """Context in which a function is captured. One thread records at a time."""
+
+    def __init__(self, outside: Container[Node] = (), containers: Container[int] = ()) -> None:
+        self.capture = Capture(outside, containers)
 
     def __enter__(self) -> Capture:
         global _active
-        self.capture = _active = Capture()
+        _lock.acquire()
+        self.random = python_random_states()
+        _active = self.capture
+        live.current = self.capture.conditions
         self.limit = pending.limit
         pending.limit = sys.maxsize
         engine.refuse = refuse_observation
+        engine.created = self.capture.created
         self.profile = sys.getprofile()
         sys.setprofile(watch)
         return self.capture
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, kind: type | None, *exception: object) -> None:
         global _active
         sys.setprofile(self.profile)
-        _active = None
+        _active = live.current = None
         pending.limit = self.limit
-        engine.refuse = None
+        engine.refuse = engine.created = None
+        _lock.release()
+        if kind is None and self.random != python_random_states():
+            raise SideEffectError(
+                "a compiled function draws random numbers outside of Flamework, which a replay would not do again. Draw "
+                "them outside of the function, or use Flamework's."
+            )
+
+
+def python_random_states() -> tuple:
+    """The states of the random generators of Python and NumPy that anybody can reach."""
+    if "numpy.random" not in sys.modules:
+        return (random.getstate(),)
+    state = np.random.get_state(legacy=False)
+    inner = state["state"]
+    return (
+        random.getstate(), state["bit_generator"], state["has_gauss"], state["gauss"],
+        tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in inner.values()),
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- refusals
 
 
 def refuse_observation(nodes: Sequence[Node]) -> None:
+    """Refuse to let the user's code see what will be another value at the next call.
+
+    Raises:
+        SideEffectError: one of the nodes depends on anything but constants of the program.
+    """
+    capture = active()
+    if capture is None:
+        return
+    if all(is_static(capture, node) for node in nodes):
+        capture.constants.update(nodes)
+        return
+    if capture.reading and all(node.value is not None for node in nodes):
+        return
     raise SideEffectError(
         f"a compiled function cannot look at the value of a tensor while it is recorded ({users_line()}): item(), bool(), "
         "print() and data-dependent shapes need the value at every call. Return the tensor, or do this outside of the "
@@ -184,39 +262,87 @@ def refuse_observation(nodes: Sequence[Node]) -> None:
     )
 
 
-def watch(frame, event: str, called) -> None:
-    """Profile hook: refuses calls of builtins that a replay would leave out."""
+def is_static(capture: Capture, node: Node) -> bool:
+    """Whether a value is the same at every call: computed from constants of the program only."""
+    for found in topological([node]):
+        if found in capture.outside or found in capture.drawn or is_live(found.value):
+            return False
+        if found.value is not None and found.op is not p.scalar and not capture.is_constant(found):
+            return False
+    return True
+
+
+def watch(frame: FrameType, event: str, called: Any) -> None:
+    """Profile hook: sees calls of builtins. Notes those that change containers, refuses those that cannot be replayed."""
     if event != "c_call":
         return
-    what = _REFUSED.get(called) if called.__hash__ is not None else None
-    if what is None:
-        owner = getattr(called, "__self__", None)
+    capture = _active
+    owner = getattr(called, "__self__", None)
+    name = called.__name__
+    what = None
+    if isinstance(owner, _CONTAINERS):
+        if name in _MUTATORS and id(owner) in capture.containers and not is_ours(frame):
+            capture.mutations.setdefault(id(owner), line_of(users_frame(frame)))
+        return
+    if owner is not None and type(owner) is not type(sys):
         if isinstance(owner, (random.Random, np.random.RandomState, np.random.Generator)):
             what = "draws random numbers outside of Flamework"
-        elif owner is sys.stdout or owner is sys.stderr:
-            what = "writes to the terminal"
-    if what is None:
+        elif isinstance(owner, io.IOBase) and name in _READS_AND_WRITES:
+            if not isinstance(owner, (io.StringIO, io.BytesIO)) or id(owner) in capture.containers:
+                what = "writes to the terminal" if owner in (sys.stdout, sys.stderr) else f"calls {name}() of a file"
+        elif isinstance(owner, type) and issubclass(owner, datetime.date) and name in ("now", "utcnow", "today"):
+            what = _CLOCK
+    elif called.__module__ == "math":
+        # these take the bare number out of a float without its noticing
+        for argument in capture.live_arguments:
+            argument.pin()
         return
-    place = frame
-    while place is not None and is_ours(place):
-        place = place.f_back
-    if what.startswith("draws") and place is not frame and is_ours(frame):
+    else:
+        what = _REFUSED.get(called)
+    if what is None or is_ours(frame):
         return
-    if place is None or is_ours(frame):
-        return
-    raise SideEffectError(
-        f"a compiled function {what} at {place.f_code.co_filename}:{place.f_lineno}; a replay would not do that again. "
-        "Do it outside of the function."
-    )
+    place = users_frame(frame)
+    if place is not None:
+        raise SideEffectError(
+            f"a compiled function {what} at {line_of(place)}; a replay would not do that again. Do it outside of the "
+            "function."
+        )
 
 
-def is_ours(frame) -> bool:
+def is_ours(frame: FrameType) -> bool:
     return frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE
 
 
-def users_line() -> str:
-    """The first line of the call stack that is not ours."""
-    frame = sys._getframe(1)
-    while frame is not None and is_ours(frame):
+def is_standard_library(filename: str) -> bool:
+    return filename.startswith(_STANDARD_LIBRARY) and not filename.startswith(_INSTALLED) or filename.startswith("<frozen")
+
+
+def users_frame(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame of somebody's own code; None if Python itself is at work, importing or warning."""
+    fallback = None
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name.partition(".")[0] in _MACHINERY:
+            return None
+        if not is_ours(frame):
+            if not is_standard_library(frame.f_code.co_filename):
+                return frame
+            fallback = fallback or frame
         frame = frame.f_back
+    return fallback
+
+
+def line_of(frame: FrameType | None) -> str:
     return "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def users_line() -> str:
+    """File and line of the innermost statement of somebody's own code."""
+    return line_of(users_frame(sys._getframe(1)))
+
+
+def undo(capture_undo: Iterable[Callable[[], None] | None]) -> None:
+    """Take back what events did, the last first."""
+    for function in reversed(list(capture_undo)):
+        if function is not None:
+            function()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ from .recording import (
     storage_of,
 )
 from .size import Size
-from .storage import EXPORTED, Storage, cut_index, strided_array
+from .storage import ALONE, EXPORTED, Storage, cut_index, holders, strided_array
 from .tensor import Tensor, method, strides_of
 
 _new = Tensor.__new__
@@ -124,14 +123,14 @@ def exported(tensor: Tensor) -> np.ndarray:
 def export(tensor: Tensor, storage: Storage) -> None:
     """Make the storage's value memory that changes: its own buffer if no other node needs it, else a copy."""
     base = storage.node
-    array = read(base)
-    value = base.value
-    # the references to the node: the storage, `base`, the argument of getrefcount and perhaps the tensor; to the
-    # buffer: the node, `value`, the argument
-    known = 4 if tensor._node is base else 3
-    alone = not base.requires_grad and not base.src and getrefcount(base) <= known and getrefcount(value) <= 3
-    memory = array.reshape(-1)
-    if not alone or not memory.flags.writeable or not memory.flags.c_contiguous:
+    if base.value is None or base.op is p.scalar:
+        read(base)
+    shared = base.requires_grad or base.src
+    known = ALONE[0] + (tensor._node is base)
+    del base
+    nodes, values, _ = holders(storage)
+    memory = read(storage.node).reshape(-1)
+    if shared or nodes > known or values > ALONE[1] or not memory.flags.writeable:
         memory = memory.copy()
     storage.memory = memory
     storage.stamp = EXPORTED

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from . import formulas as f
-from .arguments import numpy_names, returned, scalar_type, tensor_argument
+from .arguments import numpy_names, returned, scalar_type, tensor_argument, values_of
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, DType
 from .compiler.ir import Node, TensorType, tensor_type
@@ -506,7 +506,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
 
 def true_positions(mask: Node) -> Node:
     """Where a bool node is True, as positions of the flattened node; computes it."""
-    found = np.flatnonzero(read(mask)).astype(np.int64)
+    found = np.flatnonzero(values_of(mask)).astype(np.int64)
     return input_node(found, mask.type.device)
 
 
@@ -552,7 +552,7 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False)
         >>> torch.nonzero(torch.tensor([0, 3, 0, 4])).tolist()
         [[1], [3]]
     """
-    values = read(tensor_argument(input, "nonzero", "input", 1))
+    values = values_of(tensor_argument(input, "nonzero", "input", 1))
     if as_tuple:
         if out is not None:
             raise RuntimeError("nonzero does not support the out kwarg when as_tuple is True")
@@ -578,7 +578,9 @@ def isin(elements: Tensor | float, test_elements: Tensor | float, *, invert: boo
         [False, True, True]
     """
     dtype = promoted(elements, test_elements).numpy
-    left, right = (read(node_of(v)) if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements))
+    left, right = (
+        values_of(node_of(v)) if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements)
+    )
     return from_array(np.isin(left.astype(dtype), right.astype(dtype), invert=invert))
 
 

@@ -1,36 +1,55 @@
 """What a compiled function depends on besides its arguments, and how to notice that it has changed.
 
 A function reads closures, globals, attributes of modules and of other objects. :class:`Surroundings` walks
-everything that can be reached from the function and its arguments, notes the tensors it meets, and keeps a list of
-containers with what they held. A later call first compares the containers (and one number for all modules together,
-``nn.epoch``); equal means that the recorded program still is what the function would record.
+everything that can be reached from the function and its arguments, notes the tensors it meets, and keeps what the
+containers on the way held. A later call compares: equal means that the recorded program still is what the function
+would record. Modules are compared only when one of them has changed (``nn/epoch.py`` counts their changes).
 
 The same comparison right after recording shows whether the function changed anything that is not a tensor: that is a
-side effect which a replay would not repeat, and :func:`changed` says where it is.
+side effect which a replay would not repeat, and :meth:`Surroundings.changed` says where it is.
 
-In: functions and objects. Out: tensors, guards. Read next: ``compiled.py``.
+In: functions and objects. Out: tensors, guards. Read next: ``places.py``.
 """
 
 from __future__ import annotations
 
+import array
+import collections
 import dis
 import functools
+import logging
+import sys
+import threading
 import types
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
 
+from .capture import Transparent, is_standard_library
+from .live import Expression, LiveNumber
 from .nn import epoch
 from .nn.module import Module
 from .optim.optimizer import Optimizer
+from .random import Generator
 from .tensor import Tensor
 
-MAX_OBJECTS = 20000
+MAX_OBJECTS = 50000
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, type, types.BuiltinFunctionType, np.dtype, range, slice)
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, np.dtype, np.generic, range, slice, types.CodeType)
 _NUMBERS = (bool, int, float, complex, str, bytes)
 _PACKAGE = __name__.partition(".")[0]
+# Libraries whose own objects do not decide what a function records.
+_LIBRARIES = {
+    "numpy", "scipy", "numba", "llvmlite", "torch", "jax", "sklearn", "pandas", "matplotlib", "tqdm", "networkx", "pytest",
+    "_pytest", "pluggy", "hypothesis", "builtins", *sys.stdlib_module_names,
+} - {"__main__"}
+_OPAQUE = (logging.Logger, logging.Handler, threading.Thread, type(threading.Lock()), type(threading.RLock()))
+_OPTIMIZER_NAMES = ("state", "param_groups", "_opt_called", "_stepping")
+
+MISSING: Any = type("Missing", (), {"__repr__": lambda self: "nothing"})()
 
 
 def same(a: Any, b: Any) -> bool:
@@ -38,52 +57,122 @@ def same(a: Any, b: Any) -> bool:
     return a is b or (type(a) is type(b) and isinstance(a, _NUMBERS) and a == b)
 
 
+def all_same(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    return len(a) == len(b) and all(map(same, a, b))
+
+
 class Guard:
-    """A container and what it held. ``kind`` is ``dict``, ``list``, ``set`` or ``cell``."""
+    """Something that a function can reach and what it held.
 
-    __slots__ = ("kind", "container", "keys", "held", "owner")
+    Attributes:
+        name: what it is called where it was found.
+        soft: it belongs to an installed library, which may fill a cache in it.
+    """
 
-    def __init__(self, kind: str, container: Any, keys: tuple, held: tuple, owner: str) -> None:
-        self.kind = kind
-        self.container = container
-        self.keys = keys
-        self.held = held
-        self.owner = owner
+    __slots__ = ("name", "soft")
 
     def difference(self) -> str | None:
-        """What changed, in words, or None."""
-        kind, container = self.kind, self.container
-        if kind == "cell":
-            try:
-                value = container.cell_contents
-            except ValueError:
-                return self.keys[0]
-            return None if same(value, self.held[0]) else self.keys[0]
-        if kind == "list":
-            if len(container) != len(self.held):
-                return f"{self.owner} has {len(container)} elements, not {len(self.held)}"
-            for i, (a, b) in enumerate(zip(container, self.held)):
-                if not same(a, b):
-                    return f"{self.owner}[{i}]"
-            return None
-        if kind == "set":
-            return None if container == self.held[0] else self.owner
-        if kind == "names":
-            for key, value in zip(self.keys, self.held):
-                if not same(container.get(key, MISSING), value):
-                    return key
-            return None
-        if len(container) != len(self.keys):
-            added = [k for k in container if k not in self.keys]
-            gone = [k for k in self.keys if k not in container]
-            return f"{(added or gone)[0]}"
-        for key, value in zip(self.keys, self.held):
-            if not same(container.get(key, MISSING), value):
-                return f"{key}"
+        """What is another now, in words; None if nothing is."""
+        raise AssertionError(type(self).__name__)
+
+
+class ItemGuard(Guard):
+    """A value under a key of a mapping."""
+
+    __slots__ = ("mapping", "key", "value")
+
+    def __init__(self, mapping: Mapping, key: Any, value: Any) -> None:
+        self.mapping, self.key, self.value = mapping, key, value
+
+    def difference(self) -> str | None:
+        return None if same(self.mapping.get(self.key, MISSING), self.value) else f"{self.key}"
+
+
+class CellGuard(Guard):
+    """A variable of an enclosing function."""
+
+    __slots__ = ("cell", "value")
+
+    def __init__(self, cell: types.CellType, value: Any) -> None:
+        self.cell, self.value = cell, value
+
+    def difference(self) -> str | None:
+        return None if same(cell_contents(self.cell), self.value) else self.name
+
+
+class ListGuard(Guard):
+    """A list or another sequence that can change."""
+
+    __slots__ = ("items", "held")
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self.items, self.held = items, tuple(items)
+
+    def difference(self) -> str | None:
+        if len(self.items) != len(self.held):
+            return f"{self.name} has {len(self.items)} elements, not {len(self.held)}"
+        for i, (a, b) in enumerate(zip(self.items, self.held)):
+            if not same(a, b):
+                return f"{self.name}[{i}]"
         return None
 
 
-MISSING = object()
+class DictGuard(Guard):
+    """A dictionary: keys, values and their order."""
+
+    __slots__ = ("items", "keys", "held")
+
+    def __init__(self, items: dict) -> None:
+        self.items, self.keys, self.held = items, tuple(items), tuple(items.values())
+
+    def difference(self) -> str | None:
+        items, keys = self.items, self.keys
+        if len(items) != len(keys):
+            added = [k for k in items if k not in keys]
+            gone = [k for k in keys if k not in items]
+            return f"{(added or gone)[0]}"
+        for key, value in zip(keys, self.held):
+            if not same(items.get(key, MISSING), value):
+                return f"{key}"
+        return None if all(a is b or a == b for a, b in zip(items, keys)) else f"the order of {self.name}"
+
+
+class ValueGuard(Guard):
+    """Anything that is compared by a number or text made of it: the contents of an array, the progress of an iterator."""
+
+    __slots__ = ("thing", "measure", "held")
+
+    def __init__(self, thing: Any, measure: Any) -> None:
+        self.thing, self.measure, self.held = thing, measure, measure(thing)
+
+    def difference(self) -> str | None:
+        now = self.measure(self.thing)
+        return None if now is self.held or now == self.held else self.name
+
+
+def cell_contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return MISSING
+
+
+def array_contents(a: np.ndarray) -> tuple:
+    return (a.shape, a.dtype.str, a.strides, a.tobytes())
+
+
+def progress(iterator: Any) -> Any:
+    """How far an iterator has got. The parts are compared by identity or as numbers."""
+    frame = getattr(iterator, "gi_frame", MISSING)
+    if frame is not MISSING:
+        return None if frame is None else frame.f_lasti
+    reduce = getattr(iterator, "__reduce__", None)
+    try:
+        state = reduce()
+    except TypeError:
+        return repr(iterator)
+    return tuple(tuple(v if isinstance(v, _NUMBERS) else id(v) for v in part) if isinstance(part, tuple)
+                 else part if isinstance(part, _NUMBERS) else id(part) for part in state)
 
 
 class Surroundings:
@@ -91,181 +180,471 @@ class Surroundings:
 
     Attributes:
         tensors: the tensors, each once.
-        guards: containers and what they held.
-        epoch: the number of the last change to any module.
-        optimizers: the optimizers, whose state may grow while they are used.
+        optimizers, generators: likewise.
         code: code objects of the user's functions, to find lines in.
+        seen: the objects that were met, by identity.
+        complete: False if there were too many objects to look at.
+        learning: numbers of optimizers, which are read anew at every replay, as ``(container, keys, number)``.
     """
 
     def __init__(self, *roots: Any) -> None:
         self.tensors: dict[int, Tensor] = {}
-        self.guards: list[Guard] = []
         self.optimizers: list[Optimizer] = []
-        self.arrays: list[np.ndarray] = []
+        self.generators: list[Generator] = []
         self.code: list[types.CodeType] = []
         self.seen: dict[int, Any] = {}
+        self.learning: list[tuple[dict, Any, Any]] = []
+        self.guards: list[Guard] = []
+        self.of_modules: list[Guard] = []
         self.epoch = epoch.mutation_epoch()
-        stack = [(root, "argument") for root in roots]
+        stack: list[tuple[Any, str, bool]] = [(root, "argument", False) for root in roots]
         while stack and len(self.seen) < MAX_OBJECTS:
-            value, owner = stack.pop()
-            stack.extend(self.visit(value, owner))
+            value, name, self.soft = stack.pop()
+            if isinstance(value, _PLAIN) or id(value) in self.seen:
+                continue
+            self.seen[id(value)] = value
+            soft = self.soft
+            stack.extend((v, n, soft or self.soft) for v, n in self.visit(value, name))
+        self.complete = not stack
+        self.prepare()
 
-    def visit(self, value: Any, owner: str) -> Iterator[tuple[Any, str]]:
-        if isinstance(value, _PLAIN) or id(value) in self.seen:
-            return
-        self.seen[id(value)] = value
+    def guard(self, guard: Guard, name: str) -> None:
+        guard.name, guard.soft = name, self.soft
+        self.guards.append(guard)
+
+    def prepare(self) -> None:
+        """Sort guards by kind, so that :meth:`holds` runs without a call for each."""
+        kinds: dict[type, list] = collections.defaultdict(list)
+        for guard in self.guards:
+            kinds[type(guard)].append(guard)
+        self.items = tuple((g.mapping, g.key, g.value) for g in kinds[ItemGuard])
+        self.cells = tuple((g.cell, g.value) for g in kinds[CellGuard])
+        self.lists = tuple(kinds[ListGuard])
+        self.dicts = tuple(kinds[DictGuard])
+        self.others = tuple(kinds[ValueGuard])
+
+    # ----------------------------------------------------------------------------------------------------- the walk
+
+    def visit(self, value: Any, name: str) -> Iterator[tuple[Any, str]]:
+        """Note what matters about an object, and give the objects that it refers to."""
         if isinstance(value, Tensor):
             self.tensors[id(value)] = value
-            if type(value) is not Tensor and getattr(value, "__dict__", None):
-                yield value.__dict__, owner
+            yield from self.visit_tensor(value, name)
         elif isinstance(value, Module):
             yield from self.visit_module(value)
         elif isinstance(value, Optimizer):
-            self.optimizers.append(value)
-            for group in value.param_groups:
-                yield from ((p, "params") for p in group["params"])
-            for state in value.state.values():
-                yield from ((v, "state") for v in state.values() if isinstance(v, Tensor))
+            yield from self.visit_optimizer(value)
+        elif isinstance(value, Generator):
+            self.generators.append(value)
+        elif isinstance(value, Transparent):
+            yield value.function, name
         elif isinstance(value, types.FunctionType):
             yield from self.visit_function(value)
         elif isinstance(value, types.MethodType):
-            yield value.__func__, owner
-            yield value.__self__, owner
+            yield value.__func__, name
+            yield value.__self__, name
+        elif isinstance(value, types.BuiltinFunctionType):
+            if not isinstance(value.__self__, types.ModuleType):
+                yield value.__self__, name
         elif isinstance(value, functools.partial):
-            yield from ((v, owner) for v in (value.func, value.args, value.keywords))
-        elif isinstance(value, (list, tuple)):
-            if isinstance(value, list):
-                self.guards.append(Guard("list", value, (), tuple(value), owner))
-            yield from ((v, owner) for v in value)
-        elif isinstance(value, dict):
-            self.guards.append(Guard("dict", value, tuple(value), tuple(value.values()), owner))
-            yield from ((v, str(k)) for k, v in value.items())
-        elif isinstance(value, (set, frozenset)):
-            self.guards.append(Guard("set", value, (), (frozenset(value),), owner))
-        elif isinstance(value, np.ndarray):
-            self.arrays.append(value)
-        elif isinstance(value, types.ModuleType) or (type(value).__module__ or "").partition(".")[0] == _PACKAGE:
+            yield from ((v, name) for v in (value.func, value.args, value.keywords))
+        elif isinstance(value, (staticmethod, classmethod)):
+            yield value.__func__, name
+        elif isinstance(value, property):
+            yield from ((f, name) for f in (value.fget, value.fset) if f is not None)
+        elif isinstance(value, weakref.ref):
+            yield value(), name
+        elif isinstance(value, type):
+            yield from self.visit_class(value)
+        elif isinstance(value, types.ModuleType):
             return
+        elif isinstance(value, (tuple, frozenset)):
+            yield from ((v, name) for v in value)
+            if type(value) is not tuple:
+                yield type(value), name
         else:
-            attributes = getattr(value, "__dict__", None)
-            if isinstance(attributes, dict):
-                yield attributes, type(value).__name__
-            for name in slots_of(type(value)):
-                held = getattr(value, name, MISSING)
-                if held is not MISSING:
-                    yield held, name
+            yield from self.visit_object(value, name)
+
+    def visit_tensor(self, tensor: Tensor, name: str) -> Iterator[tuple[Any, str]]:
+        if type(tensor) is not Tensor and getattr(tensor, "__dict__", None):
+            yield tensor.__dict__, name
+        meta = tensor._meta
+        if meta is not None:
+            yield meta.accumulated, "hook"
+        mark = tensor._node.mark
+        if mark is not None:
+            yield mark.hooks, "hook"
+
+    def visit_object(self, value: Any, name: str) -> Iterator[tuple[Any, str]]:
+        if isinstance(value, (list, collections.deque)):
+            self.guard(ListGuard(value), name)
+            yield from ((v, name) for v in value)
+        elif isinstance(value, dict):
+            self.guard(DictGuard(value), name)
+            yield from ((v, str(k)) for k, v in value.items())
+        elif isinstance(value, set):
+            self.guard(ValueGuard(value, frozenset), name)
+            yield from ((v, name) for v in value)
+        elif isinstance(value, np.ndarray):
+            if value.dtype != object:
+                self.guard(ValueGuard(value, array_contents), name)
+            else:
+                yield from ((v, name) for v in value.flat)
+        elif isinstance(value, (bytearray, array.array)):
+            self.guard(ValueGuard(value, bytes), name)
+        elif isinstance(value, _OPAQUE):
+            return
+        elif hasattr(value, "__next__") and not hasattr(value, "__dict__"):
+            self.guard(ValueGuard(value, progress), name)
+        wrapped = getattr(value, "__wrapped__", None) if isinstance(value, functools._lru_cache_wrapper) else None
+        if wrapped is not None:
+            yield wrapped, name
+        attributes = getattr(value, "__dict__", None)
+        if isinstance(attributes, dict):
+            yield attributes, type(value).__name__
+        for slot in slots_of(type(value)):
+            self.guard(ValueGuard(value, functools.partial(slot_value, slot)), slot)
+            held = getattr(value, slot, None)
+            if held is not None:
+                yield held, slot
+        yield type(value), type(value).__name__
+
+    def visit_class(self, cls: type) -> Iterator[tuple[Any, str]]:
+        """Attributes of the user's classes: functions that may be called, numbers that are read."""
+        for base in cls.__mro__:
+            if is_known_library(base.__module__):
+                continue
+            space = vars(base)
+            for name in space:
+                if not (name.startswith("__") and name.endswith("__")) or name in ("__call__", "__getattr__", "__init__"):
+                    self.guard(ItemGuard(space, name, space[name]), name)
+                    yield space[name], name
 
     def visit_module(self, module: Module) -> Iterator[tuple[Any, str]]:
-        # attributes themselves are guarded by the epoch; containers that they hold are not
-        for name, held in vars(module).items():
-            if name in ("_parameters", "_buffers", "_modules"):
-                yield from ((v, k) for k, v in held.items())
-            elif not name.startswith("_"):
-                yield held, name
-        forward = type(module).forward
-        if isinstance(forward, types.FunctionType):
-            yield forward, "forward"
+        held = vars(module)
+        registries = [held, *(v for k, v in held.items() if k.startswith("_") and isinstance(v, dict))]
+        for registry in registries:
+            guard = DictGuard(registry)
+            guard.name, guard.soft = type(module).__name__, self.soft
+            self.of_modules.append(guard)
+            self.seen[id(registry)] = registry
+        for name, value in held.items():
+            if name.startswith("_") and isinstance(value, dict):
+                # parameters, buffers, children and hooks
+                yield from ((v, str(k)) for k, v in value.items())
+            else:
+                yield value, name
+        yield type(module), type(module).__name__
+
+    def visit_optimizer(self, optimizer: Optimizer) -> Iterator[tuple[Any, str]]:
+        for name, value in vars(optimizer).items():
+            if name not in _OPTIMIZER_NAMES:
+                self.guard(ItemGuard(vars(optimizer), name, value), name)
+                yield value, name
+        self.guard(ListGuard(optimizer.param_groups), "param_groups")
+        self.seen[id(optimizer.param_groups)] = optimizer.param_groups
+        for group in optimizer.param_groups:
+            self.seen[id(group)] = group
+            for name, value in group.items():
+                if isinstance(value, float) or (type(value) is tuple and any(isinstance(v, float) for v in value)):
+                    self.learning.append((group, name, value))
+                else:
+                    self.guard(ItemGuard(group, name, value), name)
+                    yield value, name
+        for state in list(optimizer.state.values()):
+            self.seen[id(state)] = state
+            for name, value in state.items():
+                if isinstance(value, Tensor) or not isinstance(value, _PLAIN):
+                    self.guard(ItemGuard(state, name, value), str(name))
+                    yield value, str(name)
+        self.optimizers.append(optimizer)
+        yield type(optimizer), type(optimizer).__name__
 
     def visit_function(self, function: types.FunctionType) -> Iterator[tuple[Any, str]]:
-        if (function.__module__ or "").partition(".")[0] == _PACKAGE:
+        code = function.__code__
+        if is_known_library(function.__globals__.get("__name__") or ""):
+            # a wrapper around a user's function
+            for cell in function.__closure__ or ():
+                value = cell_contents(cell)
+                if callable(value):
+                    yield value, function.__name__
             return
-        yield from self.visit_code(function.__code__, function.__globals__)
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
-            try:
-                held = cell.cell_contents
-            except ValueError:
-                continue
-            self.guards.append(Guard("cell", cell, (name,), (held,), name))
-            yield held, name
+        self.soft = self.soft or is_installed(code.co_filename)
+        yield from self.visit_code(code, function.__globals__)
+        for name, cell in zip(code.co_freevars, function.__closure__ or ()):
+            value = cell_contents(cell)
+            self.guard(CellGuard(cell, value), name)
+            if value is not MISSING:
+                yield value, name
         yield from ((v, "default") for v in (function.__defaults__ or ()))
         yield from ((v, k) for k, v in (function.__kwdefaults__ or {}).items())
+        if function.__dict__:
+            yield function.__dict__, function.__name__
 
-    def visit_code(self, code: types.CodeType, globals_: dict) -> Iterator[tuple[Any, str]]:
+    def visit_code(self, code: types.CodeType, names: dict[str, Any]) -> Iterator[tuple[Any, str]]:
         self.code.append(code)
-        names = tuple(n for n in code.co_names if n in globals_)
-        if names:
-            held = tuple(globals_[n] for n in names)
-            self.guards.append(Guard("names", globals_, names, held, "global"))
-            for name, value in zip(names, held):
-                if isinstance(value, types.ModuleType):
-                    if not is_ours(value):
-                        yield from self.visit_namespace(value, code)
-                else:
-                    yield value, name
+        stored, imported = global_statements(code)
+        for name in dict.fromkeys((*code.co_names, *stored)):
+            if name in names:
+                yield from self.visit_name(names, name, code)
+            elif name in stored:
+                self.guard(ItemGuard(names, name, MISSING), name)
+        for name in imported:
+            module = sys.modules.get(name)
+            if module is not None:
+                yield from self.visit_namespace(module, code)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
-                yield from self.visit_code(constant, globals_)
+                yield from self.visit_code(constant, names)
+
+    def visit_name(self, names: dict[str, Any], name: str, code: types.CodeType) -> Iterator[tuple[Any, str]]:
+        value = names[name]
+        self.guard(ItemGuard(names, name, value), name)
+        if isinstance(value, types.ModuleType):
+            yield from self.visit_namespace(value, code)
+        else:
+            yield value, name
 
     def visit_namespace(self, module: types.ModuleType, code: types.CodeType) -> Iterator[tuple[Any, str]]:
         """Attributes of an imported module that the code may name (``config.width``)."""
+        if is_known_library(module.__name__):
+            return
         space = vars(module)
-        names = tuple(n for n in code.co_names if n in space)
-        if names and getattr(module, "__file__", None) and "site-packages" not in module.__file__:
-            self.guards.append(Guard("names", space, names, tuple(space[n] for n in names), module.__name__))
-            yield from ((space[n], n) for n in names if not isinstance(space[n], (types.ModuleType, type)))
+        for name in code.co_names:
+            if name in space:
+                self.guard(ItemGuard(space, name, space[name]), name)
+                if not isinstance(space[name], types.ModuleType):
+                    yield space[name], name
+
+    # ------------------------------------------------------------------------------------------------- comparing
 
     def holds(self) -> bool:
-        """Whether everything is as it was."""
-        if self.epoch != epoch.mutation_epoch():
-            return False
-        return all(guard.difference() is None for guard in self.guards)
+        """Whether everything is as it was. Identity decides first, which is nearly always enough."""
+        try:
+            for mapping, key, value in self.items:
+                if mapping[key] is not value and not same(mapping[key], value):
+                    return False
+            for cell, value in self.cells:
+                if cell.cell_contents is not value and not same(cell.cell_contents, value):
+                    return False
+        except (KeyError, ValueError):
+            # a name that is missing, as it may have been before
+            if any(g.difference() for g in self.guards if isinstance(g, (ItemGuard, CellGuard))):
+                return False
+        for g in self.lists:
+            held = g.held
+            if len(g.items) != len(held) or not all(map(is_, g.items, held)) and not all_same(g.items, held):
+                return False
+        for g in self.dicts:
+            items, held = g.items, g.held
+            if len(items) != len(held) or not all(map(is_, items.values(), held)) or not all(map(is_, items, g.keys)):
+                if g.difference() is not None:
+                    return False
+        for g in self.others:
+            if g.difference() is not None:
+                return False
+        return self.epoch == epoch.mutation_epoch() or self.modules_hold()
 
-    def changed(self) -> str | None:
-        """What a function changed that a replay would not, with the line where it seems to do so; None if nothing."""
-        for guard in self.guards:
+    def modules_hold(self) -> bool:
+        """Some module has changed: whether it is none of these."""
+        now = epoch.mutation_epoch()
+        if any(guard.difference() is not None for guard in self.of_modules):
+            return False
+        self.epoch = now
+        return True
+
+    def difference(self) -> str | None:
+        """What has changed, in words, or None."""
+        for guard in (*self.guards, *self.of_modules):
             what = guard.difference()
             if what is not None:
-                line = self.line_of(what, guard)
-                return f"it changes {what!r}{line}"
-        if self.epoch != epoch.mutation_epoch():
-            return f"it changes a module{self.line_of(None, None)}"
+                return what
         return None
 
-    def line_of(self, name: str | None, guard: Guard | None) -> str:
-        """Where the user's code stores to a name, or calls a method that changes a container."""
-        writers = {"append", "extend", "insert", "pop", "remove", "clear", "update", "add", "setdefault", "discard"}
-        fallback = ""
+    # ----------------------------------------------------------------------------------- after a recording
+
+    def changed(self, mutations: Mapping[int, str]) -> str | None:
+        """What a function changed that a replay would not, with the line where it seems to do so; None if nothing.
+
+        Args:
+            mutations: the lines that are known to change a container, by its identity.
+        """
+        for guard in (*self.guards, *self.of_modules):
+            if guard.soft:
+                continue
+            what = guard.difference()
+            if what is not None:
+                container = getattr(guard, "items", getattr(guard, "thing", None))
+                line = mutations.get(id(container)) or self.line_of(what, guard)
+                return f"it changes {what!r}" + (f" at {line}" if line else "")
+        return None
+
+    def restore(self) -> None:
+        """Put back what a function changed in containers."""
+        for guard in (*self.guards, *self.of_modules):
+            if guard.difference() is None:
+                continue
+            if isinstance(guard, ItemGuard):
+                put_back(guard)
+            elif isinstance(guard, CellGuard):
+                if guard.value is MISSING:
+                    del guard.cell.cell_contents
+                else:
+                    guard.cell.cell_contents = guard.value
+            elif isinstance(guard, ListGuard):
+                guard.items[:] = guard.held
+            elif isinstance(guard, DictGuard):
+                guard.items.clear()
+                guard.items.update(zip(guard.keys, guard.held))
+            elif isinstance(guard.thing, set):
+                guard.thing.clear()
+                guard.thing.update(guard.held)
+            elif isinstance(guard.measure, functools.partial) and guard.held is not MISSING:
+                setattr(guard.thing, guard.measure.args[0], guard.held)
+
+    def line_of(self, what: str, guard: Guard) -> str | None:
+        """Where the user's code stores to a name, or changes a container."""
+        fallback = None
         for code in self.code:
             line = code.co_firstlineno
             for instruction in dis.get_instructions(code):
                 line = instruction.positions.lineno or line
-                stores = instruction.opname in ("STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF", "STORE_NAME")
-                if stores and instruction.argval == name:
-                    return f" at {code.co_filename}:{line}"
-                mutates = instruction.opname in ("STORE_SUBSCR", "DELETE_SUBSCR") or (
-                    instruction.opname in ("LOAD_METHOD", "LOAD_ATTR") and instruction.argval in writers
-                )
-                if (mutates or stores and name is None) and not fallback:
-                    fallback = f" at {code.co_filename}:{line}"
+                place = f"{code.co_filename}:{line}"
+                if instruction.opname in _STORES and instruction.argval == what:
+                    return place
+                if instruction.opname in ("STORE_SUBSCR", "DELETE_SUBSCR") and not isinstance(guard, CellGuard):
+                    fallback = fallback or place
         return fallback
+
+
+_STORES = ("STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF", "STORE_NAME", "DELETE_ATTR", "DELETE_GLOBAL", "DELETE_DEREF")
+
+
+def put_back(guard: ItemGuard) -> None:
+    """Restore a value of a dictionary, or of a class, whose namespace can be written to only as attributes."""
+    if not isinstance(guard.mapping, dict):
+        return
+    if guard.value is MISSING:
+        guard.mapping.pop(guard.key, None)
+    else:
+        guard.mapping[guard.key] = guard.value
+
+
+@functools.lru_cache(4096)
+def global_statements(code: types.CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of globals that a code object assigns or deletes, and of the modules that it imports."""
+    stored, imported = [], []
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
+            stored.append(instruction.argval)
+        elif instruction.opname == "IMPORT_NAME":
+            imported.append(instruction.argval)
+    return tuple(dict.fromkeys(stored)), tuple(dict.fromkeys(imported))
+
+
+def slot_value(name: str, value: Any) -> Any:
+    return getattr(value, name, MISSING)
 
 
 def slots_of(cls: type) -> list[str]:
     names: list[str] = []
     for base in cls.__mro__:
+        if is_known_library(base.__module__):
+            continue
         found = base.__dict__.get("__slots__", ())
         names += [found] if isinstance(found, str) else list(found)
     return [n for n in names if n not in ("__dict__", "__weakref__")]
 
 
-def is_ours(module: types.ModuleType) -> bool:
-    return module.__name__.partition(".")[0] == _PACKAGE
+def is_known_library(module: str) -> bool:
+    """Whether a module belongs to Flamework, to Python or to a library that records nothing."""
+    top = module.partition(".")[0]
+    return top == _PACKAGE or top in _LIBRARIES
 
 
-def optimizer_state(optimizers: list[Optimizer]) -> tuple:
-    """What decides the program that an optimizer records: its numbers but the learning rates and step counts, which are
-    read anew at every replay, and which state it keeps."""
-    found: list = []
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            found.append(tuple((k, plain(v)) for k, v in group.items() if k != "lr"))
-            found.append(tuple(map(id, group["params"])))
-        for key, state in optimizer.state.items():
-            found.append((id(key), tuple((k, id(v)) for k, v in state.items() if isinstance(v, Tensor))))
-    return tuple(found)
+def is_installed(filename: str) -> bool:
+    return "site-packages" in filename and not is_standard_library(filename)
 
 
-def plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return tuple(plain(v) for v in value)
-    return value if isinstance(value, _NUMBERS) or value is None else id(value)
+# ---------------------------------------------------------------------------------------------------------- optimizers
+
+
+class OptimizerGuard:
+    """What decides the program that an optimizer records: which state it keeps, and the plain values in it.
+
+    Counts that an event of the recording changes are read anew at every replay; they are left out by :meth:`settle`.
+    """
+
+    def __init__(self, optimizers: Sequence[Optimizer]) -> None:
+        self.optimizers = optimizers
+        self.sizes = [(o.state, len(o.state)) for o in optimizers]
+        self.states = [(state, len(state)) for o in optimizers for state in o.state.values()]
+        self.values = [
+            (state, key, value) for state, _ in self.states for key, value in state.items()
+            if isinstance(value, _PLAIN)
+        ]
+        self.checks = tuple(self.values)
+        self.lengths = tuple((*self.sizes, *self.states))
+        self.before = [(o.state, dict(o.state), {id(s): dict(s) for s in o.state.values()}) for o in optimizers]
+
+    def settle(self, covered: set[tuple[int, Any]]) -> bool:
+        """Leave out what an event changes; whether nothing else has changed."""
+        self.checks = tuple(c for c in self.values if (id(c[0]), c[1]) not in covered)
+        self.before = []
+        return self.holds()
+
+    def holds(self) -> bool:
+        for container, length in self.lengths:
+            if len(container) != length:
+                return False
+        for state, key, value in self.checks:
+            if state.get(key, MISSING) is not value and not same(state.get(key, MISSING), value):
+                return False
+        return True
+
+    def restore(self) -> None:
+        """Give the optimizers the state that they had."""
+        for state, entries, contents in self.before:
+            state.clear()
+            for key, entry in entries.items():
+                entry.clear()
+                entry.update(contents[id(entry)])
+                state[key] = entry
+
+
+def enliven(surroundings: Surroundings) -> list[tuple[dict, Any, Any, Any]]:
+    """Put live numbers in the place of the learning rates and other numbers of the optimizers."""
+    placed = []
+    for group, key, value in surroundings.learning:
+        if isinstance(value, float):
+            alive: Any = LiveNumber(value, Expression("item", group, key))
+        else:
+            alive = tuple(
+                LiveNumber(v, Expression("item", group, key, i)) if isinstance(v, float) else v
+                for i, v in enumerate(value)
+            )
+        group[key] = alive
+        placed.append((group, key, value, alive))
+    return placed
+
+
+def is_alive(learning: Sequence[tuple[dict, Any, Any]]) -> bool:
+    """Whether the numbers of the optimizers are still floats where they were."""
+    for group, key, value in learning:
+        now = group.get(key)
+        if not isinstance(now, float):
+            if type(now) is not tuple or type(value) is not tuple or len(now) != len(value):
+                return False
+            if not all(isinstance(a, float) if isinstance(b, float) else same(a, b) for a, b in zip(now, value)):
+                return False
+    return True
+
+
+def calm(placed: Sequence[tuple[dict, Any, Any, Any]]) -> str | None:
+    """Put the plain numbers back. The name of one that was changed meanwhile, or None."""
+    changed = None
+    for group, key, value, alive in placed:
+        if group.get(key, MISSING) is not alive:
+            changed = changed or str(key)
+        group[key] = value
+    return changed

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import formulas as f
-from .arguments import canonical_axes, numpy_names, returned, scalar_type, tensor_argument
+from .arguments import canonical_axes, numpy_names, returned, scalar_type, tensor_argument, values_of
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.ir import Node
 from .gathering import rows_of
-from .recording import broadcast_shapes, input_node, node_of, promoted, read, tensor_of
+from .recording import broadcast_shapes, input_node, node_of, promoted, tensor_of
 from .tensor import Tensor, axis_of
 from .views import sizes_of
 
@@ -360,7 +360,7 @@ def _counts(node: Node) -> np.ndarray:
         raise RuntimeError(f"repeats has to be Long or Int tensor, not {scalar_type(node.type.dtype)}")
     if node.ndim != 1:
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
-    counts = read(node)
+    counts = values_of(node)
     if counts.size and counts.min() < 0:
         raise RuntimeError("repeats can not be negative")
     return counts

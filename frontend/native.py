@@ -1,7 +1,8 @@
 """The functions of ``nn.functional`` that ``torch`` has as well, where their arguments differ.
 
 ``torch.embedding`` takes the weight first, ``torch.batch_norm`` the parameters before the running estimates, and the
-losses a number for the reduction. Those whose arguments agree are the same functions (:data:`SHARED`).
+losses a number for the reduction, of which the default is none. Those whose arguments agree are the same functions
+(:data:`SHARED`).
 
 In: the functions of ``nn/functional.py``. Out: names of ``torch``. The chapter of functions ends here.
 """
@@ -16,7 +17,7 @@ from .tensor import Tensor
 SHARED = """
     avg_pool1d bilinear celu channel_shuffle conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
     cosine_similarity group_norm hardshrink layer_norm max_pool1d max_pool2d max_pool3d pairwise_distance pixel_shuffle
-    pixel_unshuffle prelu rms_norm rrelu selu threshold adaptive_avg_pool1d
+    pixel_unshuffle prelu rms_norm rrelu selu threshold adaptive_avg_pool1d celu_ rrelu_ selu_ threshold_
 """.split()
 
 _REDUCTIONS = ("none", "mean", "sum")
@@ -93,14 +94,14 @@ def max_pool1d_with_indices(
     return F.max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True)
 
 
-def kl_div(input: Tensor, target: Tensor, reduction: int = 1, *, log_target: bool = False) -> Tensor:
+def kl_div(input: Tensor, target: Tensor, reduction: int = 0, *, log_target: bool = False) -> Tensor:
     """:func:`flamework.nn.functional.kl_div`. As ``torch.kl_div``."""
     loss = F.kl_div(input, target, reduction="none", log_target=log_target)
     return loss if reduction == 0 else loss.sum() if _reduction(reduction) == "sum" else loss.mean()
 
 
 def binary_cross_entropy_with_logits(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, pos_weight: Tensor | None = None, reduction: int = 1
+    input: Tensor, target: Tensor, weight: Tensor | None = None, pos_weight: Tensor | None = None, reduction: int = 0
 ) -> Tensor:
     """The loss of that name. As ``torch.binary_cross_entropy_with_logits``."""
     return F.binary_cross_entropy_with_logits(
@@ -109,19 +110,19 @@ def binary_cross_entropy_with_logits(
 
 
 def cosine_embedding_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 1
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
 ) -> Tensor:
     """The loss of that name. As ``torch.cosine_embedding_loss``."""
     return F.cosine_embedding_loss(input1, input2, target, margin, reduction=_reduction(reduction))
 
 
-def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: int = 1) -> Tensor:
+def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: int = 0) -> Tensor:
     """The loss of that name. As ``torch.hinge_embedding_loss``."""
     return F.hinge_embedding_loss(input, target, margin, reduction=_reduction(reduction))
 
 
 def margin_ranking_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 1
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
 ) -> Tensor:
     """The loss of that name. As ``torch.margin_ranking_loss``."""
     return F.margin_ranking_loss(input1, input2, target, margin, reduction=_reduction(reduction))
@@ -129,7 +130,7 @@ def margin_ranking_loss(
 
 def triplet_margin_loss(
     anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
-    swap: bool = False, reduction: int = 1,
+    swap: bool = False, reduction: int = 0,
 ) -> Tensor:
     """The loss of that name. As ``torch.triplet_margin_loss``."""
     return F.triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, reduction=_reduction(reduction))
@@ -140,4 +141,8 @@ __all__ = [
     "dropout", "dropout_", "embedding", "feature_alpha_dropout", "feature_dropout", "hinge_embedding_loss",
     "instance_norm", "kl_div", "margin_ranking_loss", "max_pool1d_with_indices", "triplet_margin_loss",
 ]
+
+# the two activations that are also methods
+Tensor.hardshrink, Tensor.prelu = F.hardshrink, F.prelu
+
 FUNCTIONS = {name: getattr(F, name) for name in SHARED} | {name: globals()[name] for name in __all__}

@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from . import formulas as f
-from .arguments import scalar_type, tensor_argument
+from .arguments import scalar_type, tensor_argument, values_of
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import FLOATING, DType
 from .compiler.ir import Node
 from .creation import DeviceLike, made, shape_argument
 from .device import device, device_name
 from .mutation import assign
-from .recording import from_array, get_default_dtype, input_node, node_of, plain_number, read
+from .recording import from_array, get_default_dtype, input_node, node_of, plain_number
 from .runtime import engine
 from .runtime.mersenne import Mt19937Generator
 from .tensor import Tensor
@@ -88,7 +88,7 @@ class Generator:
         node = tensor_argument(new_state, "set_state", "new_state", 1)
         if node.type.dtype is not dtypes.uint8:
             raise TypeError(f"RNG state must be a torch.ByteTensor, not one of {scalar_type(node.type.dtype)}")
-        state = np.array(read(node)).reshape(-1)
+        state = np.array(values_of(node)).reshape(-1)
         self.stream.set_state(state)
         self._counter = int(np.frombuffer(state[_COUNTER_BYTES].tobytes(), np.uint64)[0])
 
@@ -327,7 +327,7 @@ def bernoulli(
     if p is not None:
         return made(_drawn(lambda: stream.bernoulli(p, count, dtype), x.type.shape, x.type.device), False, out)
     _float_dtype("bernoulli", x.type.dtype, None)
-    probabilities = np.ascontiguousarray(read(x))
+    probabilities = np.ascontiguousarray(values_of(x))
     return made(_drawn(lambda: stream.bernoulli(probabilities), x.type.shape, x.type.device), False, out)
 
 
@@ -347,7 +347,7 @@ def multinomial(
         [1]
     """
     x = tensor_argument(input, "multinomial", "input", 1)
-    stream, weights = _stream(generator), np.ascontiguousarray(read(x))
+    stream, weights = _stream(generator), np.ascontiguousarray(values_of(x))
     shape = (*x.type.shape[:-1], num_samples)
     draw = _drawn(lambda: stream.multinomial(weights, num_samples, replacement), shape, x.type.device)
     return made(draw, False, out)
@@ -379,7 +379,7 @@ def normal(
         stream, count = _stream(generator), math.prod(shape)
         node = _drawn(lambda: stream.normal(count, mean, std, chosen.numpy), shape, device_name(device))
         return made(node, requires_grad, out)
-    spread = read(node_of(std)) if isinstance(std, Tensor) else np.asarray(std)
+    spread = values_of(node_of(std)) if isinstance(std, Tensor) else np.asarray(std)
     _check_std(spread)
     like = mean if isinstance(mean, Tensor) else std
     shape = np.broadcast_shapes(np.shape(spread), tuple(mean.shape) if isinstance(mean, Tensor) else ())
@@ -459,7 +459,7 @@ def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | 
     """
     stream, count, dtype = _stream(generator), self.numel(), self.dtype.numpy
     if isinstance(p, Tensor):
-        probabilities = np.ascontiguousarray(np.broadcast_to(read(node_of(p)), self.shape))
+        probabilities = np.ascontiguousarray(np.broadcast_to(values_of(node_of(p)), self.shape))
         return _fill(self, lambda: stream.bernoulli(probabilities, dtype=dtype))
     chance = float(plain_number(p))
     return _fill(self, lambda: stream.bernoulli(chance, count, dtype))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import numbers
 import weakref
 from collections.abc import Sequence
-from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import FLOATING, DType
 from .compiler.ir import Node, TensorType, tensor_type
 from .runtime import engine
-from .storage import EXPORTED, Cut, Storage, attached, find_cut, leaf_value, replay, strided_array
+from .storage import ALONE, EXPORTED, Cut, Storage, attached, find_cut, holders, leaf_value, replay, strided_array
 from .tensor import Tensor
 
 _new = Tensor.__new__
@@ -210,7 +209,7 @@ def reclaim(storage: Storage) -> bool:
     """Take exported memory back if nobody outside can reach it any more."""
     if storage.exporter is not None and storage.exporter() is not None:
         return False
-    if storage.owner is not None and not only_ours(storage.owner):
+    if storage.owner is not None and not only_ours(storage):
         return False
     take_back(storage, storage.memory)
     return True
@@ -226,13 +225,11 @@ def take_back(storage: Storage, memory: np.ndarray) -> None:
     storage.stamp = storage.serial
 
 
-def only_ours(owner: np.ndarray) -> bool:
-    """Whether a storage is all that still refers to the user's array, which owns its memory."""
-    # the slot `owner`, the array interface behind the slot `memory`, the parameter, the argument of getrefcount
-    return owner.flags.owndata and owner.flags.c_contiguous and getrefcount(owner) <= OWN_REFERENCES
-
-
-OWN_REFERENCES = 4
+def only_ours(storage: Storage) -> bool:
+    """Whether the storage is all that still refers to the user's array, and the array owns its memory."""
+    # counted first: the array's flags refer to it
+    alone = holders(storage)[2] <= ALONE[2]
+    return alone and storage.owner.flags.owndata and storage.owner.flags.c_contiguous
 
 
 def snapshot(tensor: Tensor) -> Node:

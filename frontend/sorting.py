@@ -11,12 +11,12 @@ import math
 import numpy as np
 
 from . import formulas as f, return_types
-from .arguments import floating_only, numpy_names, returned, tensor_argument
+from .arguments import floating_only, numpy_names, returned, tensor_argument, values_of
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
 from .mutation import write_out
-from .recording import from_array, input_node, node_of, read, tensor_of
+from .recording import from_array, input_node, node_of, tensor_of
 from .storage import attached
 from .tensor import Tensor, axis_of
 
@@ -248,7 +248,7 @@ def mode(
         return _scalar_pair(return_types.mode, x, out)
     if x.type.shape[axis] == 0:
         raise IndexError(f"mode(): Expected reduction dim {axis} to have non-zero size.")
-    rows = np.moveaxis(read(x), axis, -1)
+    rows = np.moveaxis(values_of(x), axis, -1)
     ordered = np.sort(rows, axis=-1)
     starts = np.ones(ordered.shape, bool)
     starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
@@ -318,7 +318,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, out, *, ignore_nan):
             raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
         if levels.ndim > 1:
             raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
-        known = read(levels)
+        known = values_of(levels)
     else:
         levels = f.argument(f.filled((), x.type.dtype, x.type.device, 0), q)
         known = np.asarray(q)
@@ -394,7 +394,7 @@ def unique(
         >>> torch.unique(torch.tensor([3, 1, 3])).tolist()
         [1, 3]
     """
-    values = read(tensor_argument(input, "unique", "input", 1))
+    values = values_of(tensor_argument(input, "unique", "input", 1))
     axis = None if dim is None else axis_of(dim, values.ndim)
     found, inverse, counts = np.unique(values, return_inverse=True, return_counts=True, axis=axis, equal_nan=False)
     inverse = inverse.reshape(values.shape if axis is None else -1)
@@ -420,7 +420,7 @@ def unique_consecutive(
         >>> torch.unique_consecutive(torch.tensor([1, 1, 2, 1])).tolist()
         [1, 2, 1]
     """
-    values = read(tensor_argument(input, "unique_consecutive", "input", 1))
+    values = values_of(tensor_argument(input, "unique_consecutive", "input", 1))
     shape = values.shape
     axis = None if dim is None else axis_of(dim, values.ndim)
     rows = values.reshape(-1) if axis is None else np.moveaxis(values, axis, 0)
@@ -458,10 +458,10 @@ def searchsorted(
         raise RuntimeError(
             "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True"
         )
-    rows = read(tensor_argument(sorted_sequence, "searchsorted", "sorted_sequence", 1))
+    rows = values_of(tensor_argument(sorted_sequence, "searchsorted", "sorted_sequence", 1))
     if sorter is not None:
-        rows = np.take_along_axis(rows, read(node_of(sorter)), -1)
-    wanted = read(node_of(values)) if isinstance(values, Tensor) else np.asarray(values)
+        rows = np.take_along_axis(rows, values_of(node_of(sorter)), -1)
+    wanted = values_of(node_of(values)) if isinstance(values, Tensor) else np.asarray(values)
     where = "right" if right or side == "right" else "left"
     if rows.ndim <= 1:
         found = np.searchsorted(rows.reshape(-1), wanted, where)
@@ -504,14 +504,14 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         [0, 2, 0, 1]
     """
     x = tensor_argument(input, "bincount", "input", 1)
-    values = read(x)
+    values = values_of(x)
     if x.ndim != 1 or x.type.dtype.kind in (FLOATING, BOOL) or (values.size and values.min() < 0):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     if weights is None:
         return from_array(np.bincount(values, minlength=minlength).astype(np.int64))
-    given = read(node_of(weights))
+    given = values_of(node_of(weights))
     if given.shape != values.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
     summed = np.bincount(values, given, minlength)
@@ -533,7 +533,7 @@ def histc(
     x = floating_only(tensor_argument(input, "histc", "input", 1), "histc")
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
-    values = read(x).reshape(-1)
+    values = values_of(x).reshape(-1)
     low, high = float(min), float(max)
     if low == high and values.size:
         low, high = float(values.min()), float(values.max())

@@ -189,7 +189,7 @@ class Plan:
 
     def locate(self, node: Node) -> Place:
         node = self.fusion.base(node)
-        if isinstance(node.value, Slot):
+        if isinstance(node.value, Slot) and node.op is not p.scalar:
             return Place(1 + node.value.number)
         return self.place[node]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import formulas as f
-from ..arguments import scalar_type, tensor_argument
+from ..arguments import scalar_type, tensor_argument, values_of
 from ..compiler import dtypes, primitives as p, primitives_shape as s
 from ..compiler.autodiff import recording_gradients
 from ..compiler.ir import Node
@@ -193,7 +193,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if index.type.size == 0 and num_classes <= 0:
         raise RuntimeError("Can not infer total number of classes from empty tensor.")
     if num_classes == -1:
-        num_classes = int(np.max(read(index))) + 1
+        num_classes = int(np.max(values_of(index))) + 1
     elif num_classes < 1:
         raise RuntimeError("num_classes should be positive")
     if known(index) and index.type.size:

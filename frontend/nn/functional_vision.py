@@ -6,6 +6,7 @@ Inputs are ``[batch, channels, *space]``. Read next: ``functional_regression.py`
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -236,6 +237,38 @@ def interpolate(
     return tensor_of(f.fresh(y, x))
 
 
+def upsample(
+    input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest", align_corners: bool | None = None,
+) -> Tensor:
+    """:func:`interpolate` under its older name. As ``torch.nn.functional.upsample``."""
+    warnings.warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(
+    input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None
+) -> Tensor:
+    """:func:`interpolate` with the mode ``"nearest"``. As ``torch.nn.functional.upsample_nearest``."""
+    warnings.warn(
+        "`nn.functional.upsample_nearest` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2
+    )
+    return interpolate(input, size, scale_factor, "nearest")
+
+
+def upsample_bilinear(
+    input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None
+) -> Tensor:
+    """:func:`interpolate` with the mode ``"bilinear"`` and aligned corners.
+
+    As ``torch.nn.functional.upsample_bilinear``.
+    """
+    warnings.warn(
+        "`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2
+    )
+    return interpolate(input, size, scale_factor, "bilinear", align_corners=True)
+
+
 def _target(space, size, scale_factor, recompute) -> tuple[list[int], list[float | None]]:
     if (size is None) == (scale_factor is None):
         raise ValueError("exactly one of size and scale_factor should be defined")
@@ -302,4 +335,7 @@ def _resampled(x: Node, axis: int, taps: list[tuple[np.ndarray, np.ndarray | Non
     return total
 
 
-__all__ = ["channel_shuffle", "interpolate", "pad", "pixel_shuffle", "pixel_unshuffle"]
+__all__ = [
+    "channel_shuffle", "interpolate", "pad", "pixel_shuffle", "pixel_unshuffle", "upsample", "upsample_bilinear",
+    "upsample_nearest",
+]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Sequence
 
 import flamework  # noqa: F401  (all rows of the table exist once the package is imported)
@@ -215,7 +216,7 @@ def describe(fusion: Fusion) -> str:
         inside = [node.op.name for node in fusion.order if node in cluster.values and node.op.kind != "leaf"]
         results = ", ".join(f"{store.target.op.name} {store.target.type}" for store in cluster.stores)
         lines.append(f"kernel -> {results}")
-        lines.append(f"  {' '.join(inside)}")
+        lines += [f"  {part}" for part in textwrap.wrap(" ".join(inside), 90)]
     for border in fusion.borders:
         lines.append(f"border: {border.producer.op.name} {border.producer.type}: {border.reason}")
     return "\n".join(lines)

@@ -19,7 +19,15 @@ ACTIVATIONS = [
     "F.log_softmax(cube)", "a = x.clone(); F.elu_(a, 0.5); result = a",
     "a = x.clone(); F.relu(a, inplace=True); result = a", "a = x * 2; F.hardtanh_(a); result = a",
     "a = f.clone(); F.leaky_relu_(a, 0.1); F.threshold_(a, 0.1, 3); F.silu(a, inplace=True); result = a",
-    "F.relu(wild.detach())", "F.gelu(scalar)", "F.softplus(empty)",
+    "x.hardshrink(0.2)", "x.prelu(vec)", "a = f.clone(); torch.celu_(a); torch.selu_(a); result = a",
+    "torch.dropout(x, 0.5, False)", "torch.embedding(x, idx)", "torch.layer_norm(x, (4,))",
+    "torch.kl_div(x, prob, 2)", "torch.batch_norm(x, vec, vec, None, None, True, 0.1, 1e-5, False)",
+    "torch.conv1d(seq, seq[:, :, :3])", "torch.adaptive_max_pool1d(seq, 4)",
+    "torch.triplet_margin_loss(x, y, unit, 0.5, reduction=0)", "torch.hinge_embedding_loss(x, y.sign())",
+    "torch.cosine_embedding_loss(x, y, vec3.sign(), reduction=2)", "torch.margin_ranking_loss(x, y, unit.sign())",
+    "torch.binary_cross_entropy_with_logits(x, prob, reduction=1)",
+    "torch.instance_norm(seq, vec, vec, None, None, True, 0.1, 1e-5, False)",
+    "torch.feature_dropout(image, 0.5, False)", "F.relu(wild.detach())", "F.gelu(scalar)", "F.softplus(empty)",
 ]
 
 LAYERS = [
@@ -168,6 +176,7 @@ VISION = [
         "image, (9, 4), mode='bicubic', align_corners=True", "volume, (3, 7, 5), mode='trilinear'",
         "image, (4, 3), mode='area'", "image, 1, mode='bilinear', align_corners=True", "volume, scale_factor=2",
     )),
+    "F.upsample(image, 3)", "F.upsample_nearest(image, scale_factor=2)", "F.upsample_bilinear(image, (9, 4))",
 ]
 
 ERRORS = [

@@ -196,6 +196,16 @@ def test_numpy_shares_the_memory_of_a_computed_tensor():
     assert x.tolist() == [9, 5, 1] and array.tolist() == [9, 5, 1]
 
 
+def test_numpy_does_not_copy_what_nobody_else_needs():
+    x = from_array(np.zeros(3)) + 1
+    flamework.realize(x)
+    address = x.data_ptr()
+    assert x.numpy().ctypes.data == address
+    y = x * 2
+    assert x.numpy().ctypes.data != address
+    assert y.tolist() == [2, 2, 2]
+
+
 def test_numpy_of_a_view_shares_the_memory_of_its_base():
     x = from_array(np.zeros((2, 3)))
     array = x[:, 1:].numpy()

@@ -1,0 +1,297 @@
+"""Replay: running a recorded program on the tensors of another call.
+
+A :class:`Program` knows the plan, where each of its inputs comes from, and what to do with the results: which tensors
+are returned and which memory they share, which tensors were written to, which gradients are new. Nothing is changed
+before the plan has run, so that a call which fails (an index out of range) leaves everything as it was.
+
+In: the arguments of a call. Out: what the function returns. Read next: ``deferred.py`` for gradients of the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .capture import undo
+from .compiler import primitives as p
+from .compiler.ir import Node
+from .deferred import Call, Template, compiled_call
+from .leaves import _set_data as set_data
+from .live import plain
+from .mutation import replace_memory
+from .places import (
+    Place, elements, home_buffer, home_elements, home_node, overwrite, piece_buffer, value_node, view_of,
+)
+from .pytree import unflatten
+from .recording import storage_of, tensor_of
+from .runtime import engine
+from .runtime.allocator import Buffer
+from .runtime.counters import COUNTERS
+from .runtime.plan import Plan
+from .storage import EXPORTED, Cut, Storage
+from .tensor import Tensor, meta_of
+
+
+class Changed(Exception):
+    """The arguments share memory with other tensors than those of the recording did."""
+
+
+class Program:
+    """How to repeat a call; see the chapter's head.
+
+    Attributes:
+        plan: what computes the results; None if there is nothing to compute.
+        inputs: the plan's input buffers, those of constants filled in.
+        reads: ``(input, kind, place)`` with the kinds ``home`` (all of its memory) and ``piece`` (its own elements), and
+            -1 as the input of a place that is only written to.
+        drawn: ``(input, event)`` for inputs that are drawn anew.
+        events, undo: what a replay asks for before the plan runs, and what takes that back.
+        numbers: a function ``(arguments, events)`` that gives the plan's Python numbers.
+        exclusive: whether the places that are read and written must not share memory.
+        leaf_flags: ``(place, requires_grad)`` of tensors that the function makes leaves.
+        kinds: type of each result, whether it requires a gradient, and whether its graph was freed.
+        results: position of each result among the plan's.
+        writes: ``(how, place, result)`` with ``assign``, ``silent``, ``data`` (other memory) or ``replace``.
+        gradients: ``(place, output)``, the tensors that become somebody's ``grad``.
+        outputs: how to make each returned value.
+        structure: the nesting of the returned values.
+        template: the graph, where results require a gradient, with the step of each such result.
+        saved: ``(step, result of the plan)`` of values that the gradient will want.
+        checked: whether the plan can fail.
+        generators: random generators whose state a failed replay restores.
+    """
+
+    def __init__(self) -> None:
+        self.plan: Plan | None = None
+        self.inputs: list[Buffer | None] = []
+        self.reads: list[tuple[int, str, Place]] = []
+        self.drawn: list[tuple[int, int]] = []
+        self.events: list[Callable[[], Any]] = []
+        self.undo: list[Callable[[], None] | None] = []
+        self.numbers: Callable[[Sequence[Any], Sequence[Any]], tuple] | None = None
+        self.exclusive = False
+        self.leaf_flags: list[tuple[Place, bool]] = []
+        self.kinds: list[tuple] = []
+        self.results: list[int] = []
+        self.writes: list[tuple[str, Place, int]] = []
+        self.gradients: list[tuple[Place, tuple]] = []
+        self.outputs: list[tuple] = []
+        self.structure: Any = None
+        self.template: Template | None = None
+        self.steps: list[int] = []
+        self.saved: list[tuple[int, int]] = []
+        self.checked = False
+        self.generators: list[Any] = []
+
+    def prepare(self) -> None:
+        """Sort what is read by the way in which it is found."""
+        self.plain: list[tuple[int, Tensor]] = []
+        self.stored: list[tuple[int, Storage, Tensor]] = []
+        self.arguments: list[tuple[int, int]] = []
+        self.others: list[tuple[int, str, Place]] = []
+        for at, kind, place in self.reads:
+            if kind == "piece" or place.kind == "gradient":
+                self.others.append((at, kind, place))
+            elif place.kind == "argument":
+                self.arguments.append((at, place.what))
+            elif place.what._storage is None:
+                self.plain.append((at, place.what))
+            else:
+                self.stored.append((at, place.what._storage, place.what))
+        self.simple = (
+            self.structure is None and self.outputs[0][0] == "new" and self.template is None and not self.writes
+            and not self.gradients and not self.leaf_flags
+        )
+
+    # -------------------------------------------------------------------------------------------------------- running
+
+    def run(self, leaves: Sequence[Any]) -> Any:
+        """Repeat the call with these arguments.
+
+        Raises:
+            Changed: the arguments alias each other in another way; nothing has happened.
+            IndexError: an index in the data is out of range; nothing has changed.
+        """
+        inputs = self.gathered(leaves)
+        buffers = self.computed(inputs, leaves) if self.plan is not None else ()
+        if self.simple:
+            type, requires_grad, _ = self.kinds[0]
+            at = self.results[0]
+            return tensor_of(
+                Node(p.input_, (), (), type, buffers[at] if at >= 0 else engine.allocate(0), requires_grad)
+            )
+        return Replay(self, leaves, buffers).finish()
+
+    def gathered(self, leaves: Sequence[Any]) -> list[Buffer | None]:
+        """The buffers of the plan's inputs."""
+        inputs = self.inputs.copy()
+        homes = []
+        for at, tensor in self.plain:
+            node = tensor._node
+            value = node.value
+            if value is None:
+                value = home_buffer(tensor)
+                node = home_node(tensor)
+            homes.append(node)
+            if at >= 0:
+                inputs[at] = value
+        for at, storage, tensor in self.stored:
+            node = storage.node
+            value = node.value
+            if value is None or storage.stamp < 0:
+                value = home_buffer(tensor)
+                node = storage.node
+            homes.append(node)
+            if at >= 0:
+                inputs[at] = value
+        for at, position in self.arguments:
+            tensor = leaves[position]
+            if tensor._storage is None and (value := tensor._node.value) is not None:
+                homes.append(tensor._node)
+            else:
+                value = home_buffer(tensor)
+                homes.append(home_node(tensor))
+            if at >= 0:
+                inputs[at] = value
+        for at, kind, place in self.others:
+            tensor = place.tensor(leaves)
+            if at >= 0:
+                inputs[at] = piece_buffer(tensor) if kind == "piece" else home_buffer(tensor)
+            homes.append(home_node(tensor))
+        if self.exclusive and len(set(homes)) != len(homes):
+            raise Changed
+        return inputs
+
+    def computed(self, inputs: list[Buffer | None], leaves: Sequence[Any]) -> list[Buffer]:
+        events: Sequence[Any] = ()
+        states: list[tuple[Any, Any]] = []
+        if self.events:
+            if self.checked:
+                states = [(g, g.get_state()) for g in self.generators]
+            events = [event() for event in self.events]
+            for at, event in self.drawn:
+                inputs[at] = Buffer.from_numpy(events[event])
+        try:
+            buffers = self.plan.run(inputs, self.numbers(leaves, events))
+        except BaseException:
+            undo(self.undo)
+            for generator, state in states:
+                generator.set_state(state)
+            raise
+        COUNTERS.plans_replayed += 1
+        return buffers
+
+
+class Replay:
+    """The end of one replay: results become tensors, and tensors get their new values."""
+
+    __slots__ = ("program", "leaves", "buffers", "nodes", "call", "storages", "tensors")
+
+    def __init__(self, program: Program, leaves: Sequence[Any], buffers: Sequence[Buffer]) -> None:
+        self.program = program
+        self.leaves = leaves
+        self.buffers = buffers
+        self.nodes: dict[int, Node] = {}
+        self.call: Call | None = None
+        self.storages: dict[int, Storage] = {}
+        self.tensors: dict[int, Tensor] = {}
+
+    def finish(self) -> Any:
+        program, leaves = self.program, self.leaves
+        for place, flag in program.leaf_flags:
+            place.tensor(leaves).requires_grad_(flag)
+        if program.template is not None:
+            self.call = self.made_call()
+        # the tensors as they were found: a gradient's place moves when the gradient is replaced
+        targets = [place.tensor(leaves) for _, place, _ in program.writes]
+        for (how, _, position), tensor in zip(program.writes, targets):
+            if how == "data":
+                set_data(tensor, tensor_of(self.node(position)))
+            elif how == "replace":
+                replace_memory(tensor, self.node(position))
+            else:
+                overwrite(tensor, self.node(position), how == "silent")
+        if program.gradients:
+            found = [(place.tensor(leaves), output) for place, output in program.gradients]
+            for tensor, output in found:
+                meta_of(tensor).grad = self.output(output)
+        if program.structure is None:
+            return self.output(program.outputs[0])
+        return unflatten(program.structure, iter([self.output(output) for output in program.outputs]))
+
+    def made_call(self) -> Call:
+        template = self.program.template
+        sources = []
+        for kind, what in template.sources:
+            if kind == "elements":
+                sources.append(elements(what.tensor(self.leaves)))
+            elif kind == "home":
+                sources.append(home_elements(what.tensor(self.leaves)))
+            elif kind == "value":
+                sources.append(value_node(what.tensor(self.leaves)))
+            else:
+                sources.append(what(self))
+        call = Call(template, sources, [place.tensor(self.leaves) for place in template.targets])
+        for step, at in self.program.saved:
+            call.saved[step] = self.buffers[at]
+        return call
+
+    def node(self, position: int) -> Node:
+        """The node of a result."""
+        node = self.nodes.get(position)
+        if node is None:
+            program = self.program
+            type, requires_grad, freed = program.kinds[position]
+            at = program.results[position]
+            buffer = self.buffers[at] if at >= 0 else engine.allocate(0)
+            if requires_grad and not freed:
+                node = Node(compiled_call, (), (self.call, type), type, buffer, True)
+                self.call.result(program.steps[position], node)
+            else:
+                node = Node(p.input_, (), (), type, buffer, requires_grad)
+                if freed:
+                    node.marks().freed = True
+            self.nodes[position] = node
+        return node
+
+    def output(self, output: tuple) -> Any:
+        """Make one result."""
+        kind = output[0]
+        if kind == "new":
+            tensor = self.tensors.get(output[1])
+            if tensor is None:
+                tensor = self.tensors[output[1]] = tensor_of(self.node(output[1]))
+            return tensor
+        if kind == "value":
+            return output[1]
+        if kind == "place":
+            return output[1].tensor(self.leaves)
+        if kind == "number":
+            return output[1](self.leaves)
+        if kind == "view":
+            _, place, own, steps, mark = output
+            if mark in self.tensors:
+                return self.tensors[mark]
+            owner = place.tensor(self.leaves)
+            storage = storage_of(owner)
+            chain = (*owner._chain, *fresh(steps)) if own else fresh(steps)
+            tensor = self.tensors[mark] = view_of(storage, chain)
+            return tensor
+        _, mark, position, steps, view = output
+        if view in self.tensors:
+            return self.tensors[view]
+        storage = self.storages.get(mark)
+        if storage is None:
+            storage = self.storages[mark] = Storage(self.node(position))
+        tensor = self.tensors[view] = view_of(storage, fresh(steps))
+        return tensor
+
+
+def fresh(steps: tuple) -> tuple:
+    """Steps of a chain with cuts of their own: a cut remembers what is written through it."""
+    if any(type(function) is Cut for function, _ in steps):
+        return tuple((Cut(silent=f.silent), params) if type(f) is Cut else (f, params) for f, params in steps)
+    return steps
+
+
+__all__ = ["EXPORTED", "Changed", "Program", "plain"]
