@@ -43,6 +43,9 @@ def differentiable_order(roots: Iterable[Node]) -> list[Node]:
             continue
         seen.add(node)
         stack.append((node, True))
+        if node.op.kind == "call":
+            # a result of a compiled function gets its history when somebody looks for it
+            node.params[0].expand()
         if not is_leaf(node):
             stack.extend((s, False) for s in node.src if s.requires_grad and s not in seen)
     order.reverse()

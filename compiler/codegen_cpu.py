@@ -100,9 +100,12 @@ class Writer:
                 else:
                     self.line(f"store({pointer}, {index}, {self.typed(text, dtype)}, {scope})")
             case Scan(name, dtype, op, text):
-                step = f"({name}_run + {text})" if dtype.kind == FLOATING else combine(op, dtype, f"{name}_run", text)
-                self.line(f"{name}_run = {step}")
-                self.line(f"{name} = {name}_run")
+                if dtype.kind == FLOATING:
+                    self.line(f"{name}_run = ({name}_run + f64({text}))")
+                    self.line(f"{name} = {dtype.code}({name}_run)")
+                else:
+                    self.line(f"{name}_run = {combine(op, dtype, f'{name}_run', text)}")
+                    self.line(f"{name} = {name}_run")
             case Loop():
                 self.loop(st)
 
@@ -134,7 +137,9 @@ class Writer:
         deep = any(isinstance(st, Loop) for st in loop.body)
         scans = [st for st in loop.body if isinstance(st, Scan)]
         for scan in scans:
-            self.line(f"{scan.name}_run = {identity(scan.op, scan.dtype)}")
+            # one after the other without blocks: in float64, as PyTorch does it
+            kind = dtypes.float64 if scan.dtype.kind == FLOATING else scan.dtype
+            self.line(f"{scan.name}_run = {identity(scan.op, kind)}")
         for a in accumulators:
             self.line(f"{a.name} = {identity(a.op, a.dtype)}")
         depth = self.depth
@@ -278,7 +283,8 @@ class Writer:
         for segment in segments:
             if isinstance(segment, Loop):
                 for a in segment.accumulators:
-                    self.line(f"{a.name}_part = local_{a.dtype.code}({COLUMN_TILE})")
+                    for level in ("part", "chunk"):
+                        self.line(f"{a.name}_{level} = local_{a.dtype.code}({COLUMN_TILE})")
         self.line("for unit in range(start, stop):")
         self.depth += 1
         self.line(f"low = irem_floor(unit, {kernel.tiles}) * {COLUMN_TILE}")
@@ -312,30 +318,21 @@ class Writer:
                 self.line(f"{name} = load({name}_tile, t, {self.scope(name + '_tile')})")
 
     def column_loop(self, loop: Loop, last: LoopVar, kept: dict[str, DType]) -> None:
+        """A loop for all columns of a tile at once: sums of :data:`SHORT_BLOCK` rows, of :data:`BLOCK`, of all."""
         accumulators = loop.accumulators
-        self.line("for t in range(width):")
-        for a in accumulators:
-            self.depth += 1
-            begin = self.typed(identity(a.op, a.dtype), a.dtype)
-            self.line(f"store({a.name}_tile, t, {begin}, {self.scope(a.name + '_tile')})")
-            self.depth -= 1
-        if not accumulators:
-            self.lines.pop()
-        depth = self.depth
         *outer, inner = self.kernel.groups[loop.group]
+        depth = self.depth
+        self.fill(accumulators, "tile")
         for v in outer:
             self.line(f"for {v.name} in range({v.extent}):")
             self.depth += 1
-        base = f"{inner.name}_block"
-        self.line(f"for {base} in range(0, {inner.extent}, {SHORT_BLOCK}):")
+        chunk, base = f"{inner.name}_chunk", f"{inner.name}_block"
+        self.line(f"for {chunk} in range(0, {inner.extent}, {BLOCK}):")
         self.depth += 1
-        if accumulators:
-            self.line("for t in range(width):")
-            self.depth += 1
-            for a in accumulators:
-                start = self.typed(identity(a.op, a.dtype), a.dtype)
-                self.line(f"store({a.name}_part, t, {start}, {self.scope(a.name + '_part')})")
-            self.depth -= 1
+        self.fill(accumulators, "chunk")
+        self.line(f"for {base} in range({chunk}, imin({chunk} + {BLOCK}, {inner.extent}), {SHORT_BLOCK}):")
+        self.depth += 1
+        self.fill(accumulators, "part")
         self.line(f"for {inner.name} in range({base}, imin({base} + {SHORT_BLOCK}, {inner.extent})):")
         self.depth += 1
         self.each_column(last)
@@ -346,15 +343,32 @@ class Writer:
             held = f"load({a.name}_part, t, {scope})"
             self.line(f"store({a.name}_part, t, {combine(a.op, a.dtype, held, self.typed(a.text, a.dtype))}, {scope})")
         self.depth -= 2
+        self.collect(accumulators, "chunk", "part")
+        self.depth -= 1
+        self.collect(accumulators, "tile", "chunk")
+        self.depth = depth
+
+    def fill(self, accumulators: list[Accumulator], level: str) -> None:
+        """Set the accumulators of a level for every column of the tile."""
         if accumulators:
             self.line("for t in range(width):")
-            self.depth += 1
-            for a in accumulators:
-                scope = self.scope(a.name + "_tile")
-                held = f"load({a.name}_tile, t, {scope})"
-                part = f"load({a.name}_part, t, {self.scope(a.name + '_part')})"
-                self.line(f"store({a.name}_tile, t, {combine(a.op, a.dtype, held, part)}, {scope})")
-        self.depth = depth
+        self.depth += 1
+        for a in accumulators:
+            start = self.typed(identity(a.op, a.dtype), a.dtype)
+            self.line(f"store({a.name}_{level}, t, {start}, {self.scope(f'{a.name}_{level}')})")
+        self.depth -= 1
+
+    def collect(self, accumulators: list[Accumulator], into: str, level: str) -> None:
+        """Add the accumulators of one level to those of the next."""
+        if accumulators:
+            self.line("for t in range(width):")
+        self.depth += 1
+        for a in accumulators:
+            scope = self.scope(f"{a.name}_{into}")
+            held = f"load({a.name}_{into}, t, {scope})"
+            part = f"load({a.name}_{level}, t, {self.scope(f'{a.name}_{level}')})"
+            self.line(f"store({a.name}_{into}, t, {combine(a.op, a.dtype, held, part)}, {scope})")
+        self.depth -= 1
 
     def text(self) -> str:
         getattr(self, self.kernel.mode)()

@@ -418,7 +418,9 @@ cumsum = Primitive(
     "cumsum", "scan", _scan_infer, jvp=_linear("cumsum"),
     vjp=(lambda g, n: flip(cumsum(flip(g, params=n.params), params=n.params), params=n.params),),
     batch=lambda params, src: cumsum(src[0], params=(params[0] + 1,)),
-    reference=lambda params, x: np.cumsum(x, params[0], dtype=x.dtype),
+    reference=lambda params, x: np.cumsum(
+        x, params[0], dtype=np.float64 if x.dtype.kind == "f" else x.dtype
+    ).astype(x.dtype),
 )
 
 # -------------------------------------------------------------------------------------------------------- contraction

@@ -80,6 +80,8 @@ from .gathering import (
     masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
 )
 from . import autograd, conversion, gradient_hooks, methods, native, nn, optim
+from .compiled import SideEffectError, compile
+from .inspection import explain
 
 contiguous_format = memory_format.contiguous_format
 preserve_format = memory_format.preserve_format

@@ -93,6 +93,7 @@ class Capture:
         mutations: where the user's code called a method that changes a container, by the container's identity.
         outside: nodes of tensors that the function was given or can reach.
         containers: identities of the objects that the function can reach.
+        draws: whether random numbers were drawn.
     """
 
     def __init__(self, outside: Container[Node], containers: Container[int]) -> None:
@@ -109,6 +110,7 @@ class Capture:
         self.containers = containers
         self.live_arguments: list[LiveNumber] = []
         self.reading = False
+        self.draws = False
 
     def event(self, function: Callable[[], Any], undo: Callable[[], None] | None = None) -> int:
         self.events.append(function)
@@ -173,6 +175,7 @@ def drawn_node(draw: Callable[[], np.ndarray], device: str = "cpu") -> Node:
     node = input_node(np.ascontiguousarray(draw()), device)
     capture = active()
     if capture is not None:
+        capture.draws = True
         for cell in draw.__closure__ or ():
             if type(cell.cell_contents) is LiveNumber:
                 # the bounds of a distribution are taken as they are
@@ -188,6 +191,7 @@ def drawn_integers(draw: Callable[[], tuple[int, ...]]) -> tuple[int, ...]:
     capture = active()
     if capture is None:
         return values
+    capture.draws = True
     at = capture.event(draw)
     return tuple(LiveInteger(value, Expression("event", at, i)) for i, value in enumerate(values))
 

@@ -7,195 +7,50 @@ reaches has not changed (``guards.py``), runs the plan and puts the results wher
 returned tensors, tensors written in place, gradients. Nothing of the function's Python runs again.
 
 What counts as the same kind: the nesting of the arguments, each tensor's type, layout, sharing of memory and
-``requires_grad``, every other argument's value, and the grad mode. Another size or another number records again, but
-compiles no kernel that is known.
+``requires_grad``, every other argument's value, and the grad mode. Floats are read anew at every call, as far as the
+function only computes with them. Another size, or another value of something else, records again, but compiles no
+kernel that is known.
 
-Gradients of the results are recorded when they are asked for, from a template of the function's graph.
-
-In: a function or Module. Out: a callable of the same signature. Read next: ``guards.py``.
+In: a function or Module. Out: a callable of the same signature. Read next: ``recorder.py``, ``guards.py``.
 """
 
 from __future__ import annotations
 
 import functools
-import weakref
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from . import capture as capturing
-from .capture import Capture, Recording, SideEffectError, is_live
-from .compiler import autodiff, primitives as p, primitives_shape as s
-from .compiler.autodiff import recording_gradients
-from .compiler.ir import Node, grad_mode, topological
-from .compiler.primitives import Primitive
-from .guards import Surroundings, optimizer_state
+from .capture import SideEffectError, Transparent, capturing
+from .compiler.ir import grad_mode
+from .device import device
+from .guards import is_alive
+from .live import compiled_reader
 from .nn.module import Module
-from .pytree import flatten, unflatten
-from .recording import get_default_dtype, node_of, reclaim, register, tensor_of
+from .places import exact_form, form, identity
+from .pytree import contents
+from .recorder import Recorded, record
+from .recording import get_default_dtype
+from .replay import Changed, Program
 from .runtime import engine
-from .runtime.allocator import Buffer
-from .runtime.counters import COUNTERS
-from .storage import EXPORTED, Cut, Storage, leaf_node
-from .tensor import Tensor, meta_of
+from .runtime.log import ENABLED, log
+from .size import Size
+from .tensor import Tensor
 
-MAX_VARIANTS = 64
+#: How many kinds of calls are remembered, and how many states of the surroundings for each.
+MAX_KINDS = 64
+MAX_VARIANTS = 8
 
-_STATIC = (type(None), bool, int, float, complex, str, bytes)
+#: After so many calls that could not be kept the function runs as it is.
+MAX_FAILURES = 4
 
-
-def base_node(tensor: Tensor) -> Node:
-    """The node whose buffer holds the memory of a tensor: of a view its storage's, of a leaf what is below it."""
-    storage = tensor._storage
-    if storage is not None:
-        return node_of(tensor) if storage.stamp == EXPORTED and not reclaim(storage) else storage.node
-    node = tensor._node
-    while node.value is None and node.op is s.detach:
-        node = node.src[0]
-    return node
+_BY_VALUE = (type(None), bool, int, str, bytes, device, range)
 
 
-def layout(tensor: Tensor) -> tuple:
-    """How a view lies in its storage; nothing for a plain tensor."""
-    storage = tensor._storage
-    if storage is None:
-        return ()
-    steps = tuple(
-        ("cut", function.requires_grad) if type(function) is Cut else (function, params)
-        for function, params in tensor._chain
-    )
-    return (storage.node.type, steps, storage.stamp == EXPORTED)
-
-
-def identity(tensor: Tensor) -> int:
-    return id(tensor if tensor._storage is None else tensor._storage)
-
-
-def signature(leaves: Sequence[Any], structure: Any) -> tuple:
-    """What has to be equal for a recorded program to serve."""
-    key: list = [structure, grad_mode.enabled, get_default_dtype()]
-    first: dict[int, int] = {}
-    for i, leaf in enumerate(leaves):
-        if isinstance(leaf, Tensor):
-            where = first.setdefault(identity(leaf), i)
-            key += (leaf._node.type, leaf.requires_grad, layout(leaf), where, type(leaf))
-            meta = leaf._meta
-            key.append(meta is not None and meta.grad is not None)
-        elif isinstance(leaf, _STATIC):
-            key += (type(leaf), leaf)
-        else:
-            key += ("object", id(leaf))
-    return tuple(key)
-
-
-# ------------------------------------------------------------------------------------------------ gradients of results
-
-
-@dataclass(eq=False, slots=True)
-class Template:
-    """The graph of a captured function, from which the gradient of its results is recorded.
-
-    Attributes:
-        inputs: placeholder nodes, one for each source of a call node.
-        roots: the results.
-    """
-
-    inputs: list[Node]
-    roots: list[Node]
-
-    def instantiate(self, sources: Sequence[Node], number: int) -> Node:
-        """The graph of one result on actual sources."""
-        new: dict[Node, Node] = dict(zip(self.inputs, sources))
-        with recording_gradients(True):
-            for node in topological([self.roots[number]], into_values=True):
-                if node not in new:
-                    if node.op.kind == "leaf":
-                        new[node] = node
-                    else:
-                        new[node] = node.op(*[new[x] for x in node.src], params=node.params)
-        return new[self.roots[number]]
-
-
-def _call_vjp(g: Node, saved: p.Saved) -> list[Node | None]:
-    template, number = saved.params
-    sources = [s.copy(saved.source(i)) for i in range(len(saved.node.src))]
-    result = template.instantiate(sources, number)
-    found = autodiff.vjp([result], [g], wanted=sources, retain_graph=True) if result.requires_grad else {}
-    zero = [found.get(x) for x in sources]
-    return [p.full_like(x, 0) if c is None else c for x, c in zip(sources, zero)]
-
-
-# A result of a compiled function: computed already, differentiable through its template.
-compiled_call = Primitive("compiled_call", "call", lambda params, *types: params[0].roots[params[1]].type, vjp=_call_vjp)
-
-
-# --------------------------------------------------------------------------------------------------------- the program
-
-
-@dataclass(slots=True)
-class Source:
-    """Where an input of the plan comes from: ``argument`` i, ``tensor``, ``gradient`` of a tensor, ``drawn`` number i,
-    or a ``constant`` node."""
-
-    kind: str
-    what: Any
-    type: Any
-
-
-class Variant:
-    """One recorded program of a compiled function."""
-
-    def __init__(self, surroundings: Surroundings, optimizers: tuple, leaves: list[Any]) -> None:
-        self.surroundings = surroundings
-        self.optimizers = optimizers
-        self.objects = [leaf for leaf in leaves if not isinstance(leaf, (Tensor, *_STATIC))]
-        arguments = {id(leaf) for leaf in leaves if isinstance(leaf, Tensor)}
-        self.closure = [t for t in surroundings.tensors.values() if id(t) not in arguments]
-        self.states = [state_of(t) for t in self.closure]
-        self.closure_identities = {identity(t) for t in self.closure}
-
-    def why_not(self, leaves: Sequence[Any]) -> str | None:
-        """What has changed since the recording, or None."""
-        for tensor, state in zip(self.closure, self.states):
-            if state_of(tensor) != state:
-                return "a tensor that the function reaches has another type, layout or gradient"
-        if not self.surroundings.holds():
-            return self.surroundings.changed() or "a module changed"
-        if self.optimizers != optimizer_state(self.surroundings.optimizers):
-            return "an optimizer's settings changed"
-        for leaf in leaves:
-            if isinstance(leaf, Tensor) and identity(leaf) in self.closure_identities:
-                return "an argument shares memory with a tensor that the function reaches"
-        return None
-
-
-def state_of(tensor: Tensor) -> tuple:
-    meta = tensor._meta
-    grad = None if meta is None or meta.grad is None else meta.grad._node.type
-    storage = tensor._storage
-    return (tensor._node.type, tensor.requires_grad, grad, None if storage is None else id(storage))
-
-
-class Program:
-    """How to run a variant: the plan, its inputs, and what to do with its results."""
-
-    def __init__(self) -> None:
-        self.plan = None
-        self.sources: list[Source] = []
-        self.numbers: list[Any] = []
-        self.sequence: list[Callable[[], Any]] = []
-        self.outputs: list[tuple] = []
-        self.structure: Any = None
-        self.writes: list[tuple[Source, int]] = []
-        self.gradients: list[tuple[Source, int | None]] = []
-        self.template: Template | None = None
-        self.template_sources: list[Source] = []
-        self.results: list[int] = []
-        self.kinds: list[tuple] = []
-
-
-def compile(model: Callable | None = None, *, fullgraph: bool = True, disable: bool = False) -> Callable:
+def compile(
+    model: Callable | None = None, *, fullgraph: bool = True, disable: bool = False
+) -> Callable:
     """Compile a function or a Module; also a decorator, with or without arguments. As ``torch.compile``.
 
     Args:
@@ -208,7 +63,8 @@ def compile(model: Callable | None = None, *, fullgraph: bool = True, disable: b
         A callable with the same signature and the same results.
 
     Raises:
-        SideEffectError: (a RuntimeError) at a call, when the function does what a replay could not repeat.
+        SideEffectError: (a RuntimeError) at a call, when the function does what a replay could not repeat. Tensors and
+            containers are then as they were before the call.
 
     Example:
         >>> import flamework
@@ -227,389 +83,308 @@ def compile(model: Callable | None = None, *, fullgraph: bool = True, disable: b
     return CompiledModule(model, fullgraph) if isinstance(model, Module) else Compiled(model, fullgraph)
 
 
-class Compiled:
+# ------------------------------------------------------------------------------------------------------ kinds of calls
+
+
+def collect(value: Any, leaves: list[Any], key: list[Any], containers: list[Any], top: bool) -> None:
+    """Take an argument apart: its leaves, its containers, and what has to be equal for a recording to serve."""
+    if isinstance(value, Tensor):
+        leaves.append(value)
+        meta = value._meta
+        key += (value._node.type, value.requires_grad, form(value), type(value), meta is not None and meta.grad is not None)
+        return
+    parts = contents(value)
+    if parts is not None:
+        names, values = parts
+        containers.append(value)
+        key += (type(value), names, len(values))
+        for item in values:
+            collect(item, leaves, key, containers, False)
+        return
+    leaves.append(value)
+    if type(value) is float and top:
+        key.append(float)
+    else:
+        key.append(leaf_key(value))
+
+
+def leaf_key(value: Any) -> Any:
+    """What stands for an argument that is no tensor."""
+    kind = type(value)
+    if kind in _BY_VALUE:
+        return (kind, value)
+    if kind is Size:
+        return (kind, tuple(value))
+    if isinstance(value, (float, complex)):
+        # by text, which tells the two zeros apart
+        return (kind, repr(value))
+    if kind is slice:
+        return (kind, leaf_key(value.start), leaf_key(value.stop), leaf_key(value.step))
+    return ("object", id(value))
+
+
+def sharing(leaves: Sequence[Any]) -> tuple | None:
+    """Which arguments share memory, by the position of the first; None if none do."""
+    first: dict[int, int] = {}
+    pattern = [first.setdefault(identity(x), i) for i, x in enumerate(leaves) if isinstance(x, Tensor)]
+    return tuple(pattern) if len(first) < len(pattern) else None
+
+
+# ------------------------------------------------------------------------------------------------------------ variants
+
+
+class Variant:
+    """One recorded program, and what it depends on besides the kind of the call."""
+
+    def __init__(self, recorded: Recorded, leaves: Sequence[Any]) -> None:
+        self.program: Program = recorded.program
+        self.surroundings = recorded.surroundings
+        self.optimizers = recorded.optimizers
+        self.learning = recorded.surroundings.learning
+        # an argument that is told by its identity must not make place for another object
+        self.objects = [leaf for leaf in leaves if not isinstance(leaf, Tensor)]
+        self.exact = [(i, exact_form(leaves[i])) for i in recorded.exact]
+        self.conditions = None
+        if recorded.conditions:
+            self.outcomes = tuple(outcome for _, outcome in recorded.conditions)
+            self.conditions = compiled_reader([expression for expression, _ in recorded.conditions])
+        arguments = {id(leaf) for leaf in leaves if isinstance(leaf, Tensor)}
+        self.before = [recorded.before[key] for key in recorded.surroundings.tensors if key not in arguments]
+        self.watch()
+
+    def watch(self) -> None:
+        """Sort the tensors of the surroundings by what has to be compared."""
+        self.plain = []
+        self.shared = []
+        self.grads = []
+        for b in self.before:
+            tensor = b.tensor
+            if tensor._storage is None:
+                self.plain.append((tensor, b.node.type, b.requires_grad))
+            else:
+                self.shared.append((tensor, tensor._storage, tensor._chain, b.requires_grad, b.leaf))
+            if b.leaf or b.grad is not None:
+                self.grads.append((tensor, None if b.grad is None else (b.grad._node.type, b.grad.requires_grad)))
+
+    def holds(self) -> bool:
+        """Whether what the function reaches is as it was."""
+        for tensor, type, requires_grad in self.plain:
+            node = tensor._node
+            if tensor._storage is not None or node.type is not type or node.requires_grad is not requires_grad:
+                return self.refreshed()
+        for tensor, storage, chain, requires_grad, leaf in self.shared:
+            if tensor._storage is not storage or tensor._chain is not chain:
+                return self.refreshed()
+            if not leaf and tensor.requires_grad is not requires_grad:
+                return False
+        for tensor, kind in self.grads:
+            meta = tensor._meta
+            grad = None if meta is None else meta.grad
+            if grad is None:
+                if kind is not None:
+                    return False
+            elif kind is None or grad._node.type is not kind[0] or grad._node.requires_grad is not kind[1]:
+                return False
+        return self.surroundings.holds() and self.optimizers.holds()
+
+    def refreshed(self) -> bool:
+        """A tensor got a storage, as when somebody takes a view of it: whether that is all that has happened."""
+        owners: dict[int, Any] = {}
+        for b in self.before:
+            tensor = b.tensor
+            if tensor._node.type is not b.node.type or tensor.requires_grad is not b.requires_grad:
+                return False
+            if form(tensor) != b.form or owners.setdefault(identity(tensor), id(b.home)) != id(b.home):
+                return False
+        if len(set(owners.values())) != len(owners):
+            return False
+        self.watch()
+        self.program.prepare()
+        return self.holds()
+
+    def serves(self, leaves: Sequence[Any]) -> bool:
+        """Whether the program is what the function would record now with these arguments."""
+        if not self.holds():
+            return False
+        for i, expected in self.exact:
+            if exact_form(leaves[i]) != expected:
+                return False
+        if self.learning and not is_alive(self.learning):
+            return False
+        return self.conditions is None or self.conditions(leaves, ()) == self.outcomes
+
+    def reason(self, leaves: Sequence[Any]) -> str:
+        """Why the program does not serve, in words."""
+        what = self.surroundings.difference()
+        if what is not None:
+            return f"{what!r} is not what it was"
+        if not self.optimizers.holds():
+            return "an optimizer has other state"
+        if any(exact_form(leaves[i]) != expected for i, expected in self.exact):
+            return "an argument that is written to lies elsewhere in its memory"
+        if self.learning and not is_alive(self.learning):
+            return "a learning rate is no float any more"
+        if self.conditions is not None and self.conditions(leaves, ()) != self.outcomes:
+            return "a number makes the function decide otherwise"
+        if not self.holds():
+            return "a tensor that the function reaches has another type, layout or gradient"
+        return "tensors share memory in another way"
+
+
+class Kind:
+    """The variants of one kind of call.
+
+    Attributes:
+        failures: how many recordings could not be kept.
+    """
+
+    __slots__ = ("variants", "failures")
+
+    def __init__(self) -> None:
+        self.variants: list[Variant] = []
+        self.failures = 0
+
+
+# ------------------------------------------------------------------------------------------------------------ callables
+
+
+class Compiled(Transparent):
     """A compiled function; what :func:`compile` returns."""
 
     def __init__(self, function: Callable, fullgraph: bool) -> None:
         self.function = function
         self.fullgraph = fullgraph
-        self.variants: OrderedDict[tuple, list[tuple[Variant, Program]]] = OrderedDict()
+        self.kinds: OrderedDict[tuple, Kind] = OrderedDict()
         self.refused = False
-        self.last_reason: str | None = None
+        self.lock = threading.RLock()
         functools.update_wrapper(self, function, updated=())
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if capturing.capturing() or self.refused:
+        if self.refused or (engine.refuse is not None and capturing()):
             return self.function(*args, **kwargs)
-        leaves, structure = flatten((args, kwargs))
-        key = signature(leaves, structure)
-        for variant, program in self.variants.get(key, ()):
-            reason = variant.why_not(leaves)
-            if reason is None:
-                return replay(program, leaves)
-            self.last_reason = reason
+        leaves: list[Any] = []
+        containers: list[Any] = []
+        key: list[Any] = [grad_mode.enabled, get_default_dtype()]
+        for value in args:
+            if type(value) is Tensor and value._storage is None and value._meta is None:
+                leaves.append(value)
+                node = value._node
+                key += (node.type, node.requires_grad)
+            else:
+                collect(value, leaves, key, containers, True)
+        if kwargs:
+            for name, value in kwargs.items():
+                key.append(name)
+                collect(value, leaves, key, containers, True)
+        if len(leaves) > 1:
+            key.append(sharing(leaves))
+        with self.lock:
+            kind = self.kinds.get(tuple(key))
+            if kind is not None:
+                for variant in kind.variants:
+                    if variant.serves(leaves):
+                        try:
+                            return variant.program.run(leaves, containers)
+                        except Changed:
+                            continue
+                if kind.failures >= MAX_FAILURES:
+                    return self.function(*args, **kwargs)
+            return self.recorded(tuple(key), args, kwargs, leaves, containers)
+
+    def recorded(self, key: tuple, args: tuple, kwargs: dict, leaves: list[Any], containers: list[Any]) -> Any:
+        """Run the function, and keep how to repeat the call."""
+        if ENABLED.plan:
+            log("plan", f"recording {self.name()}: {self.why(key, leaves)}")
         try:
-            result, variant, program = record(self.function, args, kwargs, leaves, structure)
+            found = record(self.function, args, kwargs, leaves, containers)
         except SideEffectError:
             if self.fullgraph:
                 raise
             self.refused = True
             return self.function(*args, **kwargs)
-        if program is not None:
-            self.keep(key, variant, program)
-        return result
+        kind = self.kinds.setdefault(key, Kind())
+        if found.program is None:
+            kind.failures += 1
+            if ENABLED.plan:
+                log("plan", f"{self.name()} runs as it is this time: {found.reason}")
+        else:
+            kind.failures = 0
+            kind.variants.insert(0, Variant(found, leaves))
+            del kind.variants[MAX_VARIANTS:]
+        self.kinds.move_to_end(key)
+        while len(self.kinds) > MAX_KINDS:
+            self.kinds.popitem(last=False)
+        return found.result
 
-    def keep(self, key: tuple, variant: Variant, program: Program) -> None:
-        known = self.variants.setdefault(key, [])
-        known.insert(0, (variant, program))
-        del known[8:]
-        self.variants.move_to_end(key)
-        while len(self.variants) > MAX_VARIANTS:
-            self.variants.popitem(last=False)
+    def name(self) -> str:
+        return getattr(self.function, "__qualname__", type(self.function).__name__)
+
+    def why(self, key: tuple, leaves: Sequence[Any]) -> str:
+        """Why no recording serves a call."""
+        known = self.kinds.get(key)
+        if known is not None and known.variants:
+            return known.variants[0].reason(leaves)
+        if known is not None or not self.kinds:
+            return "it was not kept" if known is not None else "the first call"
+        nearest = min(self.kinds, key=lambda other: distance(key, other))
+        if len(nearest) != len(key):
+            return "the arguments are nested otherwise"
+        changes = [f"{show(a)} instead of {show(b)}" for a, b in zip(key, nearest) if a != b]
+        return "; ".join(changes[:4])
 
 
-class CompiledModule(Compiled):
-    """A compiled Module: called like one, and otherwise the Module itself."""
+def distance(key: tuple, other: tuple) -> int:
+    return abs(len(key) - len(other)) * 100 + sum(a != b for a, b in zip(key, other))
+
+
+def show(part: Any) -> str:
+    """A part of a key in words."""
+    if isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], type):
+        return repr(part[1])
+    if isinstance(part, bool):
+        return f"a flag (gradients, requires_grad) {part}"
+    if isinstance(part, tuple) and part and part[0] == "object":
+        return "an object"
+    if isinstance(part, tuple) and part and part[0] in ("view", "piece", "cut"):
+        return "a view"
+    return "memory of its own" if part is None else repr(part)
+
+
+class CompiledModule(Module):
+    """A compiled Module: calling it runs the compiled program, everything else is the Module itself.
+
+    As in PyTorch, it is a Module with the original one as its only child, ``_orig_mod``.
+    """
+
+    def __init__(self, module: Module, fullgraph: bool) -> None:
+        super().__init__()
+        self._orig_mod = module
+        self.__dict__["compiled"] = Compiled(module, fullgraph)
+        self.__dict__["training"] = module.training
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.compiled(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._orig_mod.forward(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "function":
-            raise AttributeError(name)
-        return getattr(self.function, name)
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self._modules["_orig_mod"], name)
 
-
-# ----------------------------------------------------------------------------------------------------------- recording
-
-
-def record(function: Callable, args: tuple, kwargs: dict, leaves: list[Any], structure: Any):
-    """Run a function once for real, and keep how to run it again.
-
-    No program comes back where the recording cannot serve again: an optimizer that has just made its state, or memory
-    shared with NumPy that the function reaches by itself.
-    """
-    shadows: dict[int, Tensor] = {}
-    given = leaves
-    for i, leaf in enumerate(leaves):
-        if isinstance(leaf, Tensor) and is_exported(leaf):
-            if leaf.requires_grad:
-                return function(*args, **kwargs), None, None
-            shadows[i] = tensor_of(node_of(leaf))
-    if shadows:
-        # NumPy may write to the argument at any time: the function sees its elements of this moment
-        leaves = [shadows.get(i, leaf) for i, leaf in enumerate(leaves)]
-        args, kwargs = unflatten(structure, iter(leaves))
-    surroundings = Surroundings(function, *leaves)
-    tensors = list(surroundings.tensors.values())
-    if any(is_exported(t) for t in tensors):
-        return function(*args, **kwargs), None, None
-    gradients = {id(t): t._meta.grad for t in tensors if t._meta is not None and t._meta.grad is not None}
-    waiting = [base_node(t) for t in (*tensors, *gradients.values())]
-    engine.realize([n for n in waiting if n.value is None])
-    optimizers = optimizer_state(surroundings.optimizers)
-    variant = Variant(surroundings, optimizers, leaves)
-    before = {id(t): (base_node(t), gradients.get(id(t))) for t in tensors}
-    gradient_nodes = {id(g): base_node(g) for g in gradients.values()}
-    with Recording() as recording:
-        result = function(*args, **kwargs)
-    changed = surroundings.changed()
-    if changed is not None:
-        raise SideEffectError(
-            f"a compiled function has a side effect that a replay would not repeat: {changed}. Return the value instead, "
-            "or do this outside of the function."
-        )
-    settled = optimizers == optimizer_state(surroundings.optimizers)
-    recorder = Recorder(recording, tensors, leaves, before, gradient_nodes)
-    program = recorder.program(result)
-    for i, shadow in shadows.items():
-        if shadow._storage is not None or shadow._node is not before[id(shadow)][0]:
-            # written to, or seen through a view: NumPy has to see that
-            settled = False
-            overwrite(given[i], node_of(shadow))
-    return result, variant, program if settled else None
-
-
-def is_exported(tensor: Tensor) -> bool:
-    storage = tensor._storage
-    return storage is not None and storage.stamp == EXPORTED and not reclaim(storage)
-
-
-class Recorder:
-    """Turns what a recording left behind into a :class:`Program`."""
-
-    def __init__(
-        self, recording: Capture, tensors: list[Tensor], leaves: list[Any], before: dict, gradient_nodes: dict
-    ) -> None:
-        self.recording = recording
-        self.tensors = tensors
-        self.leaves = leaves
-        self.before = before
-        self.positions = {id(leaf): i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)}
-        # where each known buffer comes from
-        self.origin: dict[Node, Source] = {}
-        self.storages: dict[int, Tensor] = {}
-        for tensor in tensors:
-            node, gradient = before[id(tensor)]
-            self.origin.setdefault(node, self.source(tensor, node))
-            if gradient is not None:
-                held = gradient_nodes[id(gradient)]
-                self.origin.setdefault(held, Source("gradient", self.handle(tensor), held.type))
-            if tensor._storage is not None:
-                self.storages.setdefault(id(tensor._storage), tensor)
-
-    def handle(self, tensor: Tensor) -> int | Tensor:
-        return self.positions.get(id(tensor), tensor)
-
-    def source(self, tensor: Tensor, node: Node) -> Source:
-        position = self.positions.get(id(tensor))
-        if position is None:
-            return Source("tensor", tensor, node.type)
-        return Source("argument", position, node.type)
-
-    def program(self, result: Any) -> Program:
-        program = Program()
-        program.sequence = self.recording.sequence
-        roots: list[Node] = []
-
-        def want(node: Node) -> int:
-            if node.value is not None:
-                node = s.copy(node)
-            roots.append(node)
-            return len(roots) - 1
-
-        leaves, program.structure = flatten(result)
-        fresh: dict[int, int] = {}
-        for leaf in leaves:
-            program.outputs.append(self.output(leaf, want, fresh))
-        written: set[int] = set()
-        for tensor in self.tensors:
-            old, gradient = self.before[id(tensor)]
-            new = base_node(tensor)
-            mark = identity(tensor)
-            if new is not old and mark not in written:
-                written.add(mark)
-                program.writes.append((self.source(tensor, new), want(new)))
-            meta = tensor._meta
-            held = None if meta is None else meta.grad
-            if held is not gradient or (held is not None and base_node(held) is not self.gradient_before(tensor)):
-                position = None if held is None else want(base_node(held))
-                program.gradients.append((self.source(tensor, tensor._node), position))
-        program.kinds = [(n.type, n.requires_grad, n.mark is not None and n.mark.freed) for n in roots]
-        if any(kind[1] and not kind[2] for kind in program.kinds):
-            self.make_template(program, roots)
-        compute = list(dict.fromkeys(n for n in roots if n.type.size))
-        for node in roots:
-            if not node.type.size and node.value is None:
-                engine.settle(node, engine.allocate(0))
-        if compute:
-            key, compute, inputs, numbers = engine.linearised(compute, blocks=False)
-            program.sources = [self.find(node) for node in inputs]
-            program.numbers = [node.value for node in numbers]
-            program.plan = engine.plan_for(key, compute, inputs, numbers)
-            program.results = [compute.index(n) if n.type.size else -1 for n in roots]
-            engine.run_plan(program.plan, compute, inputs, numbers)
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_orig_mod" or name == "training" or "compiled" not in self.__dict__:
+            super().__setattr__(name, value)
         else:
-            program.results = [-1] * len(roots)
-        return program
+            setattr(self._orig_mod, name, value)
 
-    def gradient_before(self, tensor: Tensor) -> Node | None:
-        gradient = self.before[id(tensor)][1]
-        if gradient is None:
-            return None
-        handle = self.handle(tensor)
-        for node, source in self.origin.items():
-            if source.kind == "gradient" and source.what is handle:
-                return node
-        return None
-
-    def output(self, leaf: Any, want: Callable, fresh: dict[int, int]) -> tuple:
-        """How to make one result: ``(kind, ...)``."""
-        if not isinstance(leaf, Tensor):
-            return ("value", leaf)
-        if id(leaf) in self.before:
-            return ("same", self.source(leaf, leaf._node))
-        storage = leaf._storage
-        if storage is not None and id(storage) in self.storages:
-            owner = self.storages[id(storage)]
-            return ("view", self.source(owner, owner._node), leaf._chain)
-        if storage is not None:
-            known = fresh.get(id(storage))
-            if known is None:
-                known = fresh[id(storage)] = want(storage.node)
-            return ("part", id(storage), known, leaf._chain, type(leaf))
-        known = fresh.get(id(leaf))
-        if known is not None:
-            return ("again", known)
-        fresh[id(leaf)] = position = want(leaf._node)
-        return ("new", position)
-
-    def find(self, node: Node) -> Source:
-        known = self.origin.get(node)
-        if known is not None:
-            return known
-        drawn = self.recording.nodes.get(node)
-        if drawn is not None:
-            return Source("drawn", drawn, node.type)
-        return Source("constant", node, node.type)
-
-    def make_template(self, program: Program, roots: list[Node]) -> None:
-        """Copy the graph before its values are computed, cut at the inputs."""
-        new: dict[Node, Node] = {}
-        placeholders: list[Node] = []
-        outside = set(self.origin)
-        outside.update(t._node for t in self.tensors if t._storage is None)
-        with recording_gradients(True):
-            for node in topological(roots):
-                leaf = autodiff.is_leaf(node) and node.requires_grad
-                if node in outside or leaf or (node.value is not None and node.op is not p.scalar):
-                    source = self.leaf_source(node)
-                    if source.kind == "constant":
-                        new[node] = node
-                        continue
-                    placeholder = Node(p.input_, (), (), node.type, None, node.requires_grad)
-                    new[node] = placeholder
-                    placeholders.append(placeholder)
-                    program.template_sources.append(source)
-                elif node.op.kind == "leaf":
-                    new[node] = node
-                else:
-                    new[node] = Node(
-                        node.op, tuple(new[x] for x in node.src), node.params, node.type, None, node.requires_grad
-                    )
-        program.template = Template(placeholders, [new[x] for x in roots])
-
-    def leaf_source(self, node: Node) -> Source:
-        """A leaf of the gradient's graph is the tensor itself; another input is its memory."""
-        if node.requires_grad:
-            mark = node.mark
-            tensor = mark.leaf() if mark is not None and mark.leaf is not None else None
-            if tensor is not None and id(tensor) in self.before:
-                return Source("value", self.handle(tensor), node.type)
-            for tensor in self.tensors:
-                if tensor._node is node:
-                    return Source("value", self.handle(tensor), node.type)
-        return self.find(node)
+    def __delattr__(self, name: str) -> None:
+        delattr(self._orig_mod, name)
 
 
-# -------------------------------------------------------------------------------------------------------------- replay
-
-
-def lookup(source: Source, leaves: Sequence[Any], drawn: list) -> Node | None:
-    """The node that a source stands for in this call."""
-    kind, what = source.kind, source.what
-    if kind == "argument":
-        return base_node(leaves[what])
-    if kind == "tensor":
-        return base_node(what)
-    if kind == "value":
-        return node_of(leaves[what] if isinstance(what, int) else what)
-    if kind == "gradient":
-        return base_node((leaves[what] if isinstance(what, int) else what)._meta.grad)
-    if kind == "drawn":
-        array = drawn[what]
-        return Node(p.input_, (), (), source.type, Buffer.from_numpy(array))
-    return what
-
-
-def replay(program: Program, leaves: Sequence[Any]) -> Any:
-    """Run a recorded program on the tensors of this call."""
-    drawn = [function() for function in program.sequence]
-    nodes = [lookup(source, leaves, drawn) for source in program.sources]
-    waiting = [n for n in nodes if n.value is None]
-    if waiting:
-        engine.realize(waiting)
-    call = [lookup(source, leaves, drawn) for source in program.template_sources]
-    if program.plan is not None:
-        numbers = [v.read() if is_live(v) else v for v in program.numbers]
-        buffers = program.plan.run([n.value for n in nodes], numbers)
-        COUNTERS.plans_replayed += 1
-    else:
-        buffers = []
-    made: dict[int, Node] = {}
-
-    def node(position: int) -> Node:
-        found = made.get(position)
-        if found is None:
-            type, requires_grad, freed = program.kinds[position]
-            at = program.results[position]
-            buffer = buffers[at] if at >= 0 else engine.allocate(0)
-            if requires_grad and not freed:
-                found = Node(compiled_call, tuple(call), (program.template, position), type, buffer, True)
-            else:
-                found = Node(p.input_, (), (), type, buffer, requires_grad)
-                if freed:
-                    found.marks().freed = True
-            made[position] = found
-        return found
-
-    for source, position in program.writes:
-        overwrite(leaves[source.what] if source.kind == "argument" else source.what, node(position))
-    for source, position in program.gradients:
-        tensor = leaves[source.what] if source.kind == "argument" else source.what
-        meta_of(tensor).grad = None if position is None else tensor_of(node(position))
-    if program.structure is None:
-        return output_of(program.outputs[0], leaves, node, {}, {})
-    storages: dict[int, Storage] = {}
-    tensors: dict[int, Tensor] = {}
-    results = [output_of(output, leaves, node, storages, tensors) for output in program.outputs]
-    return unflatten(program.structure, iter(results))
-
-
-def overwrite(tensor: Tensor, value: Node) -> None:
-    """Give a tensor's memory a computed value, as the recorded in-place operations did."""
-    storage = tensor._storage
-    if storage is not None:
-        if storage.stamp == EXPORTED:
-            from .mutation import assign
-
-            with recording_gradients(False):
-                assign(tensor, value)
-            return
-        storage.node.marks().overwritten += 1
-        storage.replace(value)
-        register(tensor)
-        return
-    old = tensor._node
-    old.marks().overwritten += 1
-    if old.mark.leaf is not None and old.requires_grad and not value.requires_grad:
-        value = leaf_node(value, weakref.ref(tensor), old.mark.hooks)
-    tensor._node = value
-    tensor._seen += 1
-
-
-def output_of(output: tuple, leaves: Sequence[Any], node: Callable, storages: dict, tensors: dict) -> Any:
-    kind = output[0]
-    if kind == "new":
-        tensors[output[1]] = tensor = tensor_of(node(output[1]))
-        return tensor
-    if kind == "again":
-        return tensors[output[1]]
-    if kind == "value":
-        return output[1]
-    if kind == "same":
-        source = output[1]
-        return leaves[source.what] if source.kind == "argument" else source.what
-    if kind == "view":
-        _, source, chain = output
-        owner = leaves[source.what] if source.kind == "argument" else source.what
-        return view_of(owner._storage, chain, Tensor)
-    _, mark, position, chain, cls = output
-    storage = storages.get(mark)
-    if storage is None:
-        storage = storages[mark] = Storage(node(position))
-    return view_of(storage, chain, cls)
-
-
-def view_of(storage: Storage, chain: tuple, cls: type[Tensor]) -> Tensor:
-    """A tensor that sees a storage through a chain of steps."""
-    from .storage import replay as replay_chain
-
-    tensor = Tensor.__new__(cls)
-    tensor._storage = storage
-    tensor._chain = chain
-    tensor._node = replay_chain(chain, storage.node)
-    tensor._seen = storage.stamp
-    tensor._meta = None
-    register(tensor)
-    return tensor
+__all__ = ["Compiled", "CompiledModule", "SideEffectError", "compile"]

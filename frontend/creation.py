@@ -24,14 +24,23 @@ from .device import device, device_name
 from .exchange import from_numpy
 from .mutation import write_out
 from .recording import get_default_dtype, input_node, node_of, number_dtype, plain_number, scalar_node, tensor_of
+from .runtime.allocator import out_of_memory
 from .tensor import Tensor
 from .views import sizes_of
 
 DeviceLike = str | int | device | None
 
+# What a process on a 64-bit machine can address; a tensor is lazy, but one beyond this is refused at once.
+ADDRESS_SPACE = 1 << 47
+
 
 def made(node: Node, requires_grad: bool = False, out: Tensor | None = None) -> Tensor:
-    """A new leaf with a value, or ``out`` with that value."""
+    """A new leaf with a value, or ``out`` with that value. Raises RuntimeError where no memory could ever hold it."""
+    nbytes = node.type.nbytes
+    if nbytes >= ADDRESS_SPACE:
+        if nbytes >= 2**63:
+            raise RuntimeError(f"Storage size calculation overflowed with sizes={list(node.type.shape)}")
+        raise out_of_memory(nbytes)
     if out is not None:
         write_out(out, node)
         return out.requires_grad_() if requires_grad else out
@@ -61,6 +70,12 @@ def shape_argument(function: str, sizes: tuple, size: Sequence[int] | None = Non
         ) from None
     if any(extent < 0 for extent in shape):
         raise RuntimeError(f"{function}: Dimension size must be non-negative.")
+    for position, extent in enumerate(shape, 1):
+        if extent >= 2**63:
+            raise TypeError(
+                f"{function}(): argument 'size' failed to unpack the object at pos {position} with error "
+                '"Overflow when unpacking long long"'
+            )
     return shape
 
 

@@ -21,6 +21,7 @@ from .recording import (
     broadcast_shapes,
     from_array,
     input_node,
+    known,
     node_of,
     number_dtype,
     operands,
@@ -30,15 +31,9 @@ from .recording import (
     scalar_node,
     tensor_of,
 )
-from .runtime import engine
 from .tensor import Tensor, axis_of
 
 OUT_OF_RANGE = "index {index} is out of bounds for dimension {axis} with size {size}"
-
-
-def known(node: Node) -> bool:
-    """Whether the elements are there to be checked. While a function is recorded for replay they will be others."""
-    return node.op is p.input_ and node.value is not None and engine.refuse is None
 
 
 def checked_index(

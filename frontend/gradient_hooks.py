@@ -210,6 +210,8 @@ _GRAD_FUNCTIONS: dict[str, type[GradFunction]] = {}
 
 
 def grad_function(node: Node) -> GradFunction:
+    if node.op.kind == "call":
+        node.params[0].expand()
     name = gradient_name(node)
     cls = _GRAD_FUNCTIONS.get(name)
     if cls is None:

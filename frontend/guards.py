@@ -17,9 +17,7 @@ import array
 import collections
 import dis
 import functools
-import logging
 import sys
-import threading
 import types
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +44,8 @@ _LIBRARIES = {
     "numpy", "scipy", "numba", "llvmlite", "torch", "jax", "sklearn", "pandas", "matplotlib", "tqdm", "networkx", "pytest",
     "_pytest", "pluggy", "hypothesis", "builtins", *sys.stdlib_module_names,
 } - {"__main__"}
-_OPAQUE = (logging.Logger, logging.Handler, threading.Thread, type(threading.Lock()), type(threading.RLock()))
+# Objects of these have caches and counters that are nobody's input.
+_OPAQUE = ("logging", "threading", "_thread", "io", "_io", "re", "concurrent.futures.thread")
 _OPTIMIZER_NAMES = ("state", "param_groups", "_opt_called", "_stepping")
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "nothing"})()
@@ -197,6 +196,7 @@ class Surroundings:
         self.guards: list[Guard] = []
         self.of_modules: list[Guard] = []
         self.epoch = epoch.mutation_epoch()
+        self.soft = False
         stack: list[tuple[Any, str, bool]] = [(root, "argument", False) for root in roots]
         while stack and len(self.seen) < MAX_OBJECTS:
             value, name, self.soft = stack.pop()
@@ -207,6 +207,17 @@ class Surroundings:
             stack.extend((v, n, soft or self.soft) for v, n in self.visit(value, name))
         self.complete = not stack
         self.prepare()
+
+    @classmethod
+    def of_containers(cls, containers: Sequence[Any]) -> Surroundings:
+        """Guards of these containers alone."""
+        self = cls()
+        for container in containers:
+            if isinstance(container, (list, dict)):
+                self.guard((ListGuard if isinstance(container, list) else DictGuard)(container), "argument")
+            elif isinstance(getattr(container, "__dict__", None), dict):
+                self.guard(DictGuard(vars(container)), type(container).__name__)
+        return self
 
     def guard(self, guard: Guard, name: str) -> None:
         guard.name, guard.soft = name, self.soft
@@ -292,7 +303,7 @@ class Surroundings:
                 yield from ((v, name) for v in value.flat)
         elif isinstance(value, (bytearray, array.array)):
             self.guard(ValueGuard(value, bytes), name)
-        elif isinstance(value, _OPAQUE):
+        elif type(value).__module__ in _OPAQUE:
             return
         elif hasattr(value, "__next__") and not hasattr(value, "__dict__"):
             self.guard(ValueGuard(value, progress), name)

@@ -29,6 +29,7 @@ from .recording import (
     SCALAR_NAMES,
     broadcast_shapes,
     input_node,
+    known,
     node_of,
     observe,
     plain_number,
@@ -226,7 +227,7 @@ def checked_index(index: Node, extent: int, axis: int) -> Node:
         return index
     if extent == 0:
         raise IndexError("index is out of bounds for dimension with size 0")
-    if index.op is p.input_ and index.value is not None:
+    if known(index):
         values = read(index)
         low, high = values.min(), values.max()
         if low < -extent or high >= extent:

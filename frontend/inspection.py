@@ -17,19 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .compiler import codegen_cpu, primitives as p
-from .compiler.cluster import Cluster
+from .compiler import primitives as p
 from .compiler.ir import Node, format_program, topological
-from .compiler.lowering import Lowered
 from .pytree import flatten
 from .recording import node_of, pending_node, pending_tensors
 from .runtime import engine
-from .runtime.kernels import digest
-from .runtime.plan import Item, Plan
 from .tensor import Tensor
 
 if TYPE_CHECKING:
     import networkx
+
+    from .compiler.cluster import Cluster
+    from .compiler.lowering import Lowered
+    from .runtime.plan import Item, Plan
 
 
 @dataclass
@@ -81,6 +81,7 @@ class Kernel:
         """The machine code of the CPU kernel as text; compiles it."""
         if self._lowered is None:
             return ""
+        from .compiler import codegen_cpu
         from .kernels.cpu import scalar, toolchain
 
         functions = codegen_cpu.functions(self._lowered.kernel)
@@ -261,6 +262,8 @@ def members(cluster: Cluster) -> list[Node]:
 
 def describe(item: Item, plan: Plan, names: dict[Node, str]) -> Kernel:
     """The report of one launch."""
+    from .runtime.kernels import digest
+
     fusion = plan.fusion
     operands: dict[tuple, Operand] = {}
 

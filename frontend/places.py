@@ -155,13 +155,23 @@ def home_buffer(tensor: Tensor) -> Buffer:
         node = tensor._node
         if node.value is None:
             node = below_leaf(node)
-            if node.value is None:
-                engine.realize([node])
+        if not engine.is_computed(node):
+            engine.realize([node])
         return node.value
     if storage.stamp == EXPORTED and not reclaim(storage):
         return shared_buffer(storage.memory)
     node = storage.node
-    if node.value is None or node.op is p.scalar:
+    if not engine.is_computed(node):
+        engine.realize([node])
+    return node.value
+
+
+def elements_buffer(tensor: Tensor) -> Buffer:
+    """The elements of a tensor, whatever it sees of its memory."""
+    node = elements(tensor)
+    while node.value is None and node.op is s.detach:
+        node = node.src[0]
+    if not engine.is_computed(node):
         engine.realize([node])
     return node.value
 
@@ -318,6 +328,6 @@ def home_elements(tensor: Tensor) -> Node:
 
 
 __all__ = [
-    "Place", "Unshared", "elements", "exact_form", "form", "home_buffer", "home_elements", "home_node", "identity",
+    "Place", "Unshared", "cut_form", "elements", "elements_buffer", "exact_form", "form", "home_buffer", "home_elements", "home_node", "identity",
     "is_exported", "open_leaf", "overwrite", "piece_buffer", "value_node", "view_of",
 ]

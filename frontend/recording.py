@@ -23,7 +23,20 @@ from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import FLOATING, DType
 from .compiler.ir import Node, TensorType, tensor_type
 from .runtime import engine
-from .storage import ALONE, EXPORTED, Cut, Storage, attached, find_cut, holders, leaf_value, replay, strided_array
+from .storage import (
+    ALONE,
+    EXPORTED,
+    ONE_REFERENCE,
+    Cut,
+    Storage,
+    attached,
+    find_cut,
+    holders,
+    leaf_value,
+    replay,
+    storage_references,
+    strided_array,
+)
 from .tensor import Tensor
 
 _new = Tensor.__new__
@@ -81,7 +94,7 @@ class Pending:
 
     def compact(self) -> None:
         """Forget tensors that died or were computed; what remains keeps counting against the budget."""
-        kept = [r for r in self.tensors if (t := r()) is not None and pending_node(t) is not None]
+        kept = [r for r in self.tensors if (t := r()) is not None and (not released(t) or pending_node(t) is not None)]
         self.limit -= len(self.tensors) - len(kept)
         self.tensors[:] = kept
         self.watermark = 2 * len(kept) + 64
@@ -91,11 +104,10 @@ class Pending:
     def flush(self) -> None:
         """Compute every pending tensor that is still alive."""
         nodes = {node: None for r in self.tensors if (t := r()) is not None and (node := pending_node(t)) is not None}
-        self.tensors.clear()
-        self.limit = BUDGET
-        self.watermark = 64
         if nodes:
             engine.realize(list(nodes))
+        self.compact()
+        self.limit = BUDGET
 
 
 pending = Pending()
@@ -113,6 +125,24 @@ def pending_node(tensor: Tensor) -> Node | None:
         return storage.node
     # nothing was written: a view of a value that nobody else wants need not compute all of it
     return tensor._node if tensor._node.value is None else None
+
+
+def released(tensor: Tensor) -> bool:
+    """Let a detached tensor go of its base's gradient history once it is all that is left of the storage.
+
+    Returns whether there is nothing (more) to let go of; otherwise it has to be tried again later.
+    """
+    if tensor._storage is None or tensor._storage.stamp == EXPORTED or not tensor._storage.node.requires_grad:
+        return True
+    if find_cut(tensor._chain) is None:
+        # the history is its own
+        return True
+    if storage_references(tensor) > ONE_REFERENCE:
+        return False
+    node_of(tensor)
+    tensor._seen = tensor._storage.version
+    tensor._storage = None
+    return True
 
 
 def pending_tensors() -> list[Tensor]:
@@ -264,7 +294,19 @@ def read(node: Node) -> np.ndarray:
         engine.realize([node])
         if len(_pending_tensors) > pending.watermark:
             pending.compact()
+    elif engine.refuse is not None:
+        engine.refuse([node])
     return engine.read_node(node)
+
+
+def known(node: Node) -> bool:
+    """Whether the elements are there to be checked. While a function is recorded for replay they will be others.
+
+    Those of tensors that the function itself made from data are the same at every call.
+    """
+    return node.op is p.input_ and node.value is not None and (
+        engine.created is None or id(node.value) in engine.created
+    )
 
 
 def realize(*tensors: Tensor) -> None:

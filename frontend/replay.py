@@ -10,30 +10,32 @@ In: the arguments of a call. Out: what the function returns. Read next: ``deferr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .capture import undo
 from .compiler import primitives as p
 from .compiler.ir import Node
 from .deferred import Call, Template, compiled_call
 from .leaves import _set_data as set_data
-from .live import plain
 from .mutation import replace_memory
 from .places import (
-    Place, elements, home_buffer, home_elements, home_node, overwrite, piece_buffer, value_node, view_of,
+    Place, elements, elements_buffer, home_buffer, home_elements, home_node, identity, overwrite, piece_buffer,
+    value_node, view_of,
 )
 from .pytree import unflatten
 from .recording import storage_of, tensor_of
 from .runtime import engine
 from .runtime.allocator import Buffer
 from .runtime.counters import COUNTERS
-from .runtime.plan import Plan
-from .storage import EXPORTED, Cut, Storage
+from .storage import Cut, Storage
 from .tensor import Tensor, meta_of
+
+if TYPE_CHECKING:
+    from .runtime.plan import Plan
 
 
 class Changed(Exception):
-    """The arguments share memory with other tensors than those of the recording did."""
+    """The program does not serve: tensors share memory in another way, or a number decides otherwise."""
 
 
 class Program:
@@ -42,12 +44,15 @@ class Program:
     Attributes:
         plan: what computes the results; None if there is nothing to compute.
         inputs: the plan's input buffers, those of constants filled in.
-        reads: ``(input, kind, place)`` with the kinds ``home`` (all of its memory) and ``piece`` (its own elements), and
-            -1 as the input of a place that is only written to.
+        reads: ``(input, kind, place)`` with the kinds ``home`` (all of its memory), ``piece`` (a contiguous part of it) and
+            ``elements`` (what it sees), and -1 as the input of a place that is only written to.
         drawn: ``(input, event)`` for inputs that are drawn anew.
         events, undo: what a replay asks for before the plan runs, and what takes that back.
+        conditions, outcomes: a function ``(arguments, events)`` and what it has to give, for what the function decided
+            by numbers that only events know.
         numbers: a function ``(arguments, events)`` that gives the plan's Python numbers.
         exclusive: whether the places that are read and written must not share memory.
+        together: pairs of places that must share memory.
         leaf_flags: ``(place, requires_grad)`` of tensors that the function makes leaves.
         kinds: type of each result, whether it requires a gradient, and whether its graph was freed.
         results: position of each result among the plan's.
@@ -55,7 +60,8 @@ class Program:
         gradients: ``(place, output)``, the tensors that become somebody's ``grad``.
         outputs: how to make each returned value.
         structure: the nesting of the returned values.
-        template: the graph, where results require a gradient, with the step of each such result.
+        template, steps: the graph, where results require a gradient, and the step of each result.
+        template_numbers: as ``numbers``, for the graph.
         saved: ``(step, result of the plan)`` of values that the gradient will want.
         checked: whether the plan can fail.
         generators: random generators whose state a failed replay restores.
@@ -68,8 +74,11 @@ class Program:
         self.drawn: list[tuple[int, int]] = []
         self.events: list[Callable[[], Any]] = []
         self.undo: list[Callable[[], None] | None] = []
+        self.conditions: Callable[[Sequence[Any], Sequence[Any]], tuple] | None = None
+        self.outcomes: tuple = ()
         self.numbers: Callable[[Sequence[Any], Sequence[Any]], tuple] | None = None
         self.exclusive = False
+        self.together: list[tuple[Place, Place]] = []
         self.leaf_flags: list[tuple[Place, bool]] = []
         self.kinds: list[tuple] = []
         self.results: list[int] = []
@@ -79,6 +88,7 @@ class Program:
         self.structure: Any = None
         self.template: Template | None = None
         self.steps: list[int] = []
+        self.template_numbers: Callable[[Sequence[Any], Sequence[Any]], tuple] | None = None
         self.saved: list[tuple[int, int]] = []
         self.checked = False
         self.generators: list[Any] = []
@@ -90,7 +100,7 @@ class Program:
         self.arguments: list[tuple[int, int]] = []
         self.others: list[tuple[int, str, Place]] = []
         for at, kind, place in self.reads:
-            if kind == "piece" or place.kind == "gradient":
+            if kind != "home" or place.kind == "gradient":
                 self.others.append((at, kind, place))
             elif place.kind == "argument":
                 self.arguments.append((at, place.what))
@@ -100,27 +110,24 @@ class Program:
                 self.stored.append((at, place.what._storage, place.what))
         self.simple = (
             self.structure is None and self.outputs[0][0] == "new" and self.template is None and not self.writes
-            and not self.gradients and not self.leaf_flags
+            and not self.gradients and not self.leaf_flags and self.results[0] >= 0 and not self.kinds[0][1]
         )
 
     # -------------------------------------------------------------------------------------------------------- running
 
-    def run(self, leaves: Sequence[Any]) -> Any:
-        """Repeat the call with these arguments.
+    def run(self, leaves: Sequence[Any], containers: Sequence[Any] = ()) -> Any:
+        """Repeat the call with these arguments, nested in these containers.
 
         Raises:
             Changed: the arguments alias each other in another way; nothing has happened.
             IndexError: an index in the data is out of range; nothing has changed.
         """
         inputs = self.gathered(leaves)
-        buffers = self.computed(inputs, leaves) if self.plan is not None else ()
+        events: list[Any] = []
+        buffers = self.computed(inputs, leaves, events)
         if self.simple:
-            type, requires_grad, _ = self.kinds[0]
-            at = self.results[0]
-            return tensor_of(
-                Node(p.input_, (), (), type, buffers[at] if at >= 0 else engine.allocate(0), requires_grad)
-            )
-        return Replay(self, leaves, buffers).finish()
+            return tensor_of(Node(p.input_, (), (), self.kinds[0][0], buffers[self.results[0]]))
+        return Replay(self, leaves, containers, events, buffers).finish()
 
     def gathered(self, leaves: Sequence[Any]) -> list[Buffer | None]:
         """The buffers of the plan's inputs."""
@@ -129,7 +136,7 @@ class Program:
         for at, tensor in self.plain:
             node = tensor._node
             value = node.value
-            if value is None:
+            if type(value) is not Buffer:
                 value = home_buffer(tensor)
                 node = home_node(tensor)
             homes.append(node)
@@ -138,7 +145,7 @@ class Program:
         for at, storage, tensor in self.stored:
             node = storage.node
             value = node.value
-            if value is None or storage.stamp < 0:
+            if type(value) is not Buffer or storage.stamp < 0:
                 value = home_buffer(tensor)
                 node = storage.node
             homes.append(node)
@@ -146,7 +153,7 @@ class Program:
                 inputs[at] = value
         for at, position in self.arguments:
             tensor = leaves[position]
-            if tensor._storage is None and (value := tensor._node.value) is not None:
+            if tensor._storage is None and type(value := tensor._node.value) is Buffer:
                 homes.append(tensor._node)
             else:
                 value = home_buffer(tensor)
@@ -155,28 +162,39 @@ class Program:
                 inputs[at] = value
         for at, kind, place in self.others:
             tensor = place.tensor(leaves)
-            if at >= 0:
-                inputs[at] = piece_buffer(tensor) if kind == "piece" else home_buffer(tensor)
-            homes.append(home_node(tensor))
+            if kind == "piece":
+                inputs[at] = piece_buffer(tensor)
+            elif kind == "elements":
+                inputs[at] = elements_buffer(tensor)
+            else:
+                if at >= 0:
+                    inputs[at] = home_buffer(tensor)
+                homes.append(home_node(tensor))
         if self.exclusive and len(set(homes)) != len(homes):
             raise Changed
+        for one, other in self.together:
+            if identity(one.tensor(leaves)) != identity(other.tensor(leaves)):
+                raise Changed
         return inputs
 
-    def computed(self, inputs: list[Buffer | None], leaves: Sequence[Any]) -> list[Buffer]:
-        events: Sequence[Any] = ()
+    def computed(self, inputs: list[Buffer | None], leaves: Sequence[Any], events: list[Any]) -> Sequence[Buffer]:
+        """Play the events and run the plan; the events' values are added to ``events``."""
         states: list[tuple[Any, Any]] = []
         if self.events:
-            if self.checked:
+            if self.checked or self.conditions is not None:
                 states = [(g, g.get_state()) for g in self.generators]
-            events = [event() for event in self.events]
+            events += [event() for event in self.events]
             for at, event in self.drawn:
                 inputs[at] = Buffer.from_numpy(events[event])
         try:
-            buffers = self.plan.run(inputs, self.numbers(leaves, events))
+            if self.conditions is not None and self.conditions(leaves, events) != self.outcomes:
+                raise Changed
+            buffers = self.plan.run(inputs, self.numbers(leaves, events)) if self.plan is not None else ()
         except BaseException:
-            undo(self.undo)
-            for generator, state in states:
-                generator.set_state(state)
+            if self.events:
+                undo(self.undo)
+                for generator, state in states:
+                    generator.set_state(state)
             raise
         COUNTERS.plans_replayed += 1
         return buffers
@@ -185,11 +203,16 @@ class Program:
 class Replay:
     """The end of one replay: results become tensors, and tensors get their new values."""
 
-    __slots__ = ("program", "leaves", "buffers", "nodes", "call", "storages", "tensors")
+    __slots__ = ("program", "leaves", "containers", "events", "buffers", "nodes", "call", "storages", "tensors")
 
-    def __init__(self, program: Program, leaves: Sequence[Any], buffers: Sequence[Buffer]) -> None:
+    def __init__(
+        self, program: Program, leaves: Sequence[Any], containers: Sequence[Any], events: Sequence[Any],
+        buffers: Sequence[Buffer],
+    ) -> None:
         self.program = program
         self.leaves = leaves
+        self.containers = containers
+        self.events = events
         self.buffers = buffers
         self.nodes: dict[int, Node] = {}
         self.call: Call | None = None
@@ -220,7 +243,9 @@ class Replay:
         return unflatten(program.structure, iter([self.output(output) for output in program.outputs]))
 
     def made_call(self) -> Call:
-        template = self.program.template
+        """What the graph of the results is made from, as it is before anything is written."""
+        template, read = self.program.template, self.program.template_numbers
+        numbers = read(self.leaves, self.events) if read is not None else ()
         sources = []
         for kind, what in template.sources:
             if kind == "elements":
@@ -229,8 +254,12 @@ class Replay:
                 sources.append(home_elements(what.tensor(self.leaves)))
             elif kind == "value":
                 sources.append(value_node(what.tensor(self.leaves)))
+            elif kind == "event":
+                event, type = what
+                sources.append(Node(p.input_, (), (), type, Buffer.from_numpy(self.events[event])))
             else:
-                sources.append(what(self))
+                position, params, type = what
+                sources.append(Node(p.scalar, (), params, type, numbers[position]))
         call = Call(template, sources, [place.tensor(self.leaves) for place in template.targets])
         for step, at in self.program.saved:
             call.saved[step] = self.buffers[at]
@@ -266,8 +295,12 @@ class Replay:
             return output[1]
         if kind == "place":
             return output[1].tensor(self.leaves)
+        if kind == "argument":
+            return self.leaves[output[1]]
+        if kind == "container":
+            return self.containers[output[1]]
         if kind == "number":
-            return output[1](self.leaves)
+            return output[1](self.leaves, self.events)[0]
         if kind == "view":
             _, place, own, steps, mark = output
             if mark in self.tensors:
@@ -293,5 +326,3 @@ def fresh(steps: tuple) -> tuple:
         return tuple((Cut(silent=f.silent), params) if type(f) is Cut else (f, params) for f, params in steps)
     return steps
 
-
-__all__ = ["EXPORTED", "Changed", "Program", "plain"]

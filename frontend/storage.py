@@ -19,6 +19,7 @@ import math
 import weakref
 from collections.abc import Sequence
 from sys import getrefcount
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +80,26 @@ def _alone() -> tuple[int, int, int]:
 
 
 ALONE = _alone()
+
+
+class _Holder:
+    """Something that refers to a storage as a tensor does."""
+
+    __slots__ = ("_storage",)
+
+
+def storage_references(holder: Any) -> int:
+    """How many references there are to the storage of a tensor."""
+    return getrefcount(holder._storage)
+
+
+def _one_reference() -> int:
+    holder = _Holder()
+    holder._storage = Storage(Node(p.input_, (), (), None, None))
+    return storage_references(holder)
+
+
+ONE_REFERENCE = _one_reference()
 
 
 # ---------------------------------------------------------------------------------------------------- gradient history

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import DType
-from .compiler.ir import grad_mode
+from .compiler.ir import Node, grad_mode
 from .recording import _pending_tensors, broadcast_shapes as broadcast, node_of, pending, reclaim, storage_of, tensor_of
 from .size import Size
-from .storage import EXPORTED, Cut, find_cut, view_strides, without_cut
+from .storage import EXPORTED, Chain, Cut, Storage, find_cut, view_strides, without_cut
 from .tensor import Tensor, axis_of, contiguous_in_memory, is_gradient_leaf, memory_format, method, strides_of
 
 _new = Tensor.__new__
@@ -39,10 +39,14 @@ def view_of(tensor: Tensor, *steps: tuple) -> Tensor:
         chain = (*without_cut(chain), (Cut(), ()))
     for row, params in steps:
         node = row(node, params=params)
+    return _made(storage, chain + steps, node)
+
+
+def _made(storage: Storage, chain: Chain, node: Node) -> Tensor:
     view = _new(Tensor)
     view._node = node
     view._storage = storage
-    view._chain = chain + steps
+    view._chain = chain
     view._seen = storage.serial
     view._meta = None
     if node.value is None:
@@ -498,9 +502,10 @@ def detach(self: Tensor) -> Tensor:
 
 def detached(tensor: Tensor, *, silent: bool) -> Tensor:
     """The same memory above a new cut; ``silent`` hides writes to it from autograd's checks."""
-    storage_of(tensor)
-    view = view_of(tensor)
-    view._chain = (*without_cut(tensor._chain), (Cut(silent=silent), ()))
-    if view._node.requires_grad:
-        view._node = s.detach(view._node)
-    return view
+    storage = storage_of(tensor)
+    if storage.stamp != tensor._seen and (storage.stamp != EXPORTED or reclaim(storage)):
+        node_of(tensor)
+    node = tensor._node
+    return _made(
+        storage, (*without_cut(tensor._chain), (Cut(silent=silent), ())), s.detach(node) if node.requires_grad else node
+    )

@@ -174,7 +174,7 @@ def allocate(nbytes: int) -> Buffer:
     # size_class(nbytes), written out: this function is on the path of every materialisation.
     if nbytes <= ALIGNMENT:
         if nbytes < 0:
-            raise _out_of_memory(nbytes)
+            raise out_of_memory(nbytes)
         size = ALIGNMENT
     else:
         shift = (nbytes - 1).bit_length() - 4
@@ -209,7 +209,7 @@ def _allocate_slowly(nbytes: int, size: int) -> Buffer:
         empty_cache()
         block = _from_system(size)
         if block is None:
-            raise _out_of_memory(nbytes)
+            raise out_of_memory(nbytes)
     _cache.held += size
     in_use = _cache.held - _cache.large_bytes
     if in_use > _cache.most_in_use:
@@ -243,7 +243,8 @@ def _give_back(size: int, address: int, block: object) -> None:
         _cache.trim()
 
 
-def _out_of_memory(nbytes: int) -> RuntimeError:
+def out_of_memory(nbytes: int) -> RuntimeError:
+    """The error for an allocation that cannot be had, in PyTorch's words."""
     return RuntimeError(
         f"[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate {nbytes} bytes."
     )

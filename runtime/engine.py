@@ -38,8 +38,10 @@ _plans: OrderedDict[tuple, Plan] = OrderedDict()
 _live: Callable[[], Iterable[Node]] = tuple
 _listeners: list[Callable[[Sequence[Node], Plan], None]] = []
 
-# Set while a function is being recorded for replay: called with the nodes that somebody wants to look at.
+# Set while a function is being recorded for replay: called with the nodes that somebody wants to look at, and where to
+# note buffers made from data meanwhile.
 refuse: Callable[[Sequence[Node]], None] | None = None
+created: dict[int, Buffer] | None = None
 
 
 def set_live_nodes(source: Callable[[], Iterable[Node]]) -> None:
@@ -50,7 +52,10 @@ def set_live_nodes(source: Callable[[], Iterable[Node]]) -> None:
 
 def buffer_from_numpy(array: np.ndarray) -> Buffer:
     """A buffer over the memory of a C-contiguous array."""
-    return Buffer.from_numpy(array)
+    buffer = Buffer.from_numpy(array)
+    if created is not None:
+        created[id(buffer)] = buffer
+    return buffer
 
 
 def read_node(node: Node) -> np.ndarray:
@@ -72,8 +77,11 @@ def realize(nodes: Sequence[Node]) -> None:
     roots = [node for node in dict.fromkeys(nodes) if not is_computed(node)]
     if not roots:
         return
+    live = None
     if refuse is not None:
+        # only what depends on nothing outside may be computed now, and nothing else with it
         refuse(roots)
+        live = ()
     COUNTERS.materialisations += 1
     if ENABLED.materialise:
         log("materialise", f"{len(roots)} values for {caller()}")
@@ -85,12 +93,14 @@ def realize(nodes: Sequence[Node]) -> None:
             settle(root, allocate(0))
     roots = [root for root in roots if root.type.size]
     if roots:
-        run_plan(*prepared(roots))
+        run_plan(*prepared(roots, live))
 
 
-def prepared(nodes: Sequence[Node]) -> tuple[Plan, list[Node], list[Node], list[Node]]:
+def prepared(
+    nodes: Sequence[Node], live: Iterable[Node] | None = None
+) -> tuple[Plan, list[Node], list[Node], list[Node]]:
     """The plan that computes ``nodes`` and what belongs to them, with all its roots, its inputs and its numbers."""
-    key, roots, inputs, numbers = linearised(nodes, _live())
+    key, roots, inputs, numbers = linearised(nodes, _live() if live is None else live)
     return plan_for(key, roots, inputs, numbers), roots, inputs, numbers
 
 
@@ -102,7 +112,10 @@ def plan_for(key: tuple, roots: Sequence[Node], inputs: Sequence[Node], numbers:
         if len(_plans) > MAX_PLANS:
             _plans.popitem(last=False)
     else:
-        _plans.move_to_end(key)
+        try:
+            _plans.move_to_end(key)
+        except KeyError:  # another thread has just dropped it
+            pass
         COUNTERS.plans_replayed += 1
     return plan
 
@@ -123,10 +136,10 @@ def run_plan(plan: Plan, roots: Sequence[Node], inputs: Sequence[Node], numbers:
         listener(roots, plan)
     expected = evaluate(roots, read_node) if VERIFY else None
     results = plan.run([input_buffer(node) for node in inputs], [node.value for node in numbers])
+    if expected is not None:
+        compare(roots, results, expected)
     for root, buffer in zip(roots, results):
         settle(root, buffer)
-    if expected is not None:
-        compare(roots, expected)
 
 
 def settle(node: Node, buffer: Buffer) -> None:
@@ -260,10 +273,10 @@ def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]
     return Plan(roots, slots, len(inputs))
 
 
-def compare(roots: Sequence[Node], expected: Sequence[np.ndarray]) -> None:
+def compare(roots: Sequence[Node], results: Sequence[Buffer], expected: Sequence[np.ndarray]) -> None:
     """``FLAMEWORK_VERIFY``: every result against the unfused references."""
-    for root, array in zip(roots, expected):
-        found = read_node(root)
+    for root, buffer, array in zip(roots, results, expected):
+        found = buffer.as_numpy(root.dtype.numpy, root.shape)
         tolerance = {"float32": 1e-4, "float64": 1e-9}.get(root.dtype.name, 0)
         if not np.allclose(found, array, rtol=tolerance, atol=tolerance, equal_nan=True):
             raise AssertionError(f"FLAMEWORK_VERIFY: {root.op.name} {root.type} differs from its reference")

@@ -119,7 +119,7 @@ class Adam(Optimizer):
             state["exp_avg_sq"] = flamework.zeros_like(param)
         if group["amsgrad"] and "max_exp_avg_sq" not in state:
             state["max_exp_avg_sq"] = flamework.zeros_like(param)
-        effect(lambda: count_step(state))
+        effect(lambda: count_step(state, 1), undo=lambda: count_step(state, -1), changes=(state, "step"))
         return state
 
     def _update(self, param: Tensor, grad: Tensor, state: dict[str, Any], lr: float, group: dict[str, Any]) -> None:
@@ -143,8 +143,8 @@ class Adam(Optimizer):
         param.addcdiv_(mean, denominator, value=-lr / (1 - beta1**step))
 
 
-def count_step(state: dict[str, Any]) -> None:
-    state["step"] += 1
+def count_step(state: dict[str, Any], by: int) -> None:
+    state["step"] += by
 
 
 class AdamW(Adam):

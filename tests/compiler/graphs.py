@@ -65,8 +65,9 @@ def total(x: Node) -> Node:
 
 
 def mean(x: Node, axes: Sequence[int]) -> Node:
+    """The number of elements is an argument, so that another batch size is no other kernel."""
     result = s.reduce_sum(x, params=tuple(axes))
-    return p.div(result, const(result, math.prod(x.shape[a] for a in axes)))
+    return p.div(result, number(math.prod(x.shape[a] for a in axes), result.shape, result.dtype))
 
 
 def affine(x: Node, weight: Node | None, bias: Node | None) -> Node:

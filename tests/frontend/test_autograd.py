@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import flamework
 import numpy as np
 import pytest
@@ -792,3 +794,33 @@ FUNCTIONS = [
 @pytest.mark.parametrize("script", FUNCTIONS, ids=lambda f: f.__name__)
 def test_functions_with_their_own_gradients_work_as_in_pytorch(script):
     assert_same(script, rtol=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------------------- memory
+
+
+def test_a_detached_result_does_not_keep_the_graph_of_a_finished_pass():
+    w = flamework.tensor([1.0, 2.0], requires_grad=True)
+    kept, graphs = [], []
+    for _ in range(3):
+        y = flamework.exp(w * 3)
+        loss = flamework.sum(y)
+        loss.backward()
+        kept += [loss.detach(), y[:1].detach()]
+        graphs += [weakref.ref(loss._node), weakref.ref(y._node)]
+        w.grad = None
+    del loss, y
+    flamework.realize()
+    assert [g() for g in graphs] == [None] * 6
+    np.testing.assert_allclose([t.item() for t in kept], [423.514, 20.0855] * 3, rtol=1e-5)
+
+
+def test_a_history_stays_as_long_as_a_view_sees_it():
+    w = flamework.tensor([1.0, 2.0], requires_grad=True)
+    y = w * 3
+    view, cut = y[1:], y.detach()
+    del y
+    flamework.realize()
+    cut.add_(1)
+    flamework.sum(view * view).backward()
+    assert w.grad.tolist() == [0, 2 * 7 * 3]
