@@ -5,6 +5,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+comma := ,
 
 # Targets may run side by side (make -j). The stamps of one environment depend on each other, in a chain, so that pip
 # never runs twice in it at the same time.
@@ -14,6 +15,10 @@ LINT_STAMP := .venv/.installed-lint
 PEERS_STAMP := .venv-peers/.installed-test
 ORACLE_STAMP := .venv-peers/.installed-oracle
 BENCH_STAMP := .venv-peers/.installed-bench
+
+# On Linux the CUDA compilers are Python packages that need no GPU: with them the tests also compile every kind of CUDA
+# kernel to machine code.
+TEST_EXTRAS := $(if $(filter Linux,$(shell uname -s)),test$(comma)cuda,test)
 
 # $(call install,ENVIRONMENT,EXTRA)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action ignore -e '.[$(2)]' && touch $@
@@ -70,13 +75,13 @@ $(RUN_STAMP): pyproject.toml | .venv/bin/python
 	$(call install,.venv,examples)
 
 $(TEST_STAMP): $(RUN_STAMP)
-	$(call install,.venv,test)
+	$(call install,.venv,$(TEST_EXTRAS))
 
 $(LINT_STAMP): $(TEST_STAMP)
 	$(call install,.venv,lint)
 
 $(PEERS_STAMP): pyproject.toml | .venv-peers/bin/python
-	$(call install,.venv-peers,test)
+	$(call install,.venv-peers,$(TEST_EXTRAS))
 
 $(ORACLE_STAMP): $(PEERS_STAMP)
 	$(call install,.venv-peers,oracle)

@@ -36,7 +36,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .codegen_cpu import combine, identity
-from .dtypes import FLOATING, DType
+from .dtypes import FLOATING, DType, float64
 from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store
 
 THREADS = 256  # of a block
@@ -308,8 +308,12 @@ class Writer:
                 self.store(st)
                 self.depth = depth
             case Scan(name, dtype, op, text):
-                self.line(f"{name}_run = {combine(op, dtype, f'{name}_run', text)}")
-                self.line(f"{name} = {name}_run")
+                if dtype.kind == FLOATING:
+                    self.line(f"{name}_run = ({name}_run + f64({text}))")
+                    self.line(f"{name} = {dtype.code}({name}_run)")
+                else:
+                    self.line(f"{name}_run = {combine(op, dtype, f'{name}_run', text)}")
+                    self.line(f"{name} = {name}_run")
             case Loop():
                 self.loop(st, scope)
 
@@ -352,7 +356,8 @@ class Writer:
         number = self.number(loop.group)
         for scan in loop.body:
             if isinstance(scan, Scan):
-                self.line(f"{scan.name}_run = {identity(scan.op, scan.dtype)}")
+                kind = float64 if scan.dtype.kind == FLOATING else scan.dtype
+                self.line(f"{scan.name}_run = {identity(scan.op, kind)}")
         for a in accumulators:
             self.line(f"{a.name} = {identity(a.op, a.dtype)}")
         in_runs = any(a.dtype.kind == FLOATING and a.op in ("sum", "prod") for a in accumulators)

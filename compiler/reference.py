@@ -22,7 +22,8 @@ def evaluate(roots: Sequence[Node], read: Callable[[Node], np.ndarray]) -> list[
         elif node.value is not None:
             result = read(node)
         else:
-            result = op.reference(node.params, *[values[s] for s in node.src])
+            with np.errstate(all="ignore"):
+                result = op.reference(node.params, *[values[s] for s in node.src])
         result = np.asarray(result)
         if result.dtype != node.dtype.numpy:
             result = result.astype(node.dtype.numpy)

@@ -43,8 +43,8 @@ from .random import (
 from .pointwise import (
     abs, absolute, acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctanh, asin, asinh, atan, atanh, ceil,
     cos, cosh, deg2rad, erf, exp, exp2, expm1, fix, floor, frac, log, log10, log1p, log2, logit, nan_to_num, neg,
-    negative, positive, rad2deg, reciprocal, relu, round, rsqrt, sgn, sigmoid, sign, sin, sinc, sinh, sqrt, square, tan, tanh,
-    trunc,
+    negative, positive, rad2deg, reciprocal, relu, round, rsqrt, sgn, sigmoid, sign, sin, sinc, sinh, sqrt, square, tan,
+    tanh, trunc,
 )
 from .arithmetic import (
     add, addcdiv, addcmul, arctan2, atan2, clamp, clamp_max, clamp_min, clip, copysign, div, divide, float_power,

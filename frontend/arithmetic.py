@@ -345,7 +345,7 @@ def clamp(
     if x.type.dtype.kind == FLOATING:
         for limit, node in zip(limits, bounds):
             # a comparison with NaN is false, but the result has to be NaN
-            if isinstance(limit, Tensor) or math.isnan(limit):
+            if isinstance(limit, Tensor) or limit != limit:
                 y = p.where(f.is_nan(node), node, y)
     return returned(y, out)
 

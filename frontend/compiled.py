@@ -140,6 +140,7 @@ class Variant:
         self.program: Program = recorded.program
         self.surroundings = recorded.surroundings
         self.optimizers = recorded.optimizers
+        recorded.optimizers.before = []
         self.learning = recorded.surroundings.learning
         # an argument that is told by its identity must not make place for another object
         self.objects = [leaf for leaf in leaves if not isinstance(leaf, Tensor)]

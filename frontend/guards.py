@@ -46,7 +46,7 @@ _LIBRARIES = {
 } - {"__main__"}
 # Objects of these have caches and counters that are nobody's input.
 _OPAQUE = ("logging", "threading", "_thread", "io", "_io", "re", "concurrent.futures.thread")
-_OPTIMIZER_NAMES = ("state", "param_groups", "_opt_called", "_stepping")
+_REGISTRIES = {name for name, value in vars(Module()).items() if isinstance(value, dict)}
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "nothing"})()
 
@@ -333,25 +333,26 @@ class Surroundings:
 
     def visit_module(self, module: Module) -> Iterator[tuple[Any, str]]:
         held = vars(module)
-        registries = [held, *(v for k, v in held.items() if k.startswith("_") and isinstance(v, dict))]
-        for registry in registries:
+        own = [value for name, value in held.items() if name in _REGISTRIES]
+        for registry in (held, *own):
             guard = DictGuard(registry)
             guard.name, guard.soft = type(module).__name__, self.soft
             self.of_modules.append(guard)
             self.seen[id(registry)] = registry
+        for registry in own:
+            # parameters, buffers, children and hooks
+            yield from ((v, str(k)) for k, v in registry.items())
         for name, value in held.items():
-            if name.startswith("_") and isinstance(value, dict):
-                # parameters, buffers, children and hooks
-                yield from ((v, str(k)) for k, v in value.items())
-            else:
+            if name not in _REGISTRIES:
                 yield value, name
         yield type(module), type(module).__name__
 
     def visit_optimizer(self, optimizer: Optimizer) -> Iterator[tuple[Any, str]]:
         for name, value in vars(optimizer).items():
-            if name not in _OPTIMIZER_NAMES:
+            if name not in ("_opt_called", "_stepping"):
                 self.guard(ItemGuard(vars(optimizer), name, value), name)
-                yield value, name
+                if name not in ("state", "param_groups"):
+                    yield value, name
         self.guard(ListGuard(optimizer.param_groups), "param_groups")
         self.seen[id(optimizer.param_groups)] = optimizer.param_groups
         for group in optimizer.param_groups:
@@ -601,7 +602,6 @@ class OptimizerGuard:
     def settle(self, covered: set[tuple[int, Any]]) -> bool:
         """Leave out what an event changes; whether nothing else has changed."""
         self.checks = tuple(c for c in self.values if (id(c[0]), c[1]) not in covered)
-        self.before = []
         return self.holds()
 
     def holds(self) -> bool:

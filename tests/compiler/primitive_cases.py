@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 import graphs
 import numpy as np
-from flamework.compiler import dtypes, primitives as p, primitives_shape as s
-from flamework.compiler.dtypes import BOOL, FLOATING, DType, bool_, float32, float64, int8, int32, int64, uint8
+from flamework.compiler import dtypes, primitives as p
+from flamework.compiler.dtypes import FLOATING, DType, bool_, float32, float64, int8, int32, int64, uint8
 from flamework.compiler.ir import Node, tensor_type
 from flamework.compiler.primitives import TABLE, Primitive
 
-ROWS: dict[str, Primitive] = dict(TABLE)
+# Marks of the frontend in a graph, which never reach a kernel: a compiled function that is called, and a gradient that
+# the user wrote. They are tested with what they belong to.
+MARKS = ("compiled_call", "user_gradient")
+ROWS: dict[str, Primitive] = {name: row for name, row in TABLE.items() if name not in MARKS}
 
 Values = Callable[[np.random.Generator, tuple, np.dtype], np.ndarray]
 
@@ -175,7 +178,7 @@ def case(*operands: Operand, **options) -> Case:
     return Case(operands, **options)
 
 
-def O(*shape: int, values: Values = SIGNED, dtype: DType | None = None) -> Operand:  # noqa: E743, N802
+def X(*shape: int, values: Values = SIGNED, dtype: DType | None = None) -> Operand:
     return Operand(shape, values, dtype)
 
 
@@ -186,7 +189,7 @@ def index(*shape: int, values: Values) -> Operand:
 # quotients that are no whole number, where the derivative jumps
 REMAINDERS = [
     *pointwise(fractions, always(1), wrt=(0,)),
-    case(O(4, values=given(5.3, -5.3, 7.9, -0.4)), O(4, values=given(2, 3, -2, 1.5)), dtypes=(float64,)),
+    case(X(4, values=given(5.3, -5.3, 7.9, -0.4)), X(4, values=given(2, 3, -2, 1.5)), dtypes=(float64,)),
     *pointwise(uniform(-9, 9), DIVISOR, wrt=()),
 ]
 SAME_SIZE = ((float32, int32), (int32, float32), (float64, int64), (int64, float64), (uint8, int8), (int8, uint8),
@@ -252,87 +255,87 @@ CASES: dict[str, list[Case]] = {
     "ceil": pointwise(fractions),
     "trunc": pointwise(fractions),
     "round": pointwise(fractions),
-    "cast": [case(O(*shape, values=eighths), params=(to,), step=1 / 8, wrt=None if to.kind == FLOATING else ())
+    "cast": [case(X(*shape, values=eighths), params=(to,), step=1 / 8, wrt=None if to.kind == FLOATING else ())
              for to, shape in [*itertools.product(dtypes.ALL, ((4, 5),)), (float32, ()), (float32, (0,))]],
-    "bitcast": [case(O(3, 4), params=(to,), dtypes=(of,)) for of, to in SAME_SIZE],
+    "bitcast": [case(X(3, 4), params=(to,), dtypes=(of,)) for of, to in SAME_SIZE],
     "wrap_index": [case(index(*shape, values=below(7, -7)), index(*shape, values=always(7)), dtypes=(int64,))
                    for shape in SHAPES],
     "philox": [case(index(*shape, values=below(1 << 62)), index(*shape, values=below(1 << 62)), dtypes=(int64,))
                for shape in SHAPES],
     # ---------------------------------------------------------------------------------------------------- movement
-    "copy": [case(O(*shape)) for shape in SHAPES],
-    "detach": [case(O(*shape), wrt=()) for shape in SHAPES],
+    "copy": [case(X(*shape)) for shape in SHAPES],
+    "detach": [case(X(*shape), wrt=()) for shape in SHAPES],
     # its gradient is not the derivative of its value, which tests/frontend/test_mutation.py looks at
-    "straight_through": [case(O(*shape), O(*shape), wrt=()) for shape in SHAPES],
-    "reshape": [case(O(*a), params=b) for a, b in (
+    "straight_through": [case(X(*shape), X(*shape), wrt=()) for shape in SHAPES],
+    "reshape": [case(X(*a), params=b) for a, b in (
         ((3, 4), (2, 6)), ((), (1, 1)), ((1,), ()), ((2, 0), (0, 5, 3)), ((2, 3, 4), (6, 4)), ((24,), (2, 3, 4)))],
-    "permute": [case(O(*a), params=b) for a, b in (
+    "permute": [case(X(*a), params=b) for a, b in (
         ((3, 4), (1, 0)), ((2, 3, 4), (2, 0, 1)), ((), ()), ((2, 0, 3), (2, 1, 0)), ((40, 50), (1, 0)))],
-    "expand": [case(O(*a), params=b) for a, b in (
+    "expand": [case(X(*a), params=b) for a, b in (
         ((3, 1), (3, 4)), ((1, 3, 1), (2, 3, 4)), ((), ()), ((1,), (0,)), ((1, 1), (2, 2)))],
-    "slice": [case(O(*a), params=b) for a, b in (
+    "slice": [case(X(*a), params=b) for a, b in (
         ((6, 7), ((1, 2), (1, 1), (3, 4))), ((6, 7), ((1, 0), (2, 3), (2, 3))), ((), ((), (), ())),
         ((5,), ((5,), (1,), (0,))), ((9,), ((2,), (3,), (2,))))],
-    "flip": [case(O(*a), params=b) for a, b in (
+    "flip": [case(X(*a), params=b) for a, b in (
         ((3, 4), (0,)), ((3, 4), (0, 1)), ((2, 3, 4), (1,)), ((), ()), ((0, 3), (1,)))],
-    "pad": [case(O(*a), params=lambda d, b=b, v=v: (*b, p.python_value(d, v))) for a, b, v in (
+    "pad": [case(X(*a), params=lambda d, b=b, v=v: (*b, p.python_value(d, v))) for a, b, v in (
         ((3, 4), ((1, 0), (2, 3)), 0), ((3,), ((2,), (0,)), 5), ((), ((), ()), 1), ((0,), ((2,), (1,)), 3),
         ((2, 3), ((1, 1), (1, 1)), 1))],
-    "unfold": [case(O(*a), params=b) for a, b in (
+    "unfold": [case(X(*a), params=b) for a, b in (
         ((7,), (0, 3, 1, 1)), ((7, 2), (0, 3, 2, 1)), ((2, 9), (1, 3, 1, 2)), ((2, 9), (1, 2, 2, 1)),
         ((2, 8), (1, 3, 3, 1)), ((10,), (0, 3, 2, 3)), ((5,), (0, 1, 2, 1)), ((0, 3), (1, 2, 1, 1)))],
-    "as_strided": [case(O(a), params=b) for a, b in (
+    "as_strided": [case(X(a), params=b) for a, b in (
         (12, ((3, 4), (4, 1), 0)), (12, ((4, 3), (1, 4), 0)), (9, ((4, 3), (2, 1), 0)), (9, ((2, 2), (0, 3), 2)),
         (5, ((), (), 3)), (5, ((0, 2), (1, 1), 0)))],
-    "cat": [case(*[O(*shape) for shape in a], params=(axis,)) for a, axis in (
+    "cat": [case(*[X(*shape) for shape in a], params=(axis,)) for a, axis in (
         (((2, 3), (2, 1), (2, 4)), 1), (((2, 3), (1, 3)), 0), (((3,), (0,)), 0), (((2, 2),), 1), (((0,), (0,)), 0))],
-    "update": [case(O(*a), O(*b), params=c) for a, b, c in (
+    "update": [case(X(*a), X(*b), params=c) for a, b, c in (
         ((4, 5), (2, 3), ((1, 1), (1, 1))), ((4, 5), (2, 2), ((0, 1), (2, 3))), ((), (), ((), ())),
         ((4,), (0,), ((2,), (1,))), ((4,), (4,), ((0,), (1,))))],
     # --------------------------------------------------------------------------------------------------- reductions
-    "sum": [case(O(*a), params=b, rtol=1e-5) for a, b in (
+    "sum": [case(X(*a), params=b, rtol=1e-5) for a, b in (
         ((3, 4), (1,)), ((3, 4), (0,)), ((2, 3, 4), (0, 2)), ((5,), (0,)), ((0, 3), (0,)), ((3, 0), (0,)),
         ((2, 1), (1,)), ((30, 200), (1,)), ((200, 30), (0,)))],
-    "prod": [case(O(*a, values=v), params=b, rtol=1e-5) for a, b, v in (
+    "prod": [case(X(*a, values=v), params=b, rtol=1e-5) for a, b, v in (
         ((3, 4), (1,), SIGNED), ((3, 4), (0,), SIGNED), ((2, 3, 2), (0, 2), SIGNED), ((0, 3), (0,), SIGNED),
         ((4, 4), (1,), with_zeros(0, 1, 2, 3)), ((5,), (0,), with_zeros(1)), ((30, 7), (1,), uniform(0.5, 2)))],
-    "reduce_max": [case(O(*a, values=distinct), params=b) for a, b in (
+    "reduce_max": [case(X(*a, values=distinct), params=b) for a, b in (
         ((3, 4), (1,)), ((3, 4), (0,)), ((2, 3, 4), (0, 2)), ((5,), (0,)), ((3, 0), (0,)), ((6, 40), (1,)))],
-    "reduce_min": [case(O(*a, values=distinct), params=b) for a, b in (
+    "reduce_min": [case(X(*a, values=distinct), params=b) for a, b in (
         ((3, 4), (1,)), ((3, 4), (0,)), ((2, 3, 4), (0, 2)), ((5,), (0,)), ((3, 0), (0,)), ((6, 40), (1,)))],
-    "cumsum": [case(O(*a), params=b) for a, b in (
+    "cumsum": [case(X(*a), params=b) for a, b in (
         ((5,), (0,)), ((3, 4), (1,)), ((3, 4), (0,)), ((2, 3, 4), (1,)), ((0,), (0,)), ((3, 1), (1,)), ((2, 0), (0,)))],
-    "dot": [case(O(*a), O(*b), rtol=1e-5) for a, b in (
+    "dot": [case(X(*a), X(*b), rtol=1e-5) for a, b in (
         ((1, 3, 4), (1, 4, 2)), ((2, 3, 4), (2, 4, 5)), ((1, 1, 4), (1, 4, 1)), ((2, 3, 0), (2, 0, 2)),
         ((1, 0, 4), (1, 4, 2)), ((2, 20, 30), (2, 30, 10)))],
     # ----------------------------------------------------------------------------------------------------- indexing
-    "gather": [case(O(*a), index(*b, values=below(a[axis])), params=(axis,)) for a, b, axis in (
+    "gather": [case(X(*a), index(*b, values=below(a[axis])), params=(axis,)) for a, b, axis in (
         ((5,), (4,), 0), ((4, 3), (6, 3), 0), ((4, 3), (4, 2), 1), ((2, 3, 4), (2, 1, 4), 1), ((4, 3), (0, 3), 0))],
     "scatter": [
-        *[case(O(*a), index(*b, values=below(a[axis])), O(*b), params=(axis, mode), wrt=None if mode == "add" else ())
+        *[case(X(*a), index(*b, values=below(a[axis])), X(*b), params=(axis, mode), wrt=None if mode == "add" else ())
           for mode in ("add", "mul", "max", "min")
           for a, b, axis in (((4,), (6,), 0), ((4, 3), (6, 3), 0), ((3, 4), (3, 2), 1), ((3,), (0,), 0))],
         # which of two values for one place wins is not defined: indices without repetition
-        *[case(O(*a), index(*b, values=permuted(a[axis], axis)), O(*b), params=(axis, "set"), batched=False)
+        *[case(X(*a), index(*b, values=permuted(a[axis], axis)), X(*b), params=(axis, "set"), batched=False)
           for a, b, axis in (((6,), (4,), 0), ((6, 3), (4, 3), 0), ((3, 4), (3, 2), 1), ((3, 4), (3, 1), 1))],
     ],
-    "argsort": [case(O(*a, values=v), params=(descending,)) for a in ((6,), (3, 5), (2, 0))
+    "argsort": [case(X(*a, values=v), params=(descending,)) for a in ((6,), (3, 5), (2, 0))
                 for descending in (False, True) for v in (NATURAL,)],
 }  # fmt: skip
 
 
-# Sources and parameters that a row refuses. ``F``, ``I`` and ``B`` make types of float32, int64 and bool.
+# Sources and parameters that a row refuses. ``F``, ``L`` and ``B`` make types of float32, int64 and bool.
 
 
-def F(*shape: int):  # noqa: N802
+def F(*shape: int):
     return tensor_type(shape, float32)
 
 
-def I(*shape: int):  # noqa: E743, N802
+def L(*shape: int):
     return tensor_type(shape, int64)
 
 
-def B(*shape: int):  # noqa: N802
+def B(*shape: int):
     return tensor_type(shape, bool_)
 
 
@@ -340,20 +343,20 @@ FLOATING_ONLY = (
     "div atan2 copysign recip sqrt rsqrt exp expm1 log log1p exp2 log2 log10 sin cos tan asin acos atan sinh cosh tanh "
     "sigmoid erf floor ceil trunc round"
 ).split()
-NOT_FLOATING = [(I(2),), (B(2),)]
+NOT_FLOATING = [(L(2),), (B(2),)]
 REFUSED: dict[str, list[tuple]] = {
-    "add": [(F(2), I(2)), (F(2), F(3)), (F(2), F(1)), (F(2),), (F(2),) * 3, (F(2), tensor_type((2,), float32, "cuda"))],
-    **{name: [(F(2), F(2)), (I(2), B(2))] for name in ("and", "or", "xor")},
+    "add": [(F(2), L(2)), (F(2), F(3)), (F(2), F(1)), (F(2),), (F(2),) * 3, (F(2), tensor_type((2,), float32, "cuda"))],
+    **{name: [(F(2), F(2)), (L(2), B(2))] for name in ("and", "or", "xor")},
     "not": [(F(2),)],
-    "eq": [(F(2), I(2)), (F(2), F(2, 1))],
-    "where": [(I(2), F(2), F(2)), (B(2), F(2), I(2)), (B(3), F(2), F(2)), (B(2), F(2))],
+    "eq": [(F(2), L(2)), (F(2), F(2, 1))],
+    "where": [(L(2), F(2), F(2)), (B(2), F(2), L(2)), (B(3), F(2), F(2)), (B(2), F(2))],
     **{name: [(B(2),), (F(2), F(2))] for name in ("neg", "relu")},
     **{name: [(B(2), B(2)), (F(2),)] for name in ("sub", "floordiv", "rem", "fmod", "pow")},
     **{name: [(B(2), B(2)), (F(2), F(2))] for name in ("shl", "shr")},
     "cast": [(F(2), F(2), (float32,))],
     "bitcast": [(F(2), (int64,)), (B(2), (float32,))],
-    "wrap_index": [(tensor_type((2,), int32), tensor_type((2,), int32)), (I(2), I(3))],
-    "philox": [(tensor_type((2,), int32), tensor_type((2,), int32)), (I(2), I(3))],
+    "wrap_index": [(tensor_type((2,), int32), tensor_type((2,), int32)), (L(2), L(3))],
+    "philox": [(tensor_type((2,), int32), tensor_type((2,), int32)), (L(2), L(3))],
     "copy": [(F(2), F(2))],
     "detach": [(F(2), F(2))],
     "straight_through": [(F(2),)],
@@ -367,23 +370,21 @@ REFUSED: dict[str, list[tuple]] = {
     "unfold": [(F(4), (0, 5, 1, 1)), (F(4), (0, 2, 0, 1)), (F(4), (1, 2, 1, 1)), (F(4), (0, 3, 1, 2))],
     "as_strided": [(F(2, 2), ((4,), (1,), 0)), (F(4), ((5,), (1,), 0)), (F(4), ((2,), (1,), 3)),
                    (F(4), ((2,), (-1,), 3)), (F(4), ((2, 2), (1,), 0))],
-    "cat": [(F(2), I(2), (0,)), (F(2, 3), F(2, 4), (0,)), (F(2), F(2, 1), (0,))],
-    "update": [(F(4), I(2), ((0,), (1,))), (F(4), F(3), ((2,), (1,))), (F(4, 4), F(4), ((0,), (1,)))],
+    "cat": [(F(2), L(2), (0,)), (F(2, 3), F(2, 4), (0,)), (F(2), F(2, 1), (0,))],
+    "update": [(F(4), L(2), ((0,), (1,))), (F(4), F(3), ((2,), (1,))), (F(4, 4), F(4), ((0,), (1,)))],
     **{name: [(F(2, 3), ()), (F(2, 3), (1, 0)), (F(2, 3), (0, 0)), (F(2, 3), (2,)), (F(2, 3), (-1,))]
        for name in ("sum", "prod", "reduce_max", "reduce_min")},
     "cumsum": [(F(2), ()), (F(2), (1,)), (F(2, 2), (0, 1))],
-    "dot": [(F(2, 3), F(3, 2)), (F(1, 2, 3), F(1, 4, 2)), (F(1, 2, 3), F(2, 3, 2)), (I(1, 2, 3), I(1, 3, 2))],
-    "gather": [(F(4), F(4), (0,)), (F(4), I(4, 1), (0,)), (F(4, 3), I(4, 2), (0,))],
-    "scatter": [(F(4), I(2), F(3), (0, "add")), (F(4), I(2), I(2), (0, "add")), (F(4), I(2), F(2), (0, "no such mode")),
-                (F(4, 3), I(2, 2), F(2, 2), (0, "add")), (F(4), F(2), F(2), (0, "set"))],
+    "dot": [(F(2, 3), F(3, 2)), (F(1, 2, 3), F(1, 4, 2)), (F(1, 2, 3), F(2, 3, 2)), (L(1, 2, 3), L(1, 3, 2))],
+    "gather": [(F(4), F(4), (0,)), (F(4), L(4, 1), (0,)), (F(4, 3), L(4, 2), (0,))],
+    "scatter": [(F(4), L(2), F(3), (0, "add")), (F(4), L(2), L(2), (0, "add")), (F(4), L(2), F(2), (0, "no such mode")),
+                (F(4, 3), L(2, 2), F(2, 2), (0, "add")), (F(4), F(2), F(2), (0, "set"))],
     "argsort": [(F(2), F(2), (False,)), (F(), (False,))],
 }  # fmt: skip
 # what takes floats only, and what takes one or two operands, refuses anything else
 for _name, _row in ROWS.items():
     if _row.kind == "elementwise" and _name not in REFUSED:
         _count = len(CASES[_name][0].operands) if _name in CASES else 1
-        REFUSED[_name] = [(F(2),) * (_count + 1)] + ([(F(2), I(2)), (F(2), F(3))] if _count == 2 else [])
+        REFUSED[_name] = [(F(2),) * (_count + 1)] + ([(F(2), L(2)), (F(2), F(3))] if _count == 2 else [])
         if _name in FLOATING_ONLY:
             REFUSED[_name] += [types * _count for types in NOT_FLOATING]
-
-__all__ = ["BOOL", "CASES", "REFUSED", "ROWS", "Case", "s"]

@@ -174,8 +174,8 @@ def references(roots: list[Node]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         return array * (1 + 1e-6 * signs.choice([-1, 1], array.shape)).astype("f") if array.dtype.kind == "f" else array
 
     wanted = graphs.expected(*roots)
+    moved = evaluate(roots, nearby)
     with np.errstate(all="ignore"):
-        moved = evaluate(roots, nearby)
         return wanted, [2e-3 + 2e-3 * np.abs(a) + 10 * np.abs(a - b) for a, b in zip(wanted, moved)]
 
 

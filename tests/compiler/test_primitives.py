@@ -101,8 +101,7 @@ def test_kernel_keeps_to_ieee_for_zeros_infinities_and_nan(name):
 
 
 def value_of(roots: Sequence[Node], arrays: dict[Node, np.ndarray]) -> list[np.ndarray]:
-    with np.errstate(all="ignore"):
-        return evaluate(roots, arrays.__getitem__)
+    return evaluate(roots, arrays.__getitem__)
 
 
 def leaves(case: Case, row, seed: int = 0) -> tuple[Node, dict[Node, np.ndarray], list[Node]]:

@@ -408,7 +408,7 @@ def cast(node: Node, *to: dtypes.DType) -> Node:
     return node
 
 
-I = x(2, 3, dtype="int32")  # noqa: E741
+I = x(2, 3, dtype="int32")
 L = x(2, 3, dtype="int64")
 D = x(2, 3, dtype="float64")
 

@@ -289,7 +289,8 @@ MORE = [
     "torch.zeros(3, 3, 3).fill_diagonal_(1)", "torch.arange(6.0).resize_(2, 2)", "x.resize_as_(z)",
     "torch.arange(6.0).resize_(2, 2).resize_(3, 2)", "x.set_(x * 2)", "x.is_set_to(x)", "torch.is_nonzero(z)",
     "x.layout",
-    "x.is_sparse", "x.real", "torch.exp_(z)", "torch.is_same_size(x, i)", "x.is_same_size(z)", "(torch.pi, torch.newaxis)",
+    "x.is_sparse", "x.real", "torch.exp_(z)", "torch.is_same_size(x, i)", "x.is_same_size(z)",
+    "(torch.pi, torch.newaxis)",
 ]
 
 
