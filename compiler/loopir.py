@@ -15,8 +15,8 @@ block of group ``k - 1``. After a loop its accumulators' names hold the reduced 
 
 ``flat`` kernels have one group and no loops; ``tiled`` ones are the same run over square tiles of their last two
 variables, because some buffer is read across the direction in which another is written. ``rows`` run their block once
-for each value of group 0. ``split`` is ``rows`` with few, long rows: the only loop of the outer block is cut into pieces
-of fixed size, whose partial results a second function combines. ``columns`` keep one accumulator for each of 64
+for each value of group 0. ``split`` is ``rows`` with few, long rows: the only loop of the outer block is cut into
+pieces of fixed size, whose partial results a second function combines. ``columns`` keep one accumulator for each of 64
 neighbouring values of the last variable of group 0, because those are neighbours in memory.
 
 Extents, strides, numbers and addresses are arguments: a kernel has no sizes.

@@ -199,9 +199,9 @@ class Lowering:
             chain = chain[-1:]
         seen: frozenset[Var] = frozenset()
         self.groups: list[list[Var]] = []
-        for variables in chain:
-            self.groups.append(self.memory_order(list(variables - seen)))
-            seen = seen | variables
+        for level in chain:
+            self.groups.append(self.memory_order(list(level - seen)))
+            seen = seen | level
         level_of = {v: k for k, group in enumerate(self.groups) for v in group}
         for instance in self.order:
             variables: set[Var] = set()

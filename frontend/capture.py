@@ -18,7 +18,6 @@ import io
 import os
 import random
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -35,8 +34,11 @@ from .recording import input_node, pending
 from .runtime import engine
 
 _PACKAGE = __name__.partition(".")[0]
-_STANDARD_LIBRARY = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
-_INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
+# Libraries whose own code and objects do not decide what a function records.
+_LIBRARIES = {
+    "numpy", "scipy", "numba", "llvmlite", "torch", "jax", "sklearn", "pandas", "matplotlib", "tqdm", "networkx",
+    "pytest", "_pytest", "pluggy", "hypothesis", "builtins", *sys.stdlib_module_names,
+} - {"__main__"}
 
 _CLOCK = "reads the clock"
 _REFUSED: dict[Any, str] = {
@@ -66,7 +68,7 @@ _MUTATORS = {
 }
 _CONTAINERS = (list, dict, set, collections.deque, bytearray)
 # Python code that runs between a user's line and a system call without being anybody's intention
-_MACHINERY = ("importlib", "warnings", "linecache", "tokenize", "traceback")
+_MACHINERY = ("importlib", "_frozen_importlib", "_frozen_importlib_external", "warnings", "linecache", "tokenize", "traceback")
 
 
 class SideEffectError(RuntimeError):
@@ -111,6 +113,12 @@ class Capture:
         self.live_arguments: list[LiveNumber] = []
         self.reading = False
         self.draws = False
+        self.refusal: SideEffectError | None = None
+
+    def refuse(self, message: str) -> SideEffectError:
+        """The error for the user, which is remembered in case that somebody catches it."""
+        self.refusal = SideEffectError(message)
+        return self.refusal
 
     def event(self, function: Callable[[], Any], undo: Callable[[], None] | None = None) -> int:
         self.events.append(function)
@@ -225,8 +233,8 @@ class Recording:
         _lock.release()
         if kind is None and self.random != python_random_states():
             raise SideEffectError(
-                "a compiled function draws random numbers outside of Flamework, which a replay would not do again. Draw "
-                "them outside of the function, or use Flamework's."
+                "a compiled function draws random numbers outside of Flamework, which a replay would not do again. "
+                "Draw them outside of the function, or use Flamework's."
             )
 
 
@@ -259,10 +267,10 @@ def refuse_observation(nodes: Sequence[Node]) -> None:
         return
     if capture.reading and all(node.value is not None for node in nodes):
         return
-    raise SideEffectError(
-        f"a compiled function cannot look at the value of a tensor while it is recorded ({users_line()}): item(), bool(), "
-        "print() and data-dependent shapes need the value at every call. Return the tensor, or do this outside of the "
-        "function."
+    raise capture.refuse(
+        f"a compiled function cannot look at the value of a tensor while it is recorded ({users_line()}): item(), "
+        "bool(), print() and data-dependent shapes need the value at every call. Return the tensor, or do this outside "
+        "of the function."
     )
 
 
@@ -277,7 +285,7 @@ def is_static(capture: Capture, node: Node) -> bool:
 
 
 def watch(frame: FrameType, event: str, called: Any) -> None:
-    """Profile hook: sees calls of builtins. Notes those that change containers, refuses those that cannot be replayed."""
+    """Profile hook, sees calls of builtins: notes those that change containers, refuses what a replay cannot do."""
     if event != "c_call":
         return
     capture = _active
@@ -307,7 +315,7 @@ def watch(frame: FrameType, event: str, called: Any) -> None:
         return
     place = users_frame(frame)
     if place is not None:
-        raise SideEffectError(
+        raise capture.refuse(
             f"a compiled function {what} at {line_of(place)}; a replay would not do that again. Do it outside of the "
             "function."
         )
@@ -317,23 +325,25 @@ def is_ours(frame: FrameType) -> bool:
     return frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE
 
 
-def is_standard_library(filename: str) -> bool:
-    return filename.startswith(_STANDARD_LIBRARY) and not filename.startswith(_INSTALLED) or filename.startswith("<frozen")
+def is_known_library(module: str) -> bool:
+    """Whether a module belongs to Flamework, to Python or to a library that records nothing."""
+    top = module.partition(".")[0]
+    return top == _PACKAGE or top in _LIBRARIES
 
 
 def users_frame(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame of somebody's own code; None if Python itself is at work, importing or warning."""
-    fallback = None
+    """The innermost frame of the user's own code.
+
+    None if it is not the user's doing: if Python is importing or warning, or a library works for Flamework.
+    """
     while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name.partition(".")[0] in _MACHINERY:
+        module = frame.f_globals.get("__name__") or ""
+        if module.partition(".")[0] in _MACHINERY or is_ours(frame):
             return None
-        if not is_ours(frame):
-            if not is_standard_library(frame.f_code.co_filename):
-                return frame
-            fallback = fallback or frame
+        if not is_known_library(module):
+            return frame
         frame = frame.f_back
-    return fallback
+    return None
 
 
 def line_of(frame: FrameType | None) -> str:
@@ -342,7 +352,10 @@ def line_of(frame: FrameType | None) -> str:
 
 def users_line() -> str:
     """File and line of the innermost statement of somebody's own code."""
-    return line_of(users_frame(sys._getframe(1)))
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_known_library(frame.f_globals.get("__name__") or ""):
+        frame = frame.f_back
+    return line_of(frame)
 
 
 def undo(capture_undo: Iterable[Callable[[], None] | None]) -> None:

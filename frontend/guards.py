@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from .capture import Transparent, is_standard_library
+from .capture import Transparent, is_known_library
 from .live import Expression, LiveNumber
 from .nn import epoch
 from .nn.module import Module
@@ -38,12 +38,6 @@ MAX_OBJECTS = 50000
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, np.dtype, np.generic, range, slice, types.CodeType)
 _NUMBERS = (bool, int, float, complex, str, bytes)
-_PACKAGE = __name__.partition(".")[0]
-# Libraries whose own objects do not decide what a function records.
-_LIBRARIES = {
-    "numpy", "scipy", "numba", "llvmlite", "torch", "jax", "sklearn", "pandas", "matplotlib", "tqdm", "networkx", "pytest",
-    "_pytest", "pluggy", "hypothesis", "builtins", *sys.stdlib_module_names,
-} - {"__main__"}
 # Objects of these have caches and counters that are nobody's input.
 _OPAQUE = ("logging", "threading", "_thread", "io", "_io", "re", "concurrent.futures.thread")
 _REGISTRIES = {name for name, value in vars(Module()).items() if isinstance(value, dict)}
@@ -109,7 +103,7 @@ class ListGuard(Guard):
 
     def difference(self) -> str | None:
         if len(self.items) != len(self.held):
-            return f"{self.name} has {len(self.items)} elements, not {len(self.held)}"
+            return self.name
         for i, (a, b) in enumerate(zip(self.items, self.held)):
             if not same(a, b):
                 return f"{self.name}[{i}]"
@@ -137,7 +131,7 @@ class DictGuard(Guard):
 
 
 class ValueGuard(Guard):
-    """Anything that is compared by a number or text made of it: the contents of an array, the progress of an iterator."""
+    """Anything that is compared by something made of it: the contents of an array, the progress of an iterator."""
 
     __slots__ = ("thing", "measure", "held")
 
@@ -154,6 +148,14 @@ def cell_contents(cell: types.CellType) -> Any:
         return cell.cell_contents
     except ValueError:
         return MISSING
+
+
+def random_state(generator: Any) -> str:
+    """The state of a random generator of Python or NumPy."""
+    if hasattr(generator, "getstate"):
+        return repr(generator.getstate())
+    found = getattr(generator, "_bit_generator", None) or getattr(generator, "bit_generator", generator)
+    return repr(getattr(found, "state", None))
 
 
 def array_contents(a: np.ndarray) -> tuple:
@@ -194,6 +196,7 @@ class Surroundings:
         self.seen: dict[int, Any] = {}
         self.learning: list[tuple[dict, Any, Any]] = []
         self.guards: list[Guard] = []
+        self.random: list[Guard] = []
         self.of_modules: list[Guard] = []
         self.epoch = epoch.mutation_epoch()
         self.soft = False
@@ -305,6 +308,12 @@ class Surroundings:
             self.guard(ValueGuard(value, bytes), name)
         elif type(value).__module__ in _OPAQUE:
             return
+        elif (type(value).__module__ or "").startswith(("numpy.random", "random")):
+            # others may draw from it between calls, the function may not
+            state = ValueGuard(value, random_state)
+            state.name, state.soft = name, False
+            self.random.append(state)
+            return
         elif hasattr(value, "__next__") and not hasattr(value, "__dict__"):
             self.guard(ValueGuard(value, progress), name)
         wrapped = getattr(value, "__wrapped__", None) if isinstance(value, functools._lru_cache_wrapper) else None
@@ -381,7 +390,7 @@ class Surroundings:
                 if callable(value):
                     yield value, function.__name__
             return
-        self.soft = self.soft or is_installed(code.co_filename)
+        self.soft = self.soft or "site-packages" in code.co_filename
         yield from self.visit_code(code, function.__globals__)
         for name, cell in zip(code.co_freevars, function.__closure__ or ()):
             value = cell_contents(cell)
@@ -481,7 +490,7 @@ class Surroundings:
         Args:
             mutations: the lines that are known to change a container, by its identity.
         """
-        for guard in (*self.guards, *self.of_modules):
+        for guard in (*self.guards, *self.of_modules, *self.random):
             if guard.soft:
                 continue
             what = guard.difference()
@@ -504,7 +513,8 @@ class Surroundings:
                 else:
                     guard.cell.cell_contents = guard.value
             elif isinstance(guard, ListGuard):
-                guard.items[:] = guard.held
+                guard.items.clear()
+                guard.items.extend(guard.held)
             elif isinstance(guard, DictGuard):
                 guard.items.clear()
                 guard.items.update(zip(guard.keys, guard.held))
@@ -566,16 +576,6 @@ def slots_of(cls: type) -> list[str]:
         found = base.__dict__.get("__slots__", ())
         names += [found] if isinstance(found, str) else list(found)
     return [n for n in names if n not in ("__dict__", "__weakref__")]
-
-
-def is_known_library(module: str) -> bool:
-    """Whether a module belongs to Flamework, to Python or to a library that records nothing."""
-    top = module.partition(".")[0]
-    return top == _PACKAGE or top in _LIBRARIES
-
-
-def is_installed(filename: str) -> bool:
-    return "site-packages" in filename and not is_standard_library(filename)
 
 
 # ---------------------------------------------------------------------------------------------------------- optimizers

@@ -196,6 +196,8 @@ class Call:
                     result = self.function(*args, **kwargs)
             finally:
                 changed = calm(placed)
+            if capture.refusal is not None:
+                raise capture.refusal
             what = changed and f"it changes {changed!r} of an optimizer"
             what = what or self.surroundings.changed(capture.mutations) or self.given.changed(capture.mutations)
             if what:

@@ -38,8 +38,7 @@ _scalar("inside", lambda i, n: types.boolean if i == types.int64 and n == types.
 def _sign(builder, argument_types, x):
     zero, one = x.type(0.0), x.type(1.0)
     positive = builder.select(builder.fcmp_ordered(">", x, zero), one, zero)
-    signed = builder.select(builder.fcmp_ordered("<", x, zero), x.type(-1.0), positive)
-    return signed
+    return builder.select(builder.fcmp_ordered("<", x, zero), x.type(-1.0), positive)
 
 
 _scalar("fsign", _float_same, _sign)

@@ -199,6 +199,14 @@ def test_random_programs_compute_what_the_references_say(start):
         assert not wrong, f"seed {seed}: {wrong[0]}"
 
 
+@pytest.mark.parametrize("seed", range(4, 60, 5))
+def test_the_bits_of_a_result_do_not_depend_on_the_other_results(seed):
+    together = graphs.computed(*program(seed))
+    for k, array in enumerate(together):
+        (alone,) = graphs.computed(program(seed)[k])
+        np.testing.assert_array_equal(alone, array)
+
+
 def main(seed: int) -> None:
     roots = program(seed)
     print(format_program(roots))
