@@ -10,7 +10,7 @@ parameter: an input, or a ``detach`` that has been told to require a gradient). 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from . import primitives as p, primitives_shape as shape
 from .ir import Node, grad_mode
@@ -60,20 +60,32 @@ def check_saved(user: Node, value: Node) -> None:
     """
     if user.mark is not None and user.mark.freed:
         raise RuntimeError(SECOND_TIME)
-    node = value
+    for node, count in writes_below(value):
+        size = ", ".join(map(str, value.shape))
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[torch.{tensor_class(value)} [{size}]], which is output 0 of {gradient_name(node)}, is at version "
+            f"{count}; expected version 0 instead. Hint: enable anomaly detection to find the "
+            "operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
+        )
+
+
+def writes_below(node: Node) -> Iterator[tuple[Node, int]]:
+    """The nodes whose memory ``node`` shows, detached or not, that were written to, and how often."""
     while True:
-        if node.mark is not None and node.mark.overwritten:
-            size = ", ".join(map(str, value.shape))
-            raise RuntimeError(
-                "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                f"[torch.{tensor_class(value)} [{size}]], which is output 0 of {gradient_name(node)}, is at version "
-                f"{node.mark.overwritten}; expected version 0 instead. Hint: enable anomaly detection to find the "
-                "operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
-            )
-        # a view of a value shares its memory, also if it is detached; "copy" is the row that does not
-        if not node.src or node.op is shape.copy or node.op.kind not in ("movement", "alias"):
+        mark = node.mark
+        while mark is not None:
+            if mark.overwritten:
+                yield node, mark.overwritten
+            mark = mark.base
+        if not is_view(node):
             return
         node = node.src[0]
+
+
+def is_view(node: Node) -> bool:
+    """Whether a node shares the memory of its source in the programs of a user; ``copy`` is the row that does not."""
+    return bool(node.src) and node.op is not shape.copy and node.op.kind in ("movement", "alias")
 
 
 def tensor_class(node: Node) -> str:

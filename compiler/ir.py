@@ -132,16 +132,18 @@ class Marks:
 
     Attributes:
         overwritten: how often the tensor that held this value has been written to since (0: never).
+        base: of a computed view, whose history was dropped, the marks of the value whose memory it shares.
         freed: the values that the gradient needed have been released by a backward pass.
         leaf: weak reference to the leaf tensor whose ``grad`` accumulates this node's gradient.
         hooks: functions from cotangent to cotangent or None, in the order in which they were registered.
         origin: ``(filename, line)`` of the user's statement, where it was recorded.
     """
 
-    __slots__ = ("overwritten", "freed", "leaf", "hooks", "origin")
+    __slots__ = ("overwritten", "base", "freed", "leaf", "hooks", "origin")
 
     def __init__(self) -> None:
         self.overwritten = 0
+        self.base: Marks | None = None
         self.freed = False
         self.leaf = None
         self.hooks = None

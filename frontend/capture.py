@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import collections
 import datetime
+import gc
 import io
 import os
 import random
@@ -220,6 +221,9 @@ class Recording:
         pending.limit = sys.maxsize
         engine.refuse = refuse_observation
         engine.created = self.capture.created
+        # a collection calls whatever others have registered, which is not the function's doing
+        self.collects = gc.isenabled()
+        gc.disable()
         self.profile = sys.getprofile()
         sys.setprofile(watch)
         return self.capture
@@ -227,6 +231,8 @@ class Recording:
     def __exit__(self, kind: type | None, *exception: object) -> None:
         global _active
         sys.setprofile(self.profile)
+        if self.collects:
+            gc.enable()
         _active = live.current = None
         pending.limit = self.limit
         engine.refuse = engine.created = None

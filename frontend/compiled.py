@@ -36,7 +36,7 @@ from .replay import Changed, Program
 from .runtime import engine
 from .runtime.log import ENABLED, log
 from .size import Size
-from .tensor import Tensor
+from .tensor import Tensor, is_gradient_leaf
 
 #: How many kinds of calls are remembered, and how many states of the surroundings for each.
 MAX_KINDS = 64
@@ -91,7 +91,11 @@ def collect(value: Any, leaves: list[Any], key: list[Any], containers: list[Any]
     if isinstance(value, Tensor):
         leaves.append(value)
         meta = value._meta
-        key += (value._node.type, value.requires_grad, form(value), type(value), meta is not None and meta.grad is not None)
+        requires_grad = value.requires_grad
+        key += (value._node.type, requires_grad and is_gradient_leaf(value), requires_grad)
+        found, has_grad = form(value), meta is not None and meta.grad is not None
+        if found is not None or has_grad or type(value) is not Tensor:
+            key.append((found, has_grad, type(value)))
         return
     parts = contents(value)
     if parts is not None:
@@ -124,10 +128,13 @@ def leaf_key(value: Any) -> Any:
 
 
 def sharing(leaves: Sequence[Any]) -> tuple | None:
-    """Which arguments share memory, by the position of the first; None if none do."""
+    """Which arguments share memory, and which are one tensor, by the position of the first; None if none do."""
     first: dict[int, int] = {}
     pattern = [first.setdefault(identity(x), i) for i, x in enumerate(leaves) if isinstance(x, Tensor)]
-    return tuple(pattern) if len(first) < len(pattern) else None
+    if len(first) == len(pattern):
+        return None
+    first = {}
+    return (*pattern, *(first.setdefault(id(x), i) for i, x in enumerate(leaves) if isinstance(x, Tensor)))
 
 
 # ------------------------------------------------------------------------------------------------------------ variants
@@ -273,7 +280,7 @@ class Compiled(Transparent):
             if type(value) is Tensor and value._storage is None and value._meta is None:
                 leaves.append(value)
                 node = value._node
-                key += (node.type, node.requires_grad)
+                key += (node.type, node.requires_grad and is_gradient_leaf(value), node.requires_grad)
             else:
                 collect(value, leaves, key, containers, True)
         if kwargs:

@@ -38,8 +38,8 @@ class Template:
     """The graph between the values that a compiled function reads and its results.
 
     Attributes:
-        steps: nodes in the order of computation: ``(source, position)``, ``(constant, node)``, ``(end, index)`` where a
-            gradient ends, ``(leaf, index, position)`` where it is added to the ``grad`` of a target, or
+        steps: nodes in the order of computation: ``(source, position)``, ``(constant, op, params, type, value)``,
+            ``(end, index)`` where a gradient ends, ``(leaf, index, position)`` where it is added to the ``grad`` of a target, or
             ``(node, op, indices, params, type, requires_grad, overwritten, freed)``.
         sources: where the values come from that the graph begins with.
         targets: the places of leaves that the function has written to.
@@ -88,7 +88,7 @@ class Template:
         if node.op is user_gradient:
             raise Unreplayable("an autograd.Function, whose backward belongs to one call")
         if not node.src:
-            return ("constant", node)
+            return ("constant", node.op, node.params, node.type, node.value)
         indices = tuple(self.index[x] for x in node.src)
         if mark is not None and mark.leaf is not None and node.requires_grad:
             tensor = mark.leaf()
@@ -149,10 +149,16 @@ class Call:
         nodes: list[Node] = []
         for at, step in enumerate(self.template.steps):
             kind = step[0]
+            known = results.get(at)
+            if known is not None and not known.requires_grad:
+                # a value that became a tensor's, and may be overwritten there
+                nodes.append(known)
+                continue
             if kind == "source":
                 node = self.sources[step[1]]
             elif kind == "constant":
-                node = step[1]
+                _, op, params, type, value = step
+                node = Node(op, (), params, type, value)
             elif kind == "leaf":
                 node = leaf_node(nodes[step[1]], weakref.ref(self.targets[step[2]]))
             elif kind == "end":
@@ -161,7 +167,6 @@ class Call:
             else:
                 _, op, indices, params, type, requires_grad, overwritten, freed = step
                 src = tuple([nodes[i] for i in indices])
-                known = results.get(at)
                 if known is None:
                     node = Node(op, src, params, type, self.saved.get(at), requires_grad)
                 else:
@@ -171,7 +176,6 @@ class Call:
                     marks = node.marks()
                     marks.overwritten += overwritten
                     marks.freed = freed
-            known = results.get(at)
             if known is not None and known is not node:
                 # the result is a value that the function was given: the same elements with the same gradient
                 known.op, known.src, known.params = s.copy, (node,), ()

@@ -181,6 +181,7 @@ class Surroundings:
 
     Attributes:
         tensors: the tensors, each once.
+        own: identities of those that it reaches otherwise than as arguments.
         optimizers, generators: likewise.
         code: code objects of the user's functions, to find lines in.
         seen: the objects that were met, by identity.
@@ -200,6 +201,14 @@ class Surroundings:
         self.of_modules: list[Guard] = []
         self.epoch = epoch.mutation_epoch()
         self.soft = False
+        self.complete = True
+        self.walk([root for root in roots if not isinstance(root, Tensor)])
+        self.own = set(self.tensors)
+        self.walk([root for root in roots if isinstance(root, Tensor)])
+        self.prepare()
+
+    def walk(self, roots: Sequence[Any]) -> None:
+        """Visit everything below some objects."""
         stack: list[tuple[Any, str, bool]] = [(root, "argument", False) for root in roots]
         while stack and len(self.seen) < MAX_OBJECTS:
             value, name, self.soft = stack.pop()
@@ -208,8 +217,7 @@ class Surroundings:
             self.seen[id(value)] = value
             soft = self.soft
             stack.extend((v, n, soft or self.soft) for v, n in self.visit(value, name))
-        self.complete = not stack
-        self.prepare()
+        self.complete = self.complete and not stack
 
     @classmethod
     def of_containers(cls, containers: Sequence[Any]) -> Surroundings:

@@ -68,7 +68,7 @@ def form(tensor: Tensor) -> Any:
     chain = tensor._chain
     if len(chain) == 1 and type(chain[0][0]) is Cut:
         cut = chain[0][0]
-        return ("cut", cut.silent) if cut.silent or cut.graph is not None else None
+        return None if cut.leaf is not None else ("cut", cut.silent, cut.graph is not None)
     if is_piece(chain, storage):
         return ("piece", *(cut_form(function) for function, _ in chain if type(function) is Cut))
     return exact_form(tensor)
@@ -140,9 +140,13 @@ def open_leaf(tensor: Tensor) -> None:
     """Split the computed node of a plain leaf into a value and the leaf above it, so that the two can be told apart."""
     node = tensor._node
     mark = node.mark
-    if tensor._storage is None and not node.src and node.requires_grad and mark is not None and mark.leaf is not None:
+    if tensor._storage is not None or not node.requires_grad or mark is None or mark.leaf is None:
+        return
+    if not node.src:
         base = Node(p.input_, (), node.params, node.type, node.value)
         node.op, node.src, node.params, node.value = s.detach, (base,), (), None
+    elif engine.is_computed(node.src[0]):
+        node.value = None
 
 
 # ------------------------------------------------------------------------------------------------------------- buffers
@@ -246,7 +250,7 @@ class Unshared:
             written = storage.node is not value and storage.node.op is not straight_through
             if storage.node.op is straight_through:
                 written = storage.node.src[0] is not value
-            if written and storage.node.value is None:
+            if written and not engine.is_computed(storage.node):
                 engine.realize([storage.node])
             buffer, taken = weakref.ref(value.value), weakref.ref(value)
             if not written:

@@ -54,9 +54,17 @@ class Before:
 
 
 class Snapshot:
-    """The tensors that a function can reach, by identity, each with its place and state at the beginning."""
+    """The tensors that a function can reach, by identity, each with its place and state at the beginning.
 
-    def __init__(self, leaves: Sequence[Any], tensors: Iterable[Tensor]) -> None:
+    Attributes:
+        twice: pairs of places that hold one and the same tensor.
+    """
+
+    def __init__(
+        self, leaves: Sequence[Any], tensors: Iterable[Tensor], own: set[int], unshared: Unshared
+    ) -> None:
+        self.unshared = unshared
+        self.twice: list[tuple[Place, Place]] = []
         self.places: dict[int, Place] = {}
         self.before: dict[int, Before] = {}
         for i, leaf in enumerate(leaves):
@@ -67,10 +75,17 @@ class Snapshot:
             if id(tensor) not in self.places:
                 self.places[id(tensor)] = Place("tensor", tensor)
                 self.note(tensor)
+            elif id(tensor) in own:
+                self.twice.append((self.places[id(tensor)], Place("tensor", tensor)))
         for state in list(self.before.values()):
             grad = state.grad
-            if grad is not None and id(grad) not in self.places:
-                self.places[id(grad)] = Place("gradient", self.places[id(state.tensor)])
+            if grad is None:
+                continue
+            place = Place("gradient", self.places[id(state.tensor)])
+            if id(grad) in self.places:
+                self.twice.append((self.places[id(grad)], place))
+            else:
+                self.places[id(grad)] = place
                 self.note(grad)
         self.storages = {id(b.storage): b.storage for b in self.before.values() if b.storage is not None}
         self.versions = {
@@ -86,14 +101,22 @@ class Snapshot:
         node = node_of(tensor)
         storage, meta = tensor._storage, tensor._meta
         found = form(tensor)
-        if found is not None and found[0] == "view" and node.value is not None and node.mark is None:
-            # of a view that cannot be read where it is only the steps matter, and what they start from
-            node = tensor._node = replay_chain(tensor._chain, storage.node)
-        home = home_node(tensor)
+        if storage is not None and node.value is not None and not is_piece_form(found):
+            # only the steps matter, and the memory that they start from
+            mark = node.mark
+            if mark is None or is_gradient_leaf(tensor) or not (mark.freed or mark.hooks):
+                node = tensor._node = replay_chain(tensor._chain, storage.node)
+        home, value = home_node(tensor), value_node(tensor)
         if home.op is p.scalar:
             engine.realize([home])
+        if is_piece_form(found) and value.value is None and home.value is not None:
+            # a contiguous piece is read where it is; what it is a piece of is kept, as a write there must be noticed
+            buffer = piece_buffer(tensor)
+            if self.unshared.holds(tensor):
+                buffer = engine.buffer_from_numpy(buffer.as_numpy(value.dtype.numpy, value.shape).copy())
+            value.value = buffer
         self.before[id(tensor)] = Before(
-            tensor, node, value_node(tensor), home, found, storage,
+            tensor, node, value, home, found, storage,
             () if storage is None else tensor._chain, tensor._seen,
             None if meta is None else meta.grad, is_gradient_leaf(tensor), tensor.requires_grad, hooks_of(tensor),
         )
@@ -179,7 +202,7 @@ class Call:
         self.containers = containers
         self.surroundings, self.given, self.unshared = surroundings, given, unshared
         self.waiting = [n for t in pending_tensors() if (n := pending_node(t)) is not None]
-        self.snapshot = Snapshot(leaves, surroundings.tensors.values())
+        self.snapshot = Snapshot(leaves, surroundings.tensors.values(), surroundings.own, unshared)
         self.optimizers = OptimizerGuard(surroundings.optimizers)
         self.generators = list(dict.fromkeys([default_generator, *surroundings.generators]))
         self.states = [g.get_state() for g in self.generators]
@@ -271,6 +294,7 @@ class Recorder:
         self.places, self.before = call.snapshot.places, call.snapshot.before
         self.program = Program()
         self.roots: list[Node] = []
+        self.originals: dict[Node, Node] = {}
         self.exact: set[int] = set()
         # one place for each memory: the first that was met
         self.homes: dict[Node, Place] = {}
@@ -296,6 +320,7 @@ class Recorder:
 
     def build(self, leaves: list[Any], structure: Any) -> Program:
         program = self.program
+        program.twice = self.call.snapshot.twice
         program.events, program.undo = self.capture.events, self.capture.undo
         late = [c for c in self.capture.conditions.found if depends_on_events(c[0])]
         if late:
@@ -324,7 +349,8 @@ class Recorder:
         """Make a node a result."""
         if node.value is not None or node in self.homes or node in self.values:
             with recording_gradients(True):
-                node = s.copy(node)
+                original, node = node, s.copy(node)
+            self.originals[node] = original
         self.roots.append(node)
         return len(self.roots) - 1
 
@@ -456,12 +482,8 @@ class Recorder:
         program, roots = self.program, self.roots
         pending: list[Node] = []
         for node in self.used(roots):
-            if node.value is None:
-                place = self.pieces.get(node)
-                if place is not None:
-                    self.settle_piece(node, self.leaves[place.what])
-                else:
-                    pending.append(node)
+            if not engine.is_computed(node):
+                pending.append(node)
         compute_before(pending, self.call.waiting)
         compute = list(dict.fromkeys(n for n in roots if n.type.size))
         for node in roots:
@@ -483,7 +505,7 @@ class Recorder:
         if program.template is not None:
             index = program.template.index
             program.saved = [(index[n], at) for n, at in position.items() if n in index and n not in roots]
-            program.steps = [index.get(n, -1) for n in roots]
+            program.steps = [index.get(n, index.get(self.originals.get(n), -1)) for n in roots]
             program.template.index = {}
         engine.run_plan(plan, compute, inputs, numbers)
 
@@ -502,13 +524,6 @@ class Recorder:
             elif node.value is None:
                 stack.extend(node.src)
         return found
-
-    def settle_piece(self, node: Node, tensor: Tensor) -> None:
-        """Read a contiguous piece of a tensor where it is."""
-        buffer = piece_buffer(tensor)
-        if self.call.unshared.holds(tensor):
-            buffer = engine.buffer_from_numpy(buffer.as_numpy(node.dtype.numpy, node.shape).copy())
-        engine.settle(node, buffer)
 
     def read(self, at: int, node: Node) -> None:
         """Note where an input of the plan comes from."""
@@ -607,7 +622,7 @@ def compute_before(nodes: Sequence[Node], waiting: Sequence[Node]) -> None:
         if not node.type.size:
             engine.settle(node, engine.allocate(0))
     nodes = [node for node in nodes if node.type.size]
-    if nodes:
-        key, roots, inputs, numbers = engine.linearised(nodes, [n for n in waiting if n.value is None])
-        engine.run_plan(engine.plan_for(key, roots, inputs, numbers), roots, inputs, numbers)
-
+    if not nodes:
+        return
+    key, roots, inputs, numbers = engine.linearised(nodes, [n for n in waiting if n.value is None])
+    engine.run_plan(engine.plan_for(key, roots, inputs, numbers), roots, inputs, numbers)

@@ -30,7 +30,9 @@ from .storage import (
     Cut,
     Storage,
     attached,
+    contiguous_strides,
     find_cut,
+    geometry,
     holders,
     leaf_value,
     replay,
@@ -136,6 +138,10 @@ def released(tensor: Tensor) -> bool:
         return True
     if find_cut(tensor._chain) is None:
         # the history is its own
+        return True
+    shape, strides, _ = geometry(tensor._chain, tensor._storage.node.type)
+    if strides != contiguous_strides(shape):
+        # without the storage it would be contiguous
         return True
     if storage_references(tensor) > ONE_REFERENCE:
         return False

@@ -53,6 +53,7 @@ class Program:
         numbers: a function ``(arguments, events)`` that gives the plan's Python numbers.
         exclusive: whether the places that are read and written must not share memory.
         together: pairs of places that must share memory.
+        twice: pairs of places that must hold the same tensor.
         leaf_flags: ``(place, requires_grad)`` of tensors that the function makes leaves.
         kinds: type of each result, whether it requires a gradient, and whether its graph was freed.
         results: position of each result among the plan's.
@@ -79,6 +80,7 @@ class Program:
         self.numbers: Callable[[Sequence[Any], Sequence[Any]], tuple] | None = None
         self.exclusive = False
         self.together: list[tuple[Place, Place]] = []
+        self.twice: list[tuple[Place, Place]] = []
         self.leaf_flags: list[tuple[Place, bool]] = []
         self.kinds: list[tuple] = []
         self.results: list[int] = []
@@ -174,6 +176,9 @@ class Program:
             raise Changed
         for one, other in self.together:
             if identity(one.tensor(leaves)) != identity(other.tensor(leaves)):
+                raise Changed
+        for one, other in self.twice:
+            if one.tensor(leaves) is not other.tensor(leaves):
                 raise Changed
         return inputs
 
@@ -275,11 +280,12 @@ class Replay:
             buffer = self.buffers[at] if at >= 0 else engine.allocate(0)
             if requires_grad and not freed:
                 node = Node(compiled_call, (), (self.call, type), type, buffer, True)
-                self.call.result(program.steps[position], node)
             else:
                 node = Node(p.input_, (), (), type, buffer, requires_grad)
                 if freed:
                     node.marks().freed = True
+            if self.call is not None and program.steps[position] >= 0:
+                self.call.result(program.steps[position], node)
             self.nodes[position] = node
         return node
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..compiler import primitives as p, primitives_shape as s
-from ..compiler.autodiff import is_leaf
+from ..compiler.autodiff import is_leaf, is_view
 from ..compiler.ir import Node, format_program, verify
 from ..compiler.reference import evaluate
 from .allocator import Buffer, allocate
@@ -145,8 +145,18 @@ def run_plan(plan: Plan, roots: Sequence[Node], inputs: Sequence[Node], numbers:
 def settle(node: Node, buffer: Buffer) -> None:
     """Give a node its value, and let go of its history if no gradient can ask for it any more."""
     node.value = buffer
+    if node.op is s.detach and node.mark is not None and node.mark.leaf is not None and not node.src[0].requires_grad:
+        # a leaf stays above its value, so that a write to the memory of that value is noticed
+        if node.src[0].value is None:
+            settle(node.src[0], buffer)
+        return
     freed = node.mark is not None and node.mark.freed
     if not node.requires_grad or is_leaf(node) or freed or node.op is p.scalar:
+        if is_view(node):
+            base = node.src[0]
+            while is_view(base):
+                base = base.src[0]
+            node.marks().base = base.marks()
         node.become_input(p.input_)
 
 

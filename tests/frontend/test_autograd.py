@@ -715,3 +715,14 @@ def test_a_history_stays_as_long_as_a_view_sees_it():
     cut.add_(1)
     flamework.sum(view * view).backward()
     assert w.grad.tolist() == [0, 2 * 7 * 3]
+
+
+def test_a_write_to_the_base_of_a_computed_view_is_noticed():
+    base = flamework.ones(6, 3) * 2
+    view = base[1:4]
+    flamework.realize(view)
+    weight = flamework.ones(3, 3, requires_grad=True)
+    product = view * weight
+    base.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.sum().backward()

@@ -1,5 +1,7 @@
 """Compiled functions do what the function does: arguments, results, numbers, writing, NumPy's memory."""
 
+import gc
+import time
 from collections import OrderedDict
 
 import flamework
@@ -621,3 +623,37 @@ def test_read_only_arrays():
             yield g(x), x, array.copy()
 
     same(script)
+
+
+def test_a_write_through_a_detached_argument_is_not_one_to_a_tensor_of_its_own():
+    @torch.compile
+    def write(x, y):
+        x[1:] = y.sum()
+        return x
+
+    for make in (lambda y: torch.ones(3), lambda y: y.detach()):
+        y = torch.ones(3, requires_grad=True) * 2
+        result = write(make(y), y)
+        assert result.requires_grad and result.tolist() == [result[0].item(), 6.0, 6.0]
+    assert y.tolist() == [2.0, 6.0, 6.0]
+
+
+def test_what_runs_during_a_collection_of_garbage_is_not_the_functions_doing():
+    seen = []
+
+    def callback(phase, info):
+        seen.append(time.perf_counter())
+
+    @torch.compile
+    def double(x):
+        for _ in range(2000):
+            cycle = []
+            cycle.append(cycle)
+        return x * 2
+
+    gc.callbacks.append(callback)
+    try:
+        assert double(torch.ones(2)).tolist() == [2.0, 2.0]
+    finally:
+        gc.callbacks.remove(callback)
+    assert gc.isenabled()
