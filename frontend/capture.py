@@ -69,7 +69,10 @@ _MUTATORS = {
 }
 _CONTAINERS = (list, dict, set, collections.deque, bytearray)
 # Python code that runs between a user's line and a system call without being anybody's intention
-_MACHINERY = ("importlib", "_frozen_importlib", "_frozen_importlib_external", "warnings", "linecache", "tokenize", "traceback")
+_MACHINERY = (
+    "importlib", "_frozen_importlib", "_frozen_importlib_external", "warnings", "linecache", "tokenize",
+    "traceback",
+)
 
 
 class SideEffectError(RuntimeError):

@@ -39,8 +39,8 @@ class Template:
 
     Attributes:
         steps: nodes in the order of computation: ``(source, position)``, ``(constant, op, params, type, value)``,
-            ``(end, index)`` where a gradient ends, ``(leaf, index, position)`` where it is added to the ``grad`` of a target, or
-            ``(node, op, indices, params, type, requires_grad, overwritten, freed)``.
+            ``(end, index)`` where a gradient ends, ``(leaf, index, position)`` where it is added to the ``grad`` of a
+            target, or ``(node, op, indices, params, type, requires_grad, overwritten, freed)``.
         sources: where the values come from that the graph begins with.
         targets: the places of leaves that the function has written to.
         index: the step of each recorded node.

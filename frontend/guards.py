@@ -344,7 +344,8 @@ class Surroundings:
                 continue
             space = vars(base)
             for name in space:
-                if not (name.startswith("__") and name.endswith("__")) or name in ("__call__", "__getattr__", "__init__"):
+                special = name.startswith("__") and name.endswith("__")
+                if not special or name in ("__call__", "__getattr__", "__init__"):
                     self.guard(ItemGuard(space, name, space[name]), name)
                     yield space[name], name
 
@@ -604,7 +605,7 @@ class OptimizerGuard:
             if isinstance(value, _PLAIN)
         ]
         self.checks = tuple(self.values)
-        self.lengths = tuple((*self.sizes, *self.states))
+        self.lengths = (*self.sizes, *self.states)
         self.before = [(o.state, dict(o.state), {id(s): dict(s) for s in o.state.values()}) for o in optimizers]
 
     def settle(self, covered: set[tuple[int, Any]]) -> bool:

@@ -122,8 +122,9 @@ class Explanation:
                 kernel = describe(item, plan, names)
                 self.kernels.append(kernel)
                 lines.append(f"{kernel.name}: {' '.join(kernel.operations)}")
-                lines += [f"    reads  {o.name} : {o.dtype}{list(o.shape)}" for o in kernel.operands if o.mode == "read"]
-                lines += [f"    writes {o.name} : {o.dtype}{list(o.shape)}" for o in kernel.operands if o.mode != "read"]
+                described = [(o.mode == "read", f"{o.name} : {o.dtype}{list(o.shape)}") for o in kernel.operands]
+                lines += [f"    reads  {text}" for read, text in described if read]
+                lines += [f"    writes {text}" for read, text in described if not read]
             for border in plan.fusion.borders:
                 self.borders.append(Border(border.producer.op.name, repr(border.producer.type), border.reason))
         self.after = "\n".join(lines)
@@ -158,7 +159,7 @@ class Explanation:
     __repr__ = __str__
 
     def to_networkx(self) -> networkx.MultiDiGraph:
-        """The fused graph: a node for every operation, with its ``op``, ``type`` and the ``kernel`` that computes it."""
+        """The fused graph: a node for every operation, with its ``op``, its ``type`` and its ``kernel``."""
         import networkx
 
         graph = networkx.MultiDiGraph()

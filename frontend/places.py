@@ -22,9 +22,17 @@ from .recording import input_node, node_of, reclaim, register, snapshot
 from .runtime import engine
 from .runtime.allocator import Buffer
 from .storage import (
-    EXPORTED, Chain, Cut, Storage, attached, geometry, is_contiguous, leaf_node, straight_through,
+    EXPORTED,
+    Chain,
+    Cut,
+    Storage,
+    attached,
+    geometry,
+    is_contiguous,
+    leaf_node,
+    replay as replay_chain,
+    straight_through,
 )
-from .storage import replay as replay_chain
 from .tensor import Tensor
 
 
@@ -81,7 +89,7 @@ def exact_form(tensor: Tensor) -> Any:
         return None
     return (
         "view", storage.node.type,
-        *((cut_form(function), ()) if type(function) is Cut else (function, params) for function, params in tensor._chain),
+        *((cut_form(step[0]), ()) if type(step[0]) is Cut else step for step in tensor._chain),
     )
 
 
@@ -332,6 +340,7 @@ def home_elements(tensor: Tensor) -> Node:
 
 
 __all__ = [
-    "Place", "Unshared", "cut_form", "elements", "elements_buffer", "exact_form", "form", "home_buffer", "home_elements", "home_node", "identity",
+    "Place", "Unshared", "cut_form", "elements", "elements_buffer", "exact_form", "form",
+    "home_buffer", "home_elements", "home_node", "identity",
     "is_exported", "open_leaf", "overwrite", "piece_buffer", "value_node", "view_of",
 ]

@@ -30,8 +30,8 @@ from .storage import Cut, replay as replay_chain
 from .tensor import Tensor, is_gradient_leaf
 
 SIDE_EFFECT = (
-    "a compiled function has a side effect that a replay would not repeat: {what}. Return the value instead, or do this "
-    "outside of the function."
+    "a compiled function has a side effect that a replay would not repeat: {what}. Return the value instead, or do "
+    "this outside of the function."
 )
 
 

@@ -19,8 +19,17 @@ from .deferred import Call, Template, compiled_call
 from .leaves import _set_data as set_data
 from .mutation import replace_memory
 from .places import (
-    Place, elements, elements_buffer, home_buffer, home_elements, home_node, identity, overwrite, piece_buffer,
-    value_node, view_of,
+    Place,
+    elements,
+    elements_buffer,
+    home_buffer,
+    home_elements,
+    home_node,
+    identity,
+    overwrite,
+    piece_buffer,
+    value_node,
+    view_of,
 )
 from .pytree import unflatten
 from .recording import storage_of, tensor_of
@@ -44,8 +53,8 @@ class Program:
     Attributes:
         plan: what computes the results; None if there is nothing to compute.
         inputs: the plan's input buffers, those of constants filled in.
-        reads: ``(input, kind, place)`` with the kinds ``home`` (all of its memory), ``piece`` (a contiguous part of it) and
-            ``elements`` (what it sees), and -1 as the input of a place that is only written to.
+        reads: ``(input, kind, place)`` with the kinds ``home`` (all of its memory), ``piece`` (a contiguous part of it)
+            and ``elements`` (what it sees), and -1 as the input of a place that is only written to.
         drawn: ``(input, event)`` for inputs that are drawn anew.
         events, undo: what a replay asks for before the plan runs, and what takes that back.
         conditions, outcomes: a function ``(arguments, events)`` and what it has to give, for what the function decided

@@ -91,7 +91,8 @@ def test_nested_arguments_and_results():
             total = a + b * table["w"] + c["deep"][0]
             if pair is not None:
                 total = total + pair.first - pair.second
-            result = {"total": total, "list": [a * 2, (b, None)], "flag": flag, "ordered": OrderedDict(x=c["deep"][0] * 2)}
+            result = {"total": total, "list": [a * 2, (b, None)], "flag": flag}
+            result["ordered"] = OrderedDict(x=c["deep"][0] * 2)
             return Pair(result, [total.sum()]) if flag else (result,)
 
         for i in range(3):
@@ -177,8 +178,8 @@ def test_transposed_expanded_and_strided_arguments():
         f = compile(lambda x: (x * 2 + 1, x.sum(0), x.reshape(-1), x.is_contiguous(), x.stride()))
         for i in range(3):
             base = randn(4, 6, seed=i)
-            for x in (base, base.t(), base[1:3], base[:, ::2], base[0].expand(3, 6), base[1 + i % 2], base.reshape(2, 12),
-                      base.diagonal(), base.unfold(0, 2, 1)):
+            for x in (base, base.t(), base[1:3], base[:, ::2], base[0].expand(3, 6), base[1 + i % 2],
+                      base.reshape(2, 12), base.diagonal(), base.unfold(0, 2, 1)):
                 yield f(x)
 
     same(script)

@@ -267,8 +267,8 @@ REFUSED = [
     appends, extends, adds_in_place, sets_item, deletes_item, sets_attribute, sets_class_attribute, sets_slot,
     adds_to_set, rotates_a_queue, sets_global, makes_global, prints, prints_a_tensor, writes_to_stdout, writes_text,
     logs, reads_the_clock, reads_the_date, sleeps, draws_python_numbers, shuffles, makes_a_name, asks_the_system,
-    runs_code, evaluates, takes_the_item, takes_an_item_of_an_argument, takes_a_float, decides, asserts, lists, converts,
-    catches_everything, formats, compares, masks, looks_for_nonzero, iterates_over_numbers, takes_the_address,
+    runs_code, evaluates, takes_the_item, takes_an_item_of_an_argument, takes_a_float, decides, asserts, lists,
+    converts, catches_everything, formats, compares, masks, looks_for_nonzero, iterates_over_numbers, takes_the_address,
 ]
 REFUSED_WITHOUT_LINE = [draws_from_an_iterator, counts, draws_from_a_generator]
 
@@ -320,8 +320,8 @@ def test_files_are_refused(tmp_path):
     target = tmp_path / "file.txt"
     handle = open(tmp_path / "open.txt", "w")
     for function in [
-        lambda x: target.write_text("x") and x, lambda x: x * len(open(__file__).read()), lambda x: handle.write("x") and x,
-        lambda x: json.dump({}, handle) or x * 2,
+        lambda x: target.write_text("x") and x, lambda x: x * len(open(__file__).read()),
+        lambda x: handle.write("x") and x, lambda x: json.dump({}, handle) or x * 2,
     ]:
         with pytest.raises(SideEffectError, match=r"test_compile_effects.py:\d+"):
             flamework.compile(function)(torch.ones(2))
@@ -476,8 +476,9 @@ def test_local_containers_objects_and_warnings_are_no_side_effects():
         queue = deque([1, 2])
         queue.rotate()
         order = sorted([3, 1, 2], key=lambda v: -v)
-        stack = list(map(lambda v: v * math.pi, [1.0, 2.0]))
-        return sum(items) + table[2] * len(seen) + holder.value + order[0] + stack[1] + len(buffer.getvalue()) + queue[0]
+        stack = [v * math.pi for v in [1.0, 2.0]]
+        numbers = len(buffer.getvalue()) + queue[0]
+        return sum(items) + table[2] * len(seen) + holder.value + order[0] + stack[1] + numbers
 
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")

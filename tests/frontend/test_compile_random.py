@@ -23,7 +23,8 @@ class ReferencePlan:
     def __init__(self, roots, inputs, numbers):
         self.steps = []
         index = {}
-        leaves = {node: ("input", i) for i, node in enumerate(inputs)} | {n: ("number", i) for i, n in enumerate(numbers)}
+        leaves = {node: ("input", i) for i, node in enumerate(inputs)}
+        leaves |= {node: ("number", i) for i, node in enumerate(numbers)}
         for node, leaf in leaves.items():
             index[node] = self.add((*leaf, node.type))
         for node in topological(roots, known=leaves):
@@ -68,8 +69,8 @@ def reference_plans():
 
 VIEWS = [
     lambda x: x[0], lambda x: x[1:], lambda x: x[::2], lambda x: x.t() if x.ndim == 2 else x, lambda x: x.reshape(-1),
-    lambda x: x.detach(), lambda x: x.unsqueeze(0), lambda x: x[..., :1], lambda x: x.expand(2, *x.shape), lambda x: x.data,
-    lambda x: x.view(-1), lambda x: x.diagonal() if x.ndim == 2 else x,
+    lambda x: x.detach(), lambda x: x.unsqueeze(0), lambda x: x[..., :1], lambda x: x.expand(2, *x.shape),
+    lambda x: x.data, lambda x: x.view(-1), lambda x: x.diagonal() if x.ndim == 2 else x,
 ]
 UNARY = [lambda x: x * 2.0, lambda x: x.sin(), lambda x: -x, lambda x: x.sum(), lambda x: x + 1, lambda x: x.clone(),
          lambda x: x.sum(-1) if x.ndim else x * 1, lambda x: x * x, lambda x: torch.rand(2) + x.sum()]

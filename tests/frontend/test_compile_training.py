@@ -378,7 +378,7 @@ def test_optimizer_state_loaded_between_calls():
         for i in range(3):
             step(randn(4, 3, seed=i))
         saved = optimizer.state_dict(), {k: v.clone() for k, v in model.state_dict().items()}
-        saved = [{k: v for k, v in s.items()} for s in saved]
+        saved = [dict(s) for s in saved]
         for i in range(3):
             step(randn(4, 3, seed=i))
         yield list(model.parameters())
@@ -454,7 +454,8 @@ def test_training_agrees_with_pytorch():
             x, y = rng.standard_normal((10 + i % 2, 6)).astype(np.float32), rng.integers(0, 3, 10 + i % 2)
             losses.append(step(torch.from_numpy(x), torch.from_numpy(y)).item())
             scheduler.step()
-        return losses, [p.detach().numpy().copy() for p in model.parameters()], model.state_dict()["4.running_var"].numpy()
+        running = model.state_dict()["4.running_var"].numpy()
+        return losses, [p.detach().numpy().copy() for p in model.parameters()], running
 
     ours, expected = run(flamework, flamework.compile), run(theirs, lambda f: f)
     np.testing.assert_allclose(ours[0], expected[0], rtol=2e-4)
