@@ -16,7 +16,7 @@ from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
 from .formulas import argument, constant
-from .operators import OPERATORS, power, rounded_quotient
+from .operators import OPERATORS, Operator, forward, power, rounded_quotient
 from .recording import float_operands, node_of, operands, promoted
 from .storage import straight_through
 from .tensor import Tensor
@@ -265,6 +265,10 @@ def lerp(input: Tensor, end: Tensor, weight: Tensor | float, *, out: Tensor | No
 # ---------------------------------------------------------------------------------------------- limits and extrema
 
 
+_maximum = forward(Operator(p.maximum), "maximum")
+_minimum = forward(Operator(p.minimum), "minimum")
+
+
 def maximum(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The larger of two elements; NaN if one is NaN. At equality each gets half of the gradient. As ``torch.maximum``.
 
@@ -273,6 +277,8 @@ def maximum(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tenso
         >>> torch.maximum(torch.tensor([1, 5]), torch.tensor([3, 2])).tolist()
         [3, 5]
     """
+    if out is None and isinstance(input, Tensor) and isinstance(other, Tensor):
+        return _maximum(input, other)
     return returned(p.maximum(*_two_tensors("maximum", input, other)), out)
 
 
@@ -284,6 +290,8 @@ def minimum(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tenso
         >>> torch.minimum(torch.tensor([1, 5]), torch.tensor([3, 2])).tolist()
         [1, 2]
     """
+    if out is None and isinstance(input, Tensor) and isinstance(other, Tensor):
+        return _minimum(input, other)
     return returned(p.minimum(*_two_tensors("minimum", input, other)), out)
 
 

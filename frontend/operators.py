@@ -33,6 +33,7 @@ from .recording import (
 from .tensor import Tensor, method
 
 _new = Tensor.__new__
+_new_node = Node.__new__
 _ref = weakref.ref
 _input = p.scalar
 
@@ -144,51 +145,49 @@ def forward(operator: Operator, name: str) -> Callable:
     differentiable = row.vjp is not None
 
     def method(self, other):
+        # The attributes of a node and of a tensor are set here, as calls of their constructors take a third of the time.
         storage = self._storage
         if storage is None or storage.stamp == self._seen:
             a = self._node
             kind = a.type
-            cls = other.__class__
-            if cls is float or cls is int:
-                found = number.get(kind)
-                if found is not None and (
-                    kind.dtype.kind == FLOATING or (cls is int and -0x8000000000000000 <= other < 0x8000000000000000)
-                ):
-                    params, result = found
-                    b = Node(_input, (), params, kind, float(other) if kind.dtype.kind == FLOATING else other)
-                    node = Node(
-                        row, (b, a) if swapped else (a, b), (), result, None,
-                        differentiable and a.requires_grad and grad_mode.enabled,
-                    )
-                    tensor = _new(Tensor)
-                    tensor._node = node
-                    tensor._storage = None
-                    tensor._seen = 0
-                    tensor._meta = None
-                    _pending_tensors.append(_ref(tensor))
-                    if len(_pending_tensors) > pending.limit:
-                        pending.flush()
-                    return tensor
-            elif isinstance(other, Tensor):
+            node = None
+            if isinstance(other, Tensor):
                 storage = other._storage
                 if storage is None or storage.stamp == other._seen:
                     b = other._node
                     if b.type is kind:
                         result = same.get(kind)
                         if result is not None:
-                            node = Node(
-                                row, (b, a) if swapped else (a, b), (), result, None,
-                                differentiable and (a.requires_grad or b.requires_grad) and grad_mode.enabled,
+                            node = _new_node(Node)
+                            node.requires_grad = (
+                                differentiable and (a.requires_grad or b.requires_grad) and grad_mode.enabled
                             )
-                            tensor = _new(Tensor)
-                            tensor._node = node
-                            tensor._storage = None
-                            tensor._seen = 0
-                            tensor._meta = None
-                            _pending_tensors.append(_ref(tensor))
-                            if len(_pending_tensors) > pending.limit:
-                                pending.flush()
-                            return tensor
+            else:
+                cls = other.__class__
+                if cls is float or cls is int:
+                    found = number.get(kind)
+                    if found is not None and (
+                        kind.dtype.kind == FLOATING
+                        or (cls is int and -0x8000000000000000 <= other < 0x8000000000000000)
+                    ):
+                        params, result = found
+                        b = Node(_input, (), params, kind, float(other) if kind.dtype.kind == FLOATING else other)
+                        node = _new_node(Node)
+                        node.requires_grad = differentiable and a.requires_grad and grad_mode.enabled
+            if node is not None:
+                node.op = row
+                node.src = (b, a) if swapped else (a, b)
+                node.params = ()
+                node.type = result
+                node.value = node.mark = None
+                tensor = _new(Tensor)
+                tensor._node = node
+                tensor._storage = tensor._meta = None
+                tensor._seen = 0
+                _pending_tensors.append(_ref(tensor))
+                if len(_pending_tensors) > pending.limit:
+                    pending.flush()
+                return tensor
         if not _operand(other):
             return NotImplemented
         return tensor_of(operator.node(self, other))

@@ -21,7 +21,8 @@ import numpy as np
 
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import FLOATING, DType
-from .compiler.ir import Node, TensorType, tensor_type
+from .compiler.ir import Node, TensorType, grad_mode, tensor_type
+from .compiler.primitives import remember
 from .runtime import engine
 from .storage import (
     ALONE,
@@ -454,24 +455,34 @@ def same_device(types: Sequence[TensorType]) -> str:
 def _operands(args: tuple, dtype: DType) -> tuple[Node, ...]:
     nodes = [node_of(a) if isinstance(a, Tensor) else a for a in args]
     types = [n.type for n in nodes if isinstance(n, Node)]
-    first = types[0]
-    if all(t is first for t in types):
-        shape, place = first.shape, first.device
-    else:
-        place = same_device(types)
-        shape = broadcast_shapes(*[t.shape for t in types])
-    full = tensor_type(shape, dtype, place)
-    result = []
-    for node in nodes:
-        if not isinstance(node, Node):
-            node = scalar_node(node, full)
-        elif node.type is not full:
-            if node.type.device != place:
-                node = scalar_node(read(node).item(), full)
-            else:
-                node = s.broadcast_to(s.converted(node, dtype), shape)
-        result.append(node)
-    return tuple(result)
+    full = tensor_type(broadcast_shapes(*[t.shape for t in types]), dtype, same_device(types))
+    return tuple([_brought(node, full) if isinstance(node, Node) else scalar_node(node, full) for node in nodes])
+
+
+# The steps that bring an operand of one type to another, as (operation, parameters, type).
+_STEPS: dict[tuple[TensorType, TensorType], tuple] = {}
+
+
+def _brought(node: Node, full: TensorType) -> Node:
+    """``node`` converted and broadcast to a type."""
+    type = node.type
+    if type is full:
+        return node
+    if type.device != full.device:
+        return scalar_node(read(node).item(), full)
+    steps = _STEPS.get((type, full))
+    if steps is None:
+        made = s.broadcast_to(s.converted(node, full.dtype), full.shape)
+        found, at = [], made
+        while at is not node:
+            found.append((at.op, at.params, at.type))
+            at = at.src[0]
+        remember(_STEPS, (type, full), tuple(reversed(found)))
+        return made
+    for op, params, type in steps:
+        tracked = node.requires_grad and grad_mode.enabled and type.dtype.kind == FLOATING
+        node = Node(op, (node,), params, type, None, tracked)
+    return node
 
 
 def _checked(args: tuple) -> tuple:
@@ -490,6 +501,10 @@ def _checked(args: tuple) -> tuple:
     return tuple(checked)
 
 
+# For the types of the tensors and the classes of the numbers of an operation: the type of its operands.
+_FULL: dict[tuple, TensorType] = {}
+
+
 def operands(*args: Tensor | float) -> tuple[Node, ...]:
     """Nodes of one dtype and one shape for tensors and numbers, by PyTorch's promotion and broadcasting.
 
@@ -497,8 +512,24 @@ def operands(*args: Tensor | float) -> tuple[Node, ...]:
         TypeError: something that is neither a tensor nor a number, or no tensor at all.
         RuntimeError: shapes that do not broadcast, or tensors on different devices.
     """
-    args = _checked(args)
-    return _operands(args, promoted(*args))
+    parts: list[Any] = []
+    key: list[Any] = [_defaults.dtype]
+    for arg in args:
+        if isinstance(arg, Tensor):
+            storage = arg._storage
+            arg = arg._node if storage is None or storage.stamp == arg._seen else node_of(arg)
+            key.append(arg.type)
+        else:
+            key.append(arg.__class__)
+        parts.append(arg)
+    known = _FULL.get(tuple(key))
+    if known is None:
+        args = _checked(args)
+        result = _operands(args, promoted(*args))
+        if all(isinstance(part, (Node, float, int)) for part in parts):
+            remember(_FULL, tuple(key), result[0].type)
+        return result
+    return tuple([_brought(x, known) if isinstance(x, Node) else scalar_node(x, known) for x in parts])
 
 
 def float_operands(*args: Tensor | float) -> tuple[Node, ...]:

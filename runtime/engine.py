@@ -196,11 +196,15 @@ def linearised(
                     key += (None, node.type)
                 continue
             src = node.src
+            if not src:
+                key += (op, node.params)
+                continue
             if op is block and is_block(node):
                 inputs.append(node)
                 key += (None, node.type)
                 continue
-            key += (op, node.params, node.type, len(src))
+            # the types follow, and the next entry begins with an operation
+            key += (op, node.params)
             for source in src:
                 at = position.get(source)
                 if at is None:

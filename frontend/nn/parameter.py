@@ -9,6 +9,7 @@ In: a tensor. Out: a leaf that shares its storage. Read ``module.py`` next for t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import flamework
@@ -100,7 +101,7 @@ class Buffer(Tensor):
         return _rebuild, (type(self), self.detach(), {"persistent": self.persistent}, vars(self))
 
 
-def _rebuild(cls: type[Tensor], data: Tensor, arguments: dict[str, bool], attributes: dict[str, Any]) -> Tensor:
+def _rebuild(cls: Callable[..., Tensor], data: Tensor, arguments: dict[str, bool], attributes: dict[str, Any]) -> Tensor:
     result = cls(data, **arguments)
     vars(result).update(attributes)
     return result
