@@ -10,9 +10,10 @@ parameter: an input, or a ``detach`` that has been told to require a gradient). 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from . import primitives as p, primitives_shape as shape
+from .composite import write_out_all
 from .ir import Node, grad_mode
 from .primitives import Saved
 
@@ -43,9 +44,9 @@ def differentiable_order(roots: Iterable[Node]) -> list[Node]:
             continue
         seen.add(node)
         stack.append((node, True))
-        if node.op.kind == "call":
-            # a result of a compiled function gets its history when somebody looks for it
-            node.params[0].expand()
+        while node.op.expand is not None:
+            # a composite, or a result of a compiled function, gets its history when somebody looks for it
+            node.op.expand(node)
         if not is_leaf(node):
             stack.extend((s, False) for s in node.src if s.requires_grad and s not in seen)
     order.reverse()
@@ -58,8 +59,7 @@ def check_saved(user: Node, value: Node) -> None:
     Raises:
         RuntimeError: PyTorch's errors for a second backward pass and for a value that was modified in place.
     """
-    if user.mark is not None and user.mark.freed:
-        raise RuntimeError(SECOND_TIME)
+    check_freed(user)
     for node, count in writes_below(value):
         size = ", ".join(map(str, value.shape))
         raise RuntimeError(
@@ -68,6 +68,12 @@ def check_saved(user: Node, value: Node) -> None:
             f"{count}; expected version 0 instead. Hint: enable anomaly detection to find the "
             "operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
         )
+
+
+def check_freed(node: Node) -> None:
+    """Refuse a gradient through what an earlier pass has freed."""
+    if node.mark is not None and node.mark.freed:
+        raise RuntimeError(SECOND_TIME)
 
 
 def writes_below(node: Node) -> Iterator[tuple[Node, int]]:
@@ -127,6 +133,21 @@ def vjp(
     targets = None if wanted is None else set(wanted)
     if targets is not None:
         order = leading_to(order, targets)
+    result, used = walked_back(order, targets, outputs, cotangents, check_saved)
+    if not retain_graph:
+        release(order, used)
+    return result
+
+
+def walked_back(
+    order: Sequence[Node], targets: set[Node] | None, outputs: Sequence[Node], cotangents: Sequence[Node],
+    check: Callable[[Node, Node], None],
+) -> tuple[dict[Node, Node], list[Node]]:
+    """Cotangents of the targets, or of the leaves, in ``order``; and the nodes whose rules used a value.
+
+    Args:
+        check: called with a node and a value that its rule looks at.
+    """
     total: dict[Node, Node] = {}
 
     def accumulate(node: Node, cotangent: Node) -> None:
@@ -148,16 +169,13 @@ def vjp(
             for hook in list(node.mark.hooks.values()):
                 replaced = hook(g)
                 g = g if replaced is None else replaced
-        if targets is None:
-            if is_leaf(node):
-                result[node] = g
-        elif node in targets:
+        leaf = is_leaf(node)
+        if leaf if targets is None else node in targets:
             result[node] = g
-        if is_leaf(node):
-            if node.mark is not None and node.mark.freed:
-                raise RuntimeError(SECOND_TIME)
+        if leaf:
+            check_freed(node)
             continue
-        saved = Saved(node, check_saved)
+        saved = Saved(node, check)
         rules = node.op.vjp
         if callable(rules):
             for source, cotangent in zip(node.src, rules(g, saved)):
@@ -169,9 +187,7 @@ def vjp(
                     accumulate(source, rule(g, saved))
         if saved.used:
             used.append(node)
-    if not retain_graph:
-        release(order, used)
-    return result
+    return result, used
 
 
 def release(order: Sequence[Node], used: Sequence[Node]) -> None:
@@ -197,6 +213,7 @@ def jvp(outputs: Sequence[Node], tangents: dict[Node, Node]) -> list[Node | None
     from .ir import topological
 
     known: dict[Node, Node | None] = dict(tangents)
+    write_out_all(outputs, into_values=True)
     for node in topological(outputs, into_values=True):
         if node in known:
             continue

@@ -51,6 +51,7 @@ class Primitive:
         expr: elementwise: the template of the scalar expression, or one for each kind of dtype (``f``, ``i``, ``b``).
         cost: arithmetic an element, in units of one multiplication; decides what may be computed twice.
         checks: evaluating it can report an error in the data (an index out of range).
+        expand: of a ``call``, a function that gives a node the history that it stands for, in place.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Primitive:
     expr: str | dict[str, str] | None = None
     cost: int = 1
     checks: bool = False
+    expand: Callable[[Node], None] | None = None
     inferred: dict = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.autodiff import differentiable_order, is_leaf, recording_gradients, vjp
+from .compiler.gradient import gradients as gradients_of
 from .compiler.ir import Node
 from .function import Function, FunctionCtx, once_differentiable
 from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -127,9 +128,10 @@ def backward(
     handed = _Handed(cotangents)
     targets = _sequence(inputs)
     wanted = _wanted(targets, nodes) if targets else None
+    take = vjp if create_graph else gradients_of
     with recording_gradients(create_graph):
         flat = None if wanted is None else [n for group in wanted for n in group]
-        found = vjp(nodes, cotangents, wanted=flat, retain_graph=keep)
+        found = take(nodes, cotangents, wanted=flat, retain_graph=keep)
         if wanted is None:
             for node, gradient in found.items():
                 tensor = node.mark.leaf() if node.mark is not None and node.mark.leaf is not None else None
@@ -173,8 +175,9 @@ def grad(
     wanted = _wanted(targets, nodes)
     keep = create_graph if retain_graph is None else retain_graph
     handed = _Handed(cotangents)
+    take = vjp if create_graph else gradients_of
     with recording_gradients(create_graph):
-        found = vjp(nodes, cotangents, wanted=[n for group in wanted for n in group], retain_graph=keep)
+        found = take(nodes, cotangents, wanted=[n for group in wanted for n in group], retain_graph=keep)
         answer: list[Tensor | None] = []
         for tensor, group in zip(targets, wanted):
             total = None

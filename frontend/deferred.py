@@ -31,7 +31,9 @@ class Unreplayable(Exception):
 
 # A result of a compiled function: computed already, its history to be written down when it is needed.
 # autodiff.py lets it expand before it looks at it.
-compiled_call = Primitive("compiled_call", "call", lambda params: params[1])
+compiled_call = Primitive(
+    "compiled_call", "call", lambda params: params[1], expand=lambda node: node.params[0].expand(),
+)
 
 
 class Template:

@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 
 from .compiler import dtypes, primitives as p, primitives_shape as s
+from .compiler.composite import composite
 from .compiler.dtypes import DType
 from .compiler.ir import Node
 from .compiler.primitives import full_like as constant
@@ -196,6 +197,7 @@ def shifted_exponential(x: Node, axis: int) -> tuple[Node, Node, Node]:
     return shifted, powers, s.reduce_sum(powers, params=(axis,))
 
 
+@composite
 def softmax(x: Node, axis: int) -> Node:
     if x.type.shape[axis] == 0:
         return s.copy(x)
@@ -203,6 +205,7 @@ def softmax(x: Node, axis: int) -> Node:
     return p.div(powers, along(denominator, (axis,), x))
 
 
+@composite
 def log_softmax(x: Node, axis: int) -> Node:
     if x.type.shape[axis] == 0:
         return s.copy(x)
@@ -210,6 +213,7 @@ def log_softmax(x: Node, axis: int) -> Node:
     return p.sub(shifted, along(p.log(denominator), (axis,), x))
 
 
+@composite
 def masked_softmax(x: Node, axis: int) -> Node:
     """Softmax in which a row of nothing but ``-inf`` gives zeros: attention with a row that may look at nothing."""
     largest = s.reduce_max(cut(x), params=(axis,))
@@ -222,8 +226,11 @@ def masked_softmax(x: Node, axis: int) -> Node:
 
 
 def logsumexp(x: Node, axes: tuple[int, ...]) -> Node:
-    if not axes:
-        return x
+    return log_sum_exp(x, axes) if axes else x
+
+
+@composite
+def log_sum_exp(x: Node, axes: tuple[int, ...]) -> Node:
     if count_of(x, axes) == 0:
         return p.log(s.reduce_sum(p.exp(x), params=axes))
     largest = s.reduce_max(cut(x), params=axes)
@@ -262,6 +269,7 @@ def vector_norm(x: Node, axes: tuple[int, ...], order: float) -> Node:
     return p.where(zero, p.pow(cut(powers), argument(powers, 1 / order)), p.pow(safe, argument(powers, 1 / order)))
 
 
+@composite
 def layer_norm(x: Node, eps: float) -> Node:
     """Rows of the last axis with mean 0 and variance 1."""
     axes = (x.ndim - 1,)
@@ -269,6 +277,7 @@ def layer_norm(x: Node, eps: float) -> Node:
     return p.mul(centred, along(p.rsqrt(p.add(variance, argument(variance, eps))), axes, x))
 
 
+@composite
 def rms_norm(x: Node, eps: float) -> Node:
     axes = (x.ndim - 1,)
     square = mean(p.mul(x, x), axes)
@@ -290,6 +299,7 @@ def matrix_product(a: Node, b: Node) -> Node:
     return s.reduce_sum(p.mul(left, right), params=(2,))
 
 
+@composite
 def matmul(a: Node, b: Node) -> Node:
     """The matrix product of ``torch.matmul`` for nodes of one dtype, at least one axis each and fitting shapes."""
     left_vector, right_vector = a.ndim == 1, b.ndim == 1
@@ -317,21 +327,25 @@ def matmul(a: Node, b: Node) -> Node:
 # --------------------------------------------------------------------------------------------------------- activations
 
 
+@composite
 def gelu(x: Node) -> Node:
     half = p.scale(x, 0.5)
     return p.mul(half, p.add(p.erf(p.scale(x, math.sqrt(0.5))), constant(x, 1)))
 
 
+@composite
 def gelu_tanh(x: Node) -> Node:
     cube = p.mul(p.mul(x, x), x)
     inner = p.scale(p.add(x, p.scale(cube, 0.044715)), math.sqrt(2 / math.pi))
     return p.mul(p.scale(x, 0.5), p.add(p.tanh(inner), constant(x, 1)))
 
 
+@composite
 def silu(x: Node) -> Node:
     return p.mul(x, p.sigmoid(x))
 
 
+@composite
 def softplus(x: Node, beta: float, threshold: float) -> Node:
     scaled = x if beta == 1 else p.mul(x, argument(x, beta))
     linear = p.lt(argument(x, threshold), scaled)
@@ -340,10 +354,12 @@ def softplus(x: Node, beta: float, threshold: float) -> Node:
     return p.where(linear, x, curved if beta == 1 else p.div(curved, argument(x, beta)))
 
 
+@composite
 def mish(x: Node) -> Node:
     return p.mul(x, p.tanh(softplus(x, 1, 20)))
 
 
+@composite
 def log_sigmoid(x: Node) -> Node:
     # min(x, 0) - log(1 + exp(-|x|)); where, not minimum and abs, for the gradient at 0
     negative = p.lt(x, constant(x, 0))
@@ -351,6 +367,7 @@ def log_sigmoid(x: Node) -> Node:
     return p.sub(p.where(negative, x, constant(x, 0)), p.log1p(p.exp(p.neg(size))))
 
 
+@composite
 def elu(x: Node, alpha: float, scale: float = 1.0, input_scale: float = 1.0) -> Node:
     positive = p.lt(constant(x, 0), x)
     # expm1 only sees what its branch is taken for, so that its gradient stays finite
@@ -408,6 +425,7 @@ def cumulative_product(x: Node, axis: int) -> Node:
     return doubling_scan((x,), axis, lambda a, b: (p.mul(a[0], b[0]),), (1,))[0]
 
 
+@composite
 def log_add_exp(a: Node, b: Node) -> Node:
     """``log(exp(a) + exp(b))`` without overflow."""
     larger = p.where(p.lt(a, b), b, a)
@@ -418,6 +436,7 @@ def log_add_exp(a: Node, b: Node) -> Node:
     return p.add(larger, p.log1p(p.exp(gap)))
 
 
+@composite
 def x_log_y(x: Node, y: Node) -> Node:
     """``x * log(y)``, and 0 where ``x`` is 0 unless ``y`` is NaN."""
     infinite = p.bor(p.le(y, constant(y, 0)), p.eq(y, constant(y, math.inf)))

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.autodiff import is_leaf
+from .compiler.composite import call, is_composite
 from .compiler.ir import Node
 from .leaves import accumulate
 from .recording import node_of, tensor_of
@@ -150,11 +151,23 @@ _NAMES = {
 }
 
 
+# What PyTorch calls the last step of a formula that is recorded as one node.
+_COMPOSITES = {
+    "linear": "Addmm", "matmul": "Mm", "nll_loss": "NllLoss", "with_labels": "NllLoss", "with_probabilities": "Div",
+    "layer_norm": "NativeLayerNorm", "rms_norm": "Mul", "softmax": "Softmax", "log_softmax": "LogSoftmax",
+    "masked_softmax": "Softmax", "log_sum_exp": "Logsumexp", "gelu": "Gelu", "gelu_tanh": "Gelu", "silu": "Silu",
+    "softplus": "Softplus", "mish": "Mish", "log_sigmoid": "LogSigmoid", "elu": "Elu", "log_add_exp": "Logaddexp",
+    "x_log_y": "Xlogy",
+}
+
+
 def gradient_name(node: Node) -> str:
     """The name that PyTorch gives to a place in the backward graph, such as ``AddBackward0``."""
     if is_leaf(node):
         return "AccumulateGrad"
     op = node.op
+    if op is call:
+        return f"{_COMPOSITES[node.params[0].name]}Backward0"
     if op is s.reshape and node.src[0].op in (s.dot, s.reduce_sum, s.reduce_prod, s.reduce_max, s.reduce_min):
         # the shape of a result is put right after the fact: the operation is what is below
         node = node.src[0]
@@ -210,8 +223,8 @@ _GRAD_FUNCTIONS: dict[str, type[GradFunction]] = {}
 
 
 def grad_function(node: Node) -> GradFunction:
-    if node.op.kind == "call":
-        node.params[0].expand()
+    if node.op.expand is not None and not is_composite(node):
+        node.op.expand(node)
     name = gradient_name(node)
     cls = _GRAD_FUNCTIONS.get(name)
     if cls is None:

@@ -145,7 +145,7 @@ def forward(operator: Operator, name: str) -> Callable:
     differentiable = row.vjp is not None
 
     def method(self, other):
-        # The attributes of a node and of a tensor are set here, as calls of their constructors take a third of the time.
+        # The attributes of nodes and tensors are set here: calls of their constructors take a third of the time.
         storage = self._storage
         if storage is None or storage.stamp == self._seen:
             a = self._node

@@ -159,8 +159,16 @@ def pending_tensors() -> list[Tensor]:
 
 
 def _live_nodes() -> list[Node]:
-    """The nodes of :func:`pending_tensors`, computed together with what somebody looks at if they share work."""
-    return [node for r in _pending_tensors if (t := r()) is not None and (node := pending_node(t)) is not None]
+    """The nodes of :func:`pending_tensors`, computed together with what somebody looks at if they share work.
+
+    In the order in which their tensors were recorded or written to last: a loop then gives the same program each time.
+    """
+    found: dict[Node, None] = {}
+    for reference in reversed(_pending_tensors):
+        tensor = reference()
+        if tensor is not None and (node := pending_node(tensor)) is not None:
+            found.setdefault(node)
+    return list(reversed(found))
 
 
 engine.set_live_nodes(_live_nodes)

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..compiler import primitives as p, primitives_shape as s
+from ..compiler import composite, primitives as p, primitives_shape as s
 from ..compiler.autodiff import is_leaf, is_view
+from ..compiler.composite import write_out_all
 from ..compiler.ir import Node, format_program, verify
 from ..compiler.reference import evaluate
 from .allocator import Buffer, allocate
@@ -108,6 +109,7 @@ def plan_for(key: tuple, roots: Sequence[Node], inputs: Sequence[Node], numbers:
     """The plan of a program that :func:`linearised` wrote down."""
     plan = _plans.get(key)
     if plan is None:
+        write_out_all(roots)
         plan = _plans[key] = build(roots, inputs, numbers)
         if len(_plans) > MAX_PLANS:
             _plans.popitem(last=False)
@@ -134,6 +136,8 @@ def run_plan(plan: Plan, roots: Sequence[Node], inputs: Sequence[Node], numbers:
     """Run a plan on the leaves of a program, and give the roots their values."""
     for listener in _listeners:
         listener(roots, plan)
+    if VERIFY:
+        write_out_all(roots)
     expected = evaluate(roots, read_node) if VERIFY else None
     results = plan.run([input_buffer(node) for node in inputs], [node.value for node in numbers])
     if expected is not None:
@@ -176,6 +180,7 @@ def linearised(
     numbers: list[Node] = []
     products: list[Node] = []
     scalar, dot, block = p.scalar, s.dot, s.slice_ if blocks else None
+    call = composite.call
     for root in nodes:
         if root not in position:
             position[root] = len(order)
@@ -211,8 +216,9 @@ def linearised(
                     at = position[source] = len(order)
                     order.append(source)
                 key.append(at)
-            if op is dot and node.requires_grad and (node.mark is None or not node.mark.freed):
-                products.append(node)
+            if (op is dot or op is call and node.params[0].has_product) and node.requires_grad:
+                if node.mark is None or not node.mark.freed:
+                    products.append(node)
         done = len(order)
         if not waiting:
             break

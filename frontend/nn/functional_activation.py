@@ -133,7 +133,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``x`` where positive, ``alpha * (exp(x / alpha) - 1)`` elsewhere. As ``torch.nn.functional.celu``."""
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    return result(f.elu(_argument(input, "celu"), alpha, input_scale=1 / alpha), input, inplace)
+    return result(f.elu(_argument(input, "celu"), alpha, 1.0, 1 / alpha), input, inplace)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:

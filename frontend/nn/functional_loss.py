@@ -13,6 +13,7 @@ import warnings
 from .. import formulas as f
 from ..arguments import floating_only, scalar_type, tensor_argument
 from ..compiler import dtypes, primitives as p, primitives_shape as s
+from ..compiler.composite import composite
 from ..compiler.dtypes import FLOATING
 from ..compiler.ir import Node
 from ..formulas import argument, constant
@@ -57,6 +58,27 @@ def reduced_tensor(loss: Node, reduction: str, source: Node) -> Tensor:
 # ------------------------------------------------------------------------------------------------------- class indices
 
 
+def are_in_range(target: Node, classes: int, ignore_index: int) -> bool:
+    """Whether labels are known to be in range; those that are not known yet are checked when they are used.
+
+    Raises:
+        RuntimeError: they are no labels.
+        IndexError: one is known to be no class.
+    """
+    if target.type.dtype not in (dtypes.int64, dtypes.uint8):
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {scalar_type(target.type.dtype)}")
+    if not known(target):
+        return False
+    values = read(target)
+    # as unsigned numbers negative ones are large
+    if values.size and values.view(f"u{values.itemsize}").max() >= classes:
+        counted = values[values != ignore_index]
+        wrong = counted[(counted < 0) | (counted >= classes)]
+        if wrong.size:
+            raise IndexError(f"Target {int(wrong[0])} is out of bounds.")
+    return True
+
+
 class Labels:
     """Class indices of samples, with what is to be ignored.
 
@@ -67,21 +89,11 @@ class Labels:
 
     __slots__ = ("index", "ignored")
 
-    def __init__(self, target: Node, classes: int, ignore_index: int) -> None:
-        if target.type.dtype not in (dtypes.int64, dtypes.uint8):
-            raise RuntimeError(f"expected target dtype to be Long or Byte, but got {scalar_type(target.type.dtype)}")
+    def __init__(self, target: Node, classes: int, ignore_index: int, is_checked: bool) -> None:
         label = f.converted(target, dtypes.int64)
         self.ignored = p.eq(label, argument(label, ignore_index))
         kept = p.where(self.ignored, constant(label, 0), label)
-        if known(target):
-            values = read(target)
-            counted = values[values != ignore_index]
-            wrong = counted[(counted < 0) | (counted >= classes)]
-            if wrong.size:
-                raise IndexError(f"Target {int(wrong[0])} is out of bounds.")
-            self.index = kept
-        else:
-            self.index = checked_index(kept, classes)
+        self.index = kept if is_checked else checked_index(kept, classes)
 
     def pick(self, x: Node, axis: int) -> Node:
         """The element of every sample that belongs to its label; without ``axis``."""
@@ -173,8 +185,17 @@ def nll_loss(
     labels_node = tensor_argument(target, "nll_loss", "target", 2)
     axis = _class_axis(x, labels_node)
     classes = x.type.shape[axis]
-    labels = Labels(labels_node, classes, ignore_index)
-    return tensor_of(_weighted(p.neg(labels.pick(x, axis)), labels, _class_weight(weight, classes), mode))
+    is_checked = are_in_range(labels_node, classes, ignore_index)
+    class_weight = _class_weight(weight, classes)
+    return tensor_of(_nll_loss(x, labels_node, class_weight, axis, mode, ignore_index, is_checked))
+
+
+@composite
+def _nll_loss(
+    x: Node, target: Node, weight: Node | None, axis: int, reduction: str, ignore_index: int, is_checked: bool
+) -> Node:
+    labels = Labels(target, x.type.shape[axis], ignore_index, is_checked)
+    return _weighted(p.neg(labels.pick(x, axis)), labels, weight, reduction)
 
 
 def cross_entropy(
@@ -213,16 +234,20 @@ def cross_entropy(
         if ignore_index >= 0:
             raise RuntimeError("ignore_index is not supported for floating point target")
         class_weight = _class_weight(weight, x.type.shape[axis])
-        return tensor_of(_with_probabilities(x, axis, wanted, class_weight, mode, label_smoothing))
+        return tensor_of(_with_probabilities(x, wanted, class_weight, axis, mode, label_smoothing))
     axis = _class_axis(x, wanted)
     classes = x.type.shape[axis]
-    labels = Labels(wanted, classes, ignore_index)
-    return tensor_of(_with_labels(x, axis, labels, _class_weight(weight, classes), mode, label_smoothing))
+    is_checked = are_in_range(wanted, classes, ignore_index)
+    class_weight = _class_weight(weight, classes)
+    return tensor_of(_with_labels(x, wanted, class_weight, axis, mode, label_smoothing, ignore_index, is_checked))
 
 
+@composite
 def _with_labels(
-    x: Node, axis: int, labels: Labels, weight: Node | None, reduction: str, smoothing: float
+    x: Node, target: Node, weight: Node | None, axis: int, reduction: str, smoothing: float, ignore_index: int,
+    is_checked: bool,
 ) -> Node:
+    labels = Labels(target, x.type.shape[axis], ignore_index, is_checked)
     # log(sum(exp(x - m))) - (x[label] - m): the label's logit is read from x itself, so that no tensor of
     # log-probabilities is made
     largest = s.reduce_max(f.cut(x), params=(axis,))
@@ -248,8 +273,9 @@ def _with_labels(
     return p.add(kept, p.mul(spread, argument(spread, smoothing / classes)))
 
 
+@composite
 def _with_probabilities(
-    x: Node, axis: int, target: Node, weight: Node | None, reduction: str, smoothing: float
+    x: Node, target: Node, weight: Node | None, axis: int, reduction: str, smoothing: float
 ) -> Node:
     target = f.converted(target, x.type.dtype)
     classes = x.type.shape[axis]
@@ -406,7 +432,7 @@ def multi_margin_loss(
 def _margins(x: Node, wanted: Node, power: int, margin: float, weight: Tensor | None) -> Node:
     axis = _class_axis(x, wanted)
     classes = x.type.shape[axis]
-    labels = Labels(wanted, classes, -100)
+    labels = Labels(wanted, classes, -100, are_in_range(wanted, classes, -100))
     own = f.along(labels.pick(x, axis), (axis,), x)
     excess = p.relu(p.add(p.sub(x, own), argument(x, margin)))
     excess = p.mul(excess, excess) if power == 2 else excess

@@ -15,6 +15,7 @@ from .. import formulas as f
 from ..arguments import floating_only, tensor_argument
 from ..compiler import primitives as p
 from ..compiler.autodiff import recording_gradients
+from ..compiler.composite import composite
 from ..compiler.ir import Node
 from ..formulas import argument
 from ..formulas_windows import pooled_sum
@@ -23,13 +24,17 @@ from ..recording import node_of, tensor_of
 from ..tensor import Tensor, axis_of
 
 
-def _affine_rows(x: Node, weight: Tensor | None, bias: Tensor | None) -> Node:
+def _nodes(*tensors: Tensor | None) -> list[Node | None]:
+    return [None if tensor is None else node_of(tensor) for tensor in tensors]
+
+
+def _affine_rows(x: Node, weight: Node | None, bias: Node | None) -> Node:
     """Rows of the last axis times ``weight`` plus ``bias``, both as long as a row in all."""
     size = (x.type.shape[-1],)
     if weight is not None:
-        x = p.mul(x, f.broadcast_to(f.reshaped(node_of(weight), size), x.type.shape))
+        x = p.mul(x, f.broadcast_to(f.reshaped(weight, size), x.type.shape))
     if bias is not None:
-        x = p.add(x, f.broadcast_to(f.reshaped(node_of(bias), size), x.type.shape))
+        x = p.add(x, f.broadcast_to(f.reshaped(bias, size), x.type.shape))
     return x
 
 
@@ -80,8 +85,13 @@ def layer_norm(
     x = floating_only(tensor_argument(input, "layer_norm", "input", 1), "layer_norm")
     shape = _sizes(normalized_shape)
     _check_rows(x, shape, weight, bias)
-    rows = f.merged_tail(x, len(shape))
-    return tensor_of(f.reshaped(_affine_rows(f.layer_norm(rows, eps), weight, bias), x.type.shape))
+    return tensor_of(_layer_norm(x, *_nodes(weight, bias), len(shape), eps))
+
+
+@composite
+def _layer_norm(x: Node, weight: Node | None, bias: Node | None, count: int, eps: float) -> Node:
+    rows = f.merged_tail(x, count)
+    return f.reshaped(_affine_rows(f.layer_norm(rows, eps), weight, bias), x.type.shape)
 
 
 def rms_norm(
@@ -98,8 +108,13 @@ def rms_norm(
     shape = _sizes(normalized_shape)
     _check_rows(x, shape, weight, None)
     eps = float(np.finfo(x.type.dtype.numpy).eps) if eps is None else eps
-    rows = f.merged_tail(x, len(shape))
-    return tensor_of(f.reshaped(_affine_rows(f.rms_norm(rows, eps), weight, None), x.type.shape))
+    return tensor_of(_rms_norm(x, *_nodes(weight), len(shape), eps))
+
+
+@composite
+def _rms_norm(x: Node, weight: Node | None, count: int, eps: float) -> Node:
+    rows = f.merged_tail(x, count)
+    return f.reshaped(_affine_rows(f.rms_norm(rows, eps), weight, None), x.type.shape)
 
 
 def _affine_channels(x: Node, weight: Tensor | None, bias: Tensor | None) -> Node:

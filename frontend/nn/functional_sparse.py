@@ -11,6 +11,7 @@ from .. import formulas as f
 from ..arguments import scalar_type, tensor_argument, values_of
 from ..compiler import dtypes, primitives as p, primitives_shape as s
 from ..compiler.autodiff import recording_gradients
+from ..compiler.composite import composite
 from ..compiler.ir import Node
 from ..einsum import einsum
 from ..formulas import argument, constant
@@ -55,16 +56,22 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise RuntimeError(
             f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.type.shape[-1]} and {w.type.shape[-1]}x{out})"
         )
-    product = f.matmul(x, s.swapped(w) if w.ndim == 2 else w)
     if bias is None:
-        return tensor_of(product)
+        return tensor_of(_linear(x, w, None))
     b = node_of(bias)
-    if b.type.shape not in (product.type.shape, product.type.shape[-1:], ()):
+    shape = x.type.shape[:-1] + w.type.shape[:-1]
+    if b.type.shape not in (shape, shape[-1:], ()):
         raise RuntimeError(
-            f"The expanded size of the tensor {list(product.type.shape)} must match the existing size of the bias "
+            f"The expanded size of the tensor {list(shape)} must match the existing size of the bias "
             f"{list(b.type.shape)}"
         )
-    return tensor_of(p.add(product, f.broadcast_to(b, product.type.shape)))
+    return tensor_of(_linear(x, w, b))
+
+
+@composite
+def _linear(x: Node, w: Node, b: Node | None) -> Node:
+    product = f.matmul(x, s.swapped(w) if w.ndim == 2 else w)
+    return product if b is None else p.add(product, f.broadcast_to(b, product.type.shape))
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

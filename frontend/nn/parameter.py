@@ -101,7 +101,9 @@ class Buffer(Tensor):
         return _rebuild, (type(self), self.detach(), {"persistent": self.persistent}, vars(self))
 
 
-def _rebuild(cls: Callable[..., Tensor], data: Tensor, arguments: dict[str, bool], attributes: dict[str, Any]) -> Tensor:
+def _rebuild(
+    cls: Callable[..., Tensor], data: Tensor, arguments: dict[str, bool], attributes: dict[str, Any]
+) -> Tensor:
     result = cls(data, **arguments)
     vars(result).update(attributes)
     return result

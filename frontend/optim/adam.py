@@ -13,8 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 import flamework
+from flamework import formulas as f
 from flamework.capture import effect, number
+from flamework.compiler import primitives as p
+from flamework.compiler.composite import composite
+from flamework.compiler.ir import Node
+from flamework.mutation import assign
 from flamework.optim.optimizer import (
+    Arguments,
     Optimizer,
     Parameters,
     as_number,
@@ -24,6 +30,7 @@ from flamework.optim.optimizer import (
     evaluate,
     with_gradient,
 )
+from flamework.recording import node_of
 from flamework.tensor import Tensor
 
 
@@ -105,8 +112,9 @@ class Adam(Optimizer):
         with flamework.no_grad():
             for group in self.param_groups:
                 lr = number(lambda group=group: as_number(group["lr"]))
+                arguments = Arguments()
                 for param, grad in with_gradient(group):
-                    self._update(param, grad, self._prepared_state(param, group), lr, group)
+                    self._update(param, grad, self._prepared_state(param, group), lr, group, arguments)
         return loss
 
     def _prepared_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
@@ -122,25 +130,60 @@ class Adam(Optimizer):
         effect(lambda: count_step(state, 1), undo=lambda: count_step(state, -1), changes=(state, "step"))
         return state
 
-    def _update(self, param: Tensor, grad: Tensor, state: dict[str, Any], lr: float, group: dict[str, Any]) -> None:
+    def _update(
+        self, param: Tensor, grad: Tensor, state: dict[str, Any], lr: float, group: dict[str, Any],
+        arguments: Arguments,
+    ) -> None:
         beta1, beta2 = group["betas"]
-        weight_decay = group["weight_decay"]
-        if weight_decay != 0:
-            if group["decoupled_weight_decay"]:
-                param.mul_(1 - lr * weight_decay)
-            else:
-                grad = grad.add(param, alpha=weight_decay)
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
-        mean.lerp_(grad, 1 - beta1)
-        square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        if group["amsgrad"]:
-            largest = state["max_exp_avg_sq"]
-            largest.copy_(largest.maximum(square))
-            square = largest
-        # The corrections move into two factors, in PyTorch's order of operations, so that the rounding is its own.
+        weight_decay, decoupled = group["weight_decay"], group["decoupled_weight_decay"]
         step = number(lambda: state["step"])
-        denominator = square.sqrt() / (1 - beta2**step) ** 0.5 + group["eps"]
-        param.addcdiv_(mean, denominator, value=-lr / (1 - beta1**step))
+        node = node_of(param)
+        decay = None
+        if weight_decay != 0:
+            decay = arguments("decay", 1 - lr * weight_decay if decoupled else weight_decay, node)
+        held = [state["exp_avg"], state["exp_avg_sq"]]
+        if group["amsgrad"]:
+            held.append(state["max_exp_avg_sq"])
+        largest = node_of(held[2]) if group["amsgrad"] else None
+        values = _adam(
+            node, node_of(grad), node_of(held[0]), node_of(held[1]), largest,
+            arguments("new_mean", 1 - beta1, node), arguments("old_square", beta2, node),
+            arguments("new_square", 1 - beta2, node), arguments("correction", (1 - beta2**step) ** 0.5, node),
+            arguments("eps", group["eps"], node), arguments("factor", -lr / (1 - beta1**step), node), decay, decoupled,
+            abs(1 - beta1) < 0.5,
+        )
+        for tensor, value in zip((param, *held), values):
+            assign(tensor, value)
+
+
+@composite
+def _adam(
+    param: Node, grad: Node, mean: Node, square: Node, largest: Node | None, new_mean: Node, old_square: Node,
+    new_square: Node, correction: Node, eps: Node, factor: Node, decay: Node | None, decoupled: bool, is_near: bool,
+) -> tuple[Node, ...]:
+    """The new parameter, mean, mean of squares, and largest of these, in PyTorch's order of operations.
+
+    The corrections of the bias are in two factors, of the root and of the step. Numbers have no axes.
+    """
+    numbers = (new_mean, old_square, new_square, correction, eps, factor)
+    w, b2, w2, correction, eps, factor = [f.broadcast_to(n, param.type.shape) for n in numbers]
+    grad, mean, square = [f.converted(x, param.type.dtype) for x in (grad, mean, square)]
+    if decay is not None:
+        decay = f.broadcast_to(decay, param.type.shape)
+        if decoupled:
+            param = p.mul(param, decay)
+        else:
+            grad = p.add(grad, p.mul(param, decay))
+    step = p.sub(grad, mean)
+    # as lerp, from the end that is nearer
+    mean = p.add(mean, p.mul(w, step)) if is_near else p.sub(grad, p.mul(step, p.sub(f.constant(w, 1), w)))
+    square = p.add(p.mul(square, b2), p.mul(p.mul(w2, grad), grad))
+    below, more = square, ()
+    if largest is not None:
+        below = p.maximum(f.converted(largest, param.type.dtype), square)
+        more = (below,)
+    denominator = p.add(p.div(p.sqrt(below), correction), eps)
+    return p.add(param, p.div(p.mul(factor, mean), denominator)), mean, square, *more
 
 
 def count_step(state: dict[str, Any], by: int) -> None:

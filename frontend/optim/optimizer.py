@@ -20,9 +20,12 @@ from itertools import chain
 from typing import Any
 
 import flamework
+from flamework.compiler.ir import Node, tensor_type
+from flamework.live import is_live
 from flamework.nn.hooks import RemovableHandle, register
 from flamework.nn.module import clear_gradients
 from flamework.nn.parameter import typename
+from flamework.recording import scalar_node
 from flamework.tensor import Tensor
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
@@ -244,6 +247,22 @@ def with_gradient(group: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
     """Return the parameters of a group that have a gradient, with the gradient, negated if the group maximises."""
     pairs = [(param, param.grad) for param in group["params"] if param.grad is not None]
     return [(param, -grad) for param, grad in pairs] if group["maximize"] else pairs
+
+
+class Arguments:
+    """Numbers of a step as nodes without axes. Parameters share them, where they are equal and mean the same; numbers
+    that happen to be equal stay apart, so that the program is the same at the next step."""
+
+    def __init__(self) -> None:
+        self.made: dict[tuple, Node] = {}
+
+    def __call__(self, name: str, value: float, like: Node) -> Node:
+        kind = like.type
+        key = (name, id(value) if is_live(value) else value, kind.dtype, kind.device)
+        node = self.made.get(key)
+        if node is None:
+            node = self.made[key] = scalar_node(value, tensor_type((), kind.dtype, kind.device))
+        return node
 
 
 def as_number(value: float | Tensor) -> float:

@@ -9,8 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import flamework
+from flamework import formulas as f
 from flamework.capture import number
+from flamework.compiler import primitives as p, primitives_shape as s
+from flamework.compiler.composite import composite
+from flamework.compiler.ir import Node
+from flamework.mutation import assign
 from flamework.optim.optimizer import (
+    Arguments,
     Optimizer,
     Parameters,
     as_number,
@@ -20,6 +26,7 @@ from flamework.optim.optimizer import (
     evaluate,
     with_gradient,
 )
+from flamework.recording import node_of, tensor_of
 from flamework.tensor import Tensor
 
 
@@ -85,21 +92,47 @@ class SGD(Optimizer):
         with flamework.no_grad():
             for group in self.param_groups:
                 lr = number(lambda group=group: as_number(group["lr"]))
+                arguments = Arguments()
                 for param, grad in with_gradient(group):
-                    param.add_(self._direction(param, grad, group), alpha=-lr)
+                    self._update(param, grad, lr, group, arguments)
         return loss
 
-    def _direction(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> Tensor:
+    def _update(self, param: Tensor, grad: Tensor, lr: float, group: dict[str, Any], arguments: Arguments) -> None:
         momentum, weight_decay = group["momentum"], group["weight_decay"]
-        if weight_decay != 0:
-            grad = grad.add(param, alpha=weight_decay)
-        if momentum == 0:
-            return grad
-        state = self.state[param]
-        velocity = state.get("momentum_buffer")
+        node = node_of(param)
+        decay = arguments("decay", weight_decay, node) if weight_decay != 0 else None
+        velocity = self.state[param].get("momentum_buffer") if momentum != 0 else None
+        factors = (None, None)
+        if momentum != 0:
+            factors = arguments("momentum", momentum, node), arguments("share", 1 - group["dampening"], node)
+        held = None if velocity is None else node_of(velocity)
+        factor = arguments("factor", -lr, node)
+        value, *speed = _sgd(node, node_of(grad), held, factor, *factors, decay, group["nesterov"])
+        assign(param, value)
+        if velocity is not None:
+            assign(velocity, *speed)
+        elif momentum != 0:
+            self.state[param]["momentum_buffer"] = tensor_of(*speed)
+
+
+@composite
+def _sgd(
+    param: Node, grad: Node, velocity: Node | None, factor: Node, momentum: Node | None, share: Node | None,
+    decay: Node | None, nesterov: bool,
+) -> tuple[Node, ...]:
+    """The new parameter, and the new velocity if there is a momentum. Numbers have no axes."""
+    shape = param.type.shape
+    grad = f.converted(grad, param.type.dtype)
+    if decay is not None:
+        grad = p.add(grad, p.mul(param, f.broadcast_to(decay, shape)))
+    direction, more = grad, ()
+    if momentum is not None:
+        momentum = f.broadcast_to(momentum, shape)
         if velocity is None:
-            # A copy: zero_grad(set_to_none=False) clears the gradient itself.
-            velocity = state["momentum_buffer"] = grad.detach().clone()
+            velocity = s.copy(grad)
         else:
-            velocity.mul_(momentum).add_(grad, alpha=1 - group["dampening"])
-        return grad.add(velocity, alpha=momentum) if group["nesterov"] else velocity
+            velocity = p.add(p.mul(velocity, momentum), p.mul(grad, f.broadcast_to(share, shape)))
+        direction, more = velocity, (velocity,)
+        if nesterov:
+            direction = p.add(grad, p.mul(velocity, momentum))
+    return p.add(param, p.mul(direction, f.broadcast_to(factor, shape))), *more
