@@ -153,7 +153,7 @@ _NAMES = {
 
 # What PyTorch calls the last step of a formula that is recorded as one node.
 _COMPOSITES = {
-    "linear": "Addmm", "matmul": "Mm", "nll_loss": "NllLoss", "with_labels": "NllLoss", "with_probabilities": "Div",
+    "linear": "Addmm", "matmul": "Mm", "nll_loss": "NllLoss", "cross_entropy": "NllLoss", "soft_cross_entropy": "Div",
     "layer_norm": "NativeLayerNorm", "rms_norm": "Mul", "softmax": "Softmax", "log_softmax": "LogSoftmax",
     "masked_softmax": "Softmax", "log_sum_exp": "Logsumexp", "gelu": "Gelu", "gelu_tanh": "Gelu", "silu": "Silu",
     "softplus": "Softplus", "mish": "Mish", "log_sigmoid": "LogSigmoid", "elu": "Elu", "log_add_exp": "Logaddexp",

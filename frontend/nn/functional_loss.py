@@ -234,16 +234,16 @@ def cross_entropy(
         if ignore_index >= 0:
             raise RuntimeError("ignore_index is not supported for floating point target")
         class_weight = _class_weight(weight, x.type.shape[axis])
-        return tensor_of(_with_probabilities(x, wanted, class_weight, axis, mode, label_smoothing))
+        return tensor_of(_soft_cross_entropy(x, wanted, class_weight, axis, mode, label_smoothing))
     axis = _class_axis(x, wanted)
     classes = x.type.shape[axis]
     is_checked = are_in_range(wanted, classes, ignore_index)
     class_weight = _class_weight(weight, classes)
-    return tensor_of(_with_labels(x, wanted, class_weight, axis, mode, label_smoothing, ignore_index, is_checked))
+    return tensor_of(_cross_entropy(x, wanted, class_weight, axis, mode, label_smoothing, ignore_index, is_checked))
 
 
 @composite
-def _with_labels(
+def _cross_entropy(
     x: Node, target: Node, weight: Node | None, axis: int, reduction: str, smoothing: float, ignore_index: int,
     is_checked: bool,
 ) -> Node:
@@ -274,7 +274,7 @@ def _with_labels(
 
 
 @composite
-def _with_probabilities(
+def _soft_cross_entropy(
     x: Node, target: Node, weight: Node | None, axis: int, reduction: str, smoothing: float
 ) -> Node:
     target = f.converted(target, x.type.dtype)
