@@ -77,7 +77,7 @@ class Matrix:
 
 
 class Cluster:
-    """The nodes of one kernel, or one library call (``kind`` ``dot`` or ``host``).
+    """The nodes of one kernel, or one library call (``kind`` ``dot`` or ``sort``).
 
     Attributes:
         stores: what it writes.

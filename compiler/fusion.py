@@ -430,7 +430,7 @@ class Fusion:
                 self.visit_leaf(node)
             elif kind in ("movement", "alias"):
                 self.visit_movement(node)
-            elif kind in ("contract", "host"):
+            elif kind in ("contract", "sort"):
                 self.visit_library(node)
             elif kind == "cat":
                 self.visit_cat(node)
@@ -474,11 +474,11 @@ class Fusion:
                 self.load(node, cluster)
 
     def visit_library(self, node: Node) -> None:
-        cluster = Cluster("dot" if node.op.kind == "contract" else "host")
+        cluster = Cluster("dot" if node.op.kind == "contract" else "sort")
         cluster.node = node
         self.clusters.append(cluster)
         self.store_for_all(node, cluster)
-        if cluster.kind == "host":
+        if cluster.kind == "sort":
             for source in node.src:
                 self.required.add(source)
                 self.demand(source, cluster, Access([of(Var(e)) for e in source.shape]))

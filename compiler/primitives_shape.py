@@ -536,24 +536,25 @@ scatter = Primitive(
 
 
 def _argsort_infer(params: tuple, x: TensorType) -> TensorType:
-    if not x.ndim:
-        raise ValueError("there is no axis to sort")
-    return tensor_type(x.shape, dtypes.int64, x.device)
+    _, count = params
+    if not x.ndim or not 0 <= count <= x.shape[-1]:
+        raise ValueError(f"there are no {count} elements along the last axis of {list(x.shape)}")
+    return tensor_type((*x.shape[:-1], count), dtypes.int64, x.device)
 
 
 def _argsort_reference(params: tuple, x: np.ndarray) -> np.ndarray:
-    """Stable order along the last axis; NaN counts as the largest, as in PyTorch."""
-    (descending,) = params
+    descending, count = params
     if not descending:
-        return np.argsort(x, axis=-1, kind="stable")
+        return np.argsort(x, axis=-1, kind="stable")[..., :count]
     # reversing twice keeps equal elements in their order
     order = np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]
-    return x.shape[-1] - 1 - order
+    return (x.shape[-1] - 1 - order)[..., :count]
 
 
-# The order that sorts the last axis. A library call: NumPy's radix and merge sorts beat what a kernel would do.
+# The positions of the first ``count`` elements of the last axis in stable order, ascending or descending; NaN counts as
+# the largest. A library call: the kernels are written by hand, in ``kernels/cpu/sort.py``.
 argsort = Primitive(
-    "argsort", "host", _argsort_infer, batch=lambda params, src: argsort(*src, params=params),
+    "argsort", "sort", _argsort_infer, batch=lambda params, src: argsort(*src, params=params),
     reference=_argsort_reference, cost=50,
 )
 

@@ -23,9 +23,10 @@ from .tensor import Tensor, axis_of
 Pair = tuple[Tensor, Tensor]
 
 
-def _ordered(x: Node, axis: int, descending: bool = False) -> Node:
-    """The stable order of every row along ``axis``, as positions with that axis last."""
-    return s.argsort(f.last_axis(f.cut(x), axis), params=(bool(descending),))
+def _ordered(x: Node, axis: int, descending: bool = False, count: int | None = None) -> Node:
+    """The stable order of every row along ``axis``, or the first ``count`` of it, as positions with that axis last."""
+    extent = x.type.shape[axis]
+    return s.argsort(f.last_axis(f.cut(x), axis), params=(bool(descending), extent if count is None else count))
 
 
 def _picked(x: Node, axis: int, order: Node) -> tuple[Node, Node]:
@@ -106,8 +107,7 @@ def topk(
         raise RuntimeError("selected index k out of range")
     if x.ndim == 0:
         return _scalar_pair(return_types.topk, x, out)
-    order = f.axis_slice(_ordered(x, axis, largest), x.ndim - 1, 0, k)
-    return _pair(return_types.topk, *_picked(x, axis, order), out)
+    return _pair(return_types.topk, *_picked(x, axis, _ordered(x, axis, largest, k)), out)
 
 
 # ------------------------------------------------------------------------------------------------- order statistics
@@ -329,7 +329,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, out, *, ignore_nan):
     x = f.reshaped(x, (x.type.size,)) if dim is None or rank == 0 else f.last_axis(x, axis)
     lead = x.type.shape[:-1]
     count = levels.type.size
-    ordered = s.gather(x, s.argsort(f.cut(x), params=(False,)), params=(x.ndim - 1,))
+    ordered = s.gather(x, s.argsort(f.cut(x), params=(False, x.type.shape[-1])), params=(x.ndim - 1,))
     place = _places(f.cut(x), f.reshaped(levels, (count,)), ignore_nan)
     values = _interpolated(ordered, place, interpolation)
     values = f.permuted(values, (x.ndim - 1, *range(x.ndim - 1)))

@@ -2,7 +2,7 @@
 
 Building a plan rewrites and fuses the graph, gets the kernels, gives every intermediate value a place in one arena and
 writes the tape with its argument blocks. Running it fills in the addresses of inputs, results and arena and the Python
-numbers, and calls the driver once. Library calls outside the kernels (a sort) cut the tape into segments.
+numbers, and calls the driver once.
 
 A plan holds no buffers and no nodes of the user's graph: leaves are :class:`Slot` numbers.
 
@@ -24,7 +24,7 @@ from ..compiler.fusion import Fusion, fuse
 from ..compiler.ir import Node, format_program, verify
 from ..compiler.lowering import Lowered, lower
 from ..compiler.rewrite import rewrite
-from ..kernels.cpu import blas
+from ..kernels.cpu import blas, sort
 from ..kernels.cpu.driver import CHECKED, ENTRY_WORDS, SERIAL
 from .allocator import Buffer, allocate
 from .counters import COUNTERS
@@ -60,12 +60,19 @@ class Item:
         clusters: what it computes; more than one share a kernel and run as one launch.
         lowered: for kernels, the loop IR with its operands, one a cluster.
         source: the CPU source.
+        sort: for sorts, the calls that they are made of.
     """
 
     clusters: list[Cluster]
     kind: str
     lowered: list[Lowered] = field(default_factory=list)
     source: str = ""
+    sort: sort.SortCall | None = None
+
+    @property
+    def scratch_bytes(self) -> list[int]:
+        """How much memory each of its calls needs beside its operands."""
+        return [self.sort.scratch] if self.sort else [lowered.scratch for lowered in self.lowered]
 
 
 @dataclass(slots=True)
@@ -117,7 +124,7 @@ class Plan:
         item_of: dict[Cluster, Item] = {}
         for c in clusters:
             if c.kind != "kernel":
-                item_of[c] = Item([c], c.kind)
+                item_of[c] = Item([c], c.kind, sort=describe_sort(c.node) if c.kind == "sort" else None)
                 continue
             lowered = lower(c, self.fusion)
             source = codegen_cpu.generate(lowered.kernel)
@@ -176,11 +183,11 @@ class Plan:
                 if node not in self.place:
                     self.place[node] = Place(0, arena.take(node.type.nbytes))
             item = self.items[position]
-            scratch = [arena.take(lowered.scratch) if lowered.scratch else -1 for lowered in item.lowered]
+            scratch = [arena.take(nbytes) if nbytes else -1 for nbytes in item.scratch_bytes]
             self.scratch.append(scratch)
-            for offset, lowered in zip(scratch, item.lowered):
+            for offset, nbytes in zip(scratch, item.scratch_bytes):
                 if offset >= 0:
-                    arena.give(offset, lowered.scratch)
+                    arena.give(offset, nbytes)
             for node in reads | writes:
                 place = self.place.get(node)
                 if last[node] == position and place is not None and place.base == 0:
@@ -201,22 +208,16 @@ class Plan:
         self.numbers: list[tuple[int, int, bool]] = []
         self.internal: list[tuple[int, int]] = []
         entries: list[tuple[int, int, int, int, int]] = []
-        self.segments: list[tuple] = []
         self.error_slots: list[int] = []
         self.kernels = [KERNELS.pool]
-        start = 0
         for item, scratch in zip(self.items, self.scratch):
-            if item.kind == "host":
-                if len(entries) > start:
-                    self.segments.append(("tape", start, len(entries) - start))
-                self.segments.append(("host", item.clusters[0].node))
-                start = len(entries)
+            if item.sort is not None:
+                entries += self.sort_entries(item.clusters[0].node, item.sort, scratch[0])
             elif item.kind == "dot":
                 entries.append(self.dot_entry(item.clusters[0]))
             else:
                 entries += self.kernel_entries(item, scratch)
-        if len(entries) > start:
-            self.segments.append(("tape", start, len(entries) - start))
+        self.entries = len(entries)
         self.launches = sum(1 for _ in self.items)
         # argument blocks, then the error word, in one array whose address never changes
         self.error_at = len(self.words)
@@ -306,6 +307,21 @@ class Plan:
             self.relocations.append((begin + slot, place.base, place.offset + offset))
         return (loaded[function], begin, call.units, batch * m * n * k, 0)
 
+    def sort_entries(self, node: Node, call: sort.SortCall, scratch: int) -> list[tuple[int, int, int, int, int]]:
+        """A sort: a call for each of its steps."""
+        (x,) = node.src
+        loaded = KERNELS.get(sort.source(x.dtype.code), sort.FUNCTIONS)
+        self.kernels.append(loaded)
+        places = {"x": self.locate(x), "out": self.locate(node), "scratch": Place(0, scratch)}
+        entries = []
+        for step in call.steps:
+            begin = len(self.words)
+            self.words += step.words
+            for word, name, offset in step.addresses:
+                self.relocations.append((begin + word, places[name].base, places[name].offset + offset))
+            entries.append((loaded[step.function], begin, step.units, step.work, 0))
+        return entries
+
     # --------------------------------------------------------------------------------------------------------- run
 
     def run(self, inputs: Sequence[Buffer], numbers: Sequence[float]) -> list[Buffer]:
@@ -326,15 +342,8 @@ class Plan:
                 floats[slot] = numbers[number]
             for slot, number in self.integer_numbers:
                 args[slot] = numbers[number]
-            pool = KERNELS.pool
-            for segment in self.segments:
-                if segment[0] == "host":
-                    self.run_host(segment[1], bases)
-                    continue
-                _, start, count = segment
-                done = pool.run(self.tape_address + 8 * ENTRY_WORDS * start, count)
-                if done != count:
-                    self.fail()
+            if self.entries and KERNELS.pool.run(self.tape_address, self.entries) != self.entries:
+                self.fail()
         COUNTERS.kernels_launched += self.launches
         return [inputs[n] if kind == "input" else results[n] for kind, n in self.outputs]
 
@@ -344,20 +353,12 @@ class Plan:
         words[:] = 0
         raise IndexError(f"index {index} is out of bounds for dimension with size {extent}")
 
-    def run_host(self, node: Node, bases: Sequence[int]) -> None:
-        """A library call on the memory where its operands are."""
-        arrays = []
-        for x in (*node.src, node):
-            place = self.locate(x)
-            arrays.append(array_at(bases[place.base] + place.offset, x))
-        arrays[-1][...] = node.op.reference(node.params, *arrays[:-1])
 
-
-def array_at(address: int, node: Node) -> np.ndarray:
-    import ctypes
-
-    memory = (ctypes.c_char * node.type.nbytes).from_address(address)
-    return np.frombuffer(memory, node.dtype.numpy).reshape(node.shape)
+def describe_sort(node: Node) -> sort.SortCall:
+    """The calls of an ``argsort``."""
+    (x,) = node.src
+    descending, count = node.params
+    return sort.describe(x.dtype.code, x.type.size // x.shape[-1], x.shape[-1], count, descending)
 
 
 def distinct(roots: list[Node]) -> list[Node]:

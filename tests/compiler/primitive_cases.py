@@ -319,7 +319,7 @@ CASES: dict[str, list[Case]] = {
         *[case(X(*a), index(*b, values=permuted(a[axis], axis)), X(*b), params=(axis, "set"), batched=False)
           for a, b, axis in (((6,), (4,), 0), ((6, 3), (4, 3), 0), ((3, 4), (3, 2), 1), ((3, 4), (3, 1), 1))],
     ],
-    "argsort": [case(X(*a, values=v), params=(descending,)) for a in ((6,), (3, 5), (2, 0))
+    "argsort": [case(X(*a, values=v), params=(descending, count)) for *a, count in ((6, 6), (3, 5, 5), (3, 5, 2), (2, 0, 0))
                 for descending in (False, True) for v in (NATURAL,)],
 }  # fmt: skip
 
@@ -379,7 +379,7 @@ REFUSED: dict[str, list[tuple]] = {
     "gather": [(F(4), F(4), (0,)), (F(4), L(4, 1), (0,)), (F(4, 3), L(4, 2), (0,))],
     "scatter": [(F(4), L(2), F(3), (0, "add")), (F(4), L(2), L(2), (0, "add")), (F(4), L(2), F(2), (0, "no such mode")),
                 (F(4, 3), L(2, 2), F(2, 2), (0, "add")), (F(4), F(2), F(2), (0, "set"))],
-    "argsort": [(F(2), F(2), (False,)), (F(), (False,))],
+    "argsort": [(F(2), F(2), (False, 2)), (F(), (False, 1)), (F(3), (False, 4))],
 }  # fmt: skip
 # what takes floats only, and what takes one or two operands, refuses anything else
 for _name, _row in ROWS.items():

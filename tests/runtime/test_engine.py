@@ -269,7 +269,7 @@ def test_launches_are_counted_by_entry_of_the_schedule():
     with counted(kernels_launched=3):
         checked(p.exp(s.dot(p.exp(normal(1, 4, 5)), normal(1, 5, 6))))
     with counted(kernels_launched=2):
-        index = s.argsort(x, params=(False,))
+        index = s.argsort(x, params=(False, x.shape[1]))
         np.testing.assert_array_equal(
             computed(s.gather(x, index, params=(1,)))[0], np.sort(engine.read_node(x), 1)
         )
