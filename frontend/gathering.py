@@ -16,7 +16,7 @@ from .arguments import numpy_names, returned, scalar_type, tensor_argument, valu
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, DType
 from .compiler.ir import Node, TensorType, tensor_type
-from .indexing import masked_fill
+from .indexing import bounds, masked_fill
 from .recording import (
     broadcast_shapes,
     from_array,
@@ -27,10 +27,10 @@ from .recording import (
     operands,
     plain_number,
     promoted,
-    read,
     scalar_node,
     tensor_of,
 )
+from .runtime.selection import true_coordinates
 from .tensor import Tensor, axis_of
 
 OUT_OF_RANGE = "index {index} is out of bounds for dimension {axis} with size {size}"
@@ -54,8 +54,7 @@ def checked_index(
     if index.type.size == 0:
         return index
     if known(index):
-        values = read(index)
-        low, high = int(values.min()), int(values.max())
+        low, high = bounds(index)
         if high >= size or low < (-size if negative else 0):
             wrong = high if high >= size else low
             raise error(message.format(index=wrong, axis=axis, size=size))
@@ -501,8 +500,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
 
 def true_positions(mask: Node) -> Node:
     """Where a bool node is True, as positions of the flattened node; computes it."""
-    found = np.flatnonzero(values_of(mask)).astype(np.int64)
-    return input_node(found, mask.type.device)
+    return input_node(true_coordinates(values_of(mask).reshape(-1)).reshape(-1), mask.type.device)
 
 
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -547,13 +545,15 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False)
         >>> torch.nonzero(torch.tensor([0, 3, 0, 4])).tolist()
         [[1], [3]]
     """
-    values = values_of(tensor_argument(input, "nonzero", "input", 1))
+    if as_tuple and out is not None:
+        raise RuntimeError("nonzero does not support the out kwarg when as_tuple is True")
+    x = tensor_argument(input, "nonzero", "input", 1)
+    mask = values_of(f.cut(x) if x.type.dtype.kind == BOOL else p.ne(f.cut(x), f.constant(x, 0)))
     if as_tuple:
-        if out is not None:
-            raise RuntimeError("nonzero does not support the out kwarg when as_tuple is True")
-        return tuple(from_array(i.astype(np.int64)) for i in np.nonzero(np.atleast_1d(values)))
-    found = np.argwhere(values).astype(np.int64)
-    return returned(input_node(np.ascontiguousarray(found)), out)
+        return tuple(tensor_of(input_node(i)) for i in true_coordinates(np.atleast_1d(mask), by_axis=True))
+    if x.ndim == 0:
+        return returned(input_node(np.zeros((int(mask), 0), np.int64)), out)
+    return returned(input_node(true_coordinates(mask)), out)
 
 
 def argwhere(input: Tensor) -> Tensor:

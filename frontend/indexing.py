@@ -37,6 +37,8 @@ from .recording import (
     scalar_node,
     tensor_of,
 )
+from .runtime import engine
+from .runtime.selection import true_coordinates
 from .storage import written_through
 from .tensor import Tensor, is_gradient_leaf, method, strides_of
 from .views import broadcast_to, view_of
@@ -212,7 +214,21 @@ def slice_range(entry: slice, extent: int) -> tuple[int, int, int]:
 
 def positions(mask: Node) -> list[Node]:
     """The indices of a mask's true elements, one node for each axis. Computes the mask."""
-    return [input_node(np.array(found, np.int64)) for found in np.nonzero(read(mask))]
+    return [input_node(found) for found in true_coordinates(read(mask), by_axis=True)]
+
+
+MANY = 1 << 16  # indices whose smallest and largest a kernel finds sooner than NumPy
+
+
+def bounds(index: Node) -> tuple[int, int]:
+    """The smallest and the largest element of a computed node that has elements."""
+    axes = tuple(range(index.type.ndim))
+    if index.type.size < MANY or engine.refuse is not None:
+        values = read(index)
+        return int(values.min()), int(values.max())
+    low, high = s.reduce_min(index, params=axes), s.reduce_max(index, params=axes)
+    engine.realize([low, high])
+    return int(read(low)), int(read(high))
 
 
 def checked_index(index: Node, extent: int, axis: int) -> Node:
@@ -228,8 +244,7 @@ def checked_index(index: Node, extent: int, axis: int) -> Node:
     if extent == 0:
         raise IndexError("index is out of bounds for dimension with size 0")
     if known(index):
-        values = read(index)
-        low, high = values.min(), values.max()
+        low, high = bounds(index)
         if low < -extent or high >= extent:
             raise IndexError(
                 f"index {low if low < -extent else high} is out of bounds for dimension {axis} with size {extent}"

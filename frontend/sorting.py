@@ -15,8 +15,11 @@ from .arguments import floating_only, numpy_names, returned, tensor_argument, va
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
+from .gathering import true_positions
+from .indexing import bounds
 from .mutation import write_out
 from .recording import from_array, input_node, node_of, tensor_of
+from .runtime import engine
 from .storage import attached
 from .tensor import Tensor, axis_of
 
@@ -394,11 +397,41 @@ def unique(
         >>> torch.unique(torch.tensor([3, 1, 3])).tolist()
         [1, 3]
     """
-    values = values_of(tensor_argument(input, "unique", "input", 1))
-    axis = None if dim is None else axis_of(dim, values.ndim)
-    found, inverse, counts = np.unique(values, return_inverse=True, return_counts=True, axis=axis, equal_nan=False)
-    inverse = inverse.reshape(values.shape if axis is None else -1)
-    return _distinct(found, inverse, counts, return_inverse, return_counts)
+    x = tensor_argument(input, "unique", "input", 1)
+    if dim is None:
+        return _distinct_elements(f.cut(x), return_inverse, return_counts)
+    found, inverse, counts = np.unique(
+        values_of(x), return_inverse=True, return_counts=True, axis=axis_of(dim, x.ndim), equal_nan=False
+    )
+    return _distinct(found, inverse.reshape(-1), counts, return_inverse, return_counts)
+
+
+def _distinct_elements(x: Node, return_inverse: bool, return_counts: bool) -> Tensor | tuple[Tensor, ...]:
+    """The distinct elements of a node: the beginnings of the runs of equal ones among the sorted elements."""
+    shape, size, device = x.type.shape, x.type.size, x.type.device
+    flat = f.reshaped(x, (size,))
+    order = s.argsort(flat, params=(False, size))
+    ordered = s.gather(flat, order, params=(0,))
+    begins = f.filled((min(size, 1),), dtypes.bool_, device, True)
+    if size > 1:
+        later, earlier = (f.axis_slice(ordered, 0, start, size - 1) for start in (1, 0))
+        begins = s.cat(begins, p.ne(later, earlier), params=(0,))
+    engine.realize([begins, ordered, order])
+    starts = true_positions(begins)
+    result = [tensor_of(s.gather(ordered, starts, params=(0,)))]
+    if return_inverse:
+        number = s.cumsum(f.converted(begins, dtypes.int64), params=(0,))
+        number = p.sub(number, f.constant(number, 1))
+        # the elements in order know which group they are in: tell it to the places where they came from
+        inverse = s.scatter(number, order, number, params=(0, "set"))
+        result.append(tensor_of(f.reshaped(inverse, shape)))
+    if return_counts:
+        count = starts.type.size
+        ends = f.filled((min(count, 1),), dtypes.int64, device, size)
+        if count > 1:
+            ends = s.cat(f.axis_slice(starts, 0, 1, count - 1), ends, params=(0,))
+        result.append(tensor_of(p.sub(ends, starts)))
+    return result[0] if len(result) == 1 else tuple(result)
 
 
 def _distinct(found, inverse, counts, return_inverse, return_counts):
@@ -505,17 +538,21 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     """
     x = tensor_argument(input, "bincount", "input", 1)
     values = values_of(x)
-    if x.ndim != 1 or x.type.dtype.kind in (FLOATING, BOOL) or (values.size and values.min() < 0):
+    index = f.converted(x, dtypes.int64)
+    low, high = (0, -1) if x.ndim != 1 or not values.size else bounds(index)
+    if x.ndim != 1 or x.type.dtype.kind in (FLOATING, BOOL) or low < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
-    if weights is None:
-        return from_array(np.bincount(values, minlength=minlength).astype(np.int64))
-    given = values_of(node_of(weights))
-    if given.shape != values.shape:
+    given = None if weights is None else node_of(weights)
+    if given is not None and given.type.shape != x.type.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
-    summed = np.bincount(values, given, minlength)
-    return from_array(summed.astype(np.float32 if given.dtype == np.float32 else np.float64))
+    dtype = dtypes.int64 if given is None else dtypes.float64
+    new = f.filled(x.type.shape, dtype, x.type.device, 1) if given is None else f.converted(f.cut(given), dtype)
+    bins = f.filled((max(high + 1, minlength),), dtype, x.type.device, 0)
+    summed = s.scatter(bins, index, new, params=(0, "add")) if x.type.size else bins
+    single = given is not None and given.type.dtype is dtypes.float32
+    return tensor_of(f.converted(summed, dtypes.float32) if single else summed)
 
 
 def histc(

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 
 #: The words of the argument block, in order. ``X`` and ``OUT`` and ``SCRATCH`` are addresses.
 WORDS = (
-    "X", "OUT", "SCRATCH", "LENGTH", "ROWS", "KEEP", "FLIP", "TABLE_BYTES", "PASSES", "PASS", "CHUNK", "CHUNKS", "SLOTS",
-    "SLOT_BYTES", "CAPACITY", "PIECES", "SPAN", "PIECE_SLOTS", "PIECE_BYTES", "PIECE_CAPACITY",
+    "X", "OUT", "SCRATCH", "LENGTH", "ROWS", "KEEP", "FLIP", "TABLE_BYTES", "PASSES", "PASS", "CHUNK", "CHUNKS",
+    "SLOTS", "SLOT_BYTES", "CAPACITY", "PIECES", "SPAN", "PIECE_SLOTS", "PIECE_BYTES", "PIECE_CAPACITY",
 )  # fmt: skip
 
 FUNCTIONS = (
@@ -38,7 +38,7 @@ FUNCTIONS = (
 FEW = 32  # results of a row that are kept in order while it is read; more are collected and sorted
 BLOCK = 64  # elements that are compared at once with the worst result so far
 FEW_BLOCK = 32  # where few results are kept
-BUCKETS = 256  # digits have 8 bits: 256 places that are written to at once fit the nearest cache, 2048 take twice as long
+BUCKETS = 256  # digits have 8 bits: as many places are written to at once as the nearest cache holds; with 11, half the speed
 HIGH_BITS = 11  # of a key that are counted to find about where the last result is
 SHORT = 512  # a row that is sorted as a whole if more than FEW of it are wanted
 PIECE = 1 << 16  # elements of a long row that one unit of work reads
@@ -369,7 +369,8 @@ def select_pieces(args, start, stop):
             write_word(slot, held)
         else:
             order = pointer_u32(order_at(slot, args, 1))
-            for row in range(idiv_floor(unit * args[ROWS], args[SLOTS]), idiv_floor((unit + 1) * args[ROWS], args[SLOTS])):
+            row_after = idiv_floor((unit + 1) * args[ROWS], args[SLOTS])
+            for row in range(idiv_floor(unit * args[ROWS], args[SLOTS]), row_after):
                 x = pointer_TYPE(args[X] + row * length * BYTES)
                 out = pointer_i64(args[OUT] + row * keep * 8)
                 if keep <= FEW:
@@ -409,7 +410,8 @@ def source(code: str) -> str:
     high = min(HIGH_BITS, significant)
     text = _TEMPLATE.replace("{key}", _KEYS[code])
     names = {
-        **{name: str(index) for index, name in enumerate(WORDS)}, "KEY": key, "TYPE": code, "SIZE": str(int(key[1:]) // 8),
+        **{name: str(index) for index, name in enumerate(WORDS)},
+        "KEY": key, "TYPE": code, "SIZE": str(int(key[1:]) // 8),
         "BYTES": "1" if code == "b8" else str(int(code[1:]) // 8), "FEW": str(FEW), "BLOCK": str(BLOCK),
         "FEW_BLOCK": str(FEW_BLOCK), "BUCKETS": str(BUCKETS), "HIGH_BUCKETS": str(1 << high),
         "HIGH_SHIFT": str(significant - high), "HIGH_REST": str((1 << (significant - high)) - 1),
@@ -419,9 +421,10 @@ def source(code: str) -> str:
 
 @dataclass(frozen=True)
 class Step:
-    """One entry of a tape: one of the functions above. ``addresses`` says what to add to words: the index of a word, and where from.
+    """One entry of a tape: one of the functions above.
 
-    ``"x"``, ``"out"`` or ``"scratch"``, with an offset in bytes.
+    ``addresses`` lists the words that are addresses: the index of the word, ``"x"``, ``"out"`` or ``"scratch"``, and an
+    offset from there in bytes.
     """
 
     function: str
