@@ -16,7 +16,7 @@ import re
 
 from . import dtypes
 from .dtypes import BOOL, FLOATING, DType
-from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, mentioned
+from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, independent, mentioned
 from .lowering import COLUMN_TILE, TILE
 
 BLOCK = 4096  # elements of a sum's block where the loop is vectorised: 64 lanes of 64 each
@@ -221,6 +221,24 @@ class Writer:
         self.depth += 1
         self.line(f"for {columns.name} in range(column, imin(column + {TILE}, {columns.extent})):")
         self.depth += 1
+        self.block(kernel.body)
+
+    def scatter(self) -> None:
+        kernel = self.kernel
+        divided = independent(kernel)
+        last = kernel.groups[0][-1]
+        self.header("kernel")
+        self.line("for unit in range(start, stop):")
+        self.depth += 1
+        if kernel.tiles:
+            self.line(f"low = irem_floor(unit, {kernel.tiles}) * {COLUMN_TILE}")
+            self.line(f"high = imin(low + {COLUMN_TILE}, {last.extent})")
+            self.line(f"place = idiv_floor(unit, {kernel.tiles})")
+        self.decode("place" if kernel.tiles else "unit", [v for v in divided if v is not last])
+        for v in kernel.groups[0]:
+            if v not in divided or v is last:
+                self.line(f"for {v.name} in range({'low, high' if v in divided else v.extent}):")
+                self.depth += 1
         self.block(kernel.body)
 
     def rows(self) -> None:

@@ -32,12 +32,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .codegen_cpu import combine, identity
 from .dtypes import FLOATING, DType, float64
-from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store
+from .loopir import (
+    Accumulator,
+    Argument,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    LoopVar,
+    Scan,
+    Store,
+    blocks_in,
+    independent,
+    loops_in,
+    stores_in,
+)  # fmt: skip
 
 THREADS = 256  # of a block
 WARP = 32  # threads that read together: columns of a tile, teams of neighbouring columns
@@ -82,34 +95,9 @@ class Scope:
 # ---------------------------------------------------------------------------------------------------- who does what
 
 
-def loops_in(body: list) -> Iterator[Loop]:
-    """The loops of a block and those inside them."""
-    for st in body:
-        if isinstance(st, Loop):
-            yield st
-            yield from loops_in(st.body)
-
-
-def blocks_in(body: list) -> Iterator[list]:
-    yield body
-    for loop in loops_in(body):
-        yield loop.body
-
-
 def is_deep(loop: Loop) -> bool:
     """Whether there are loops in a loop."""
     return any(isinstance(st, Loop) for st in loop.body)
-
-
-def stores_in(body: list) -> list[Store]:
-    return [st for block in blocks_in(body) for st in block if isinstance(st, Store)]
-
-
-def independent(kernel: Kernel) -> list[LoopVar]:
-    """The variables of a scatter in which two iterations must agree to meet in one element: those that every stored
-    index names. The position along the scattered axis is read from memory and names none."""
-    named = [set(re.findall(r"\bi\d+\b", st.index)) for st in stores_in(kernel.body)]
-    return [v for v in kernel.groups[0] if all(v.name in names for names in named)]
 
 
 def distribution(kernel: Kernel) -> str:

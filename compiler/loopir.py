@@ -2,7 +2,7 @@
 
 The grammar; scalar text is Python over the names that it defines, and both generators print it as it stands::
 
-    kernel    := mode groups arguments block          mode := flat | tiled | rows | split | columns
+    kernel    := mode groups arguments block          mode := flat | tiled | scatter | rows | split | columns
     block     := statement*
     statement := Let(name, dtype, text)               name = text
                | Load(name, dtype, pointer, index, guard, fill)
@@ -14,7 +14,10 @@ Group 0 holds the variables that are divided among cores or thread blocks; a ``L
 block of group ``k - 1``. After a loop its accumulators' names hold the reduced values.
 
 ``flat`` kernels have one group and no loops; ``tiled`` ones are the same run over square tiles of their last two
-variables, because some buffer is read across the direction in which another is written. ``rows`` run their block once
+variables, because some buffer is read across the direction in which another is written. ``scatter`` kernels have one
+group too, and write where an index says: what can never meet in one element (:func:`independent`) is divided, along the
+last variable in tiles, and the rest runs in order, so that the last write and the order of additions are the same on
+any number of threads. ``rows`` run their block once
 for each value of group 0. ``split`` is ``rows`` with few, long rows: the only loop of the outer block is cut into
 pieces of fixed size, whose partial results a second function combines. ``columns`` keep one accumulator for each of 64
 neighbouring values of the last variable of group 0, because those are neighbours in memory.
@@ -25,6 +28,7 @@ Extents, strides, numbers and addresses are arguments: a kernel has no sizes.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .dtypes import DType
@@ -111,12 +115,13 @@ class Kernel:
     """A kernel in the loop IR.
 
     Attributes:
-        mode: ``flat``, ``tiled``, ``rows``, ``split`` or ``columns``.
+        mode: ``flat``, ``tiled``, ``scatter``, ``rows``, ``split`` or ``columns``.
         groups: loop variables by level.
         arguments: what it is called with, in order.
         body: the block of group 0.
-        serial: iterations must run in order on one core (a scatter).
-        tiles: ``columns``: the argument that holds the number of tiles; ``tiled``: those of the last two variables.
+        serial: iterations must run in order on one core (a scatter all of whose writes may meet).
+        tiles: ``columns``: the argument that holds the number of tiles; ``scatter``: the same, if the last variable is
+            divided; ``tiled``: those of the last two variables.
         step, pieces: ``split``: the arguments that hold the length, in values of the first variable, and the number of
             pieces.
         operations: the rows of the table that it evaluates, for reports.
@@ -157,6 +162,31 @@ def mentioned(statements: list) -> set[str]:
                 texts += [a.text for a in accumulators]
                 stack += body
     return set(re.findall(r"\b[vr]\d+\b", " ".join(texts)))
+
+
+def loops_in(body: list) -> Iterator[Loop]:
+    """The loops of a block and those inside them."""
+    for st in body:
+        if isinstance(st, Loop):
+            yield st
+            yield from loops_in(st.body)
+
+
+def blocks_in(body: list) -> Iterator[list]:
+    yield body
+    for loop in loops_in(body):
+        yield loop.body
+
+
+def stores_in(body: list) -> list[Store]:
+    return [st for block in blocks_in(body) for st in block if isinstance(st, Store)]
+
+
+def independent(kernel: Kernel) -> list[LoopVar]:
+    """The variables of a scatter in which two iterations must agree to meet in one element: those that every stored
+    index names. The position along the scattered axis is read from memory and names none."""
+    named = [set(re.findall(r"\bi\d+\b", st.index)) for st in stores_in(kernel.body)]
+    return [v for v in kernel.groups[0] if all(v.name in names for names in named)]
 
 
 def _format(block: list, lines: list[str], indent: str) -> None:

@@ -19,7 +19,7 @@ from .cluster import Cluster, live
 from .dtypes import BOOL, FLOATING, DType
 from .fusion import SPLIT_LENGTH, SPLIT_ROWS, Fusion
 from .ir import Node
-from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, mentioned
+from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, independent, mentioned
 
 
 class Instance:
@@ -617,7 +617,9 @@ class Lowering:
         body = self.blocks[0]
         kernel = Kernel(mode, self.vars, self.arguments, body, serial, operations=self.operations)
         lowered = Lowered(kernel, self.operands, 0, units, work)
-        if self.transposed and not serial:
+        if serial and mode == "flat" and independent(kernel):
+            self.divide_scatter(lowered, dict(zip((v.name for v in self.vars[0]), extents[0])))
+        elif self.transposed and not serial:
             kernel.mode = "tiled"
             *outer, rows, columns = extents[0]
             tiles = [-(-rows // TILE), -(-columns // TILE)]
@@ -636,6 +638,16 @@ class Lowering:
                 self.split(lowered, loops[0], sizes, extents)
         self.count_bytes(lowered, results)
         return lowered
+
+    def divide_scatter(self, lowered: Lowered, extents: dict[str, int]) -> None:
+        """Give what can never meet to different cores."""
+        kernel = lowered.kernel
+        kernel.mode, kernel.serial = "scatter", False
+        divided = [extents[v.name] for v in independent(kernel)]
+        if independent(kernel)[-1] is kernel.groups[0][-1]:
+            divided[-1] = -(-divided[-1] // COLUMN_TILE)
+            kernel.tiles = self.integer(divided[-1], "n")
+        lowered.units = math.prod(divided)
 
     def split(self, lowered: Lowered, loop: Loop, sizes: list[int], extents) -> None:
         """Cut the one loop of a kernel with few, long rows into pieces along its first variable."""

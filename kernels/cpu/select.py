@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import re
 
-#: ``MASK``, ``COUNTS`` and ``OUT`` are addresses; then the elements of the mask and of a chunk, and what coordinates are:
-#: the number of axes, how far apart in ``OUT`` true elements and axes are, and the extents of the axes.
+#: ``MASK``, ``COUNTS`` and ``OUT`` are addresses; then the elements of the mask and of a chunk, and what to write: the
+#: number of axes, how far apart in ``OUT`` true elements and axes are, and the extents of the axes.
 WORDS = ("MASK", "COUNTS", "OUT", "LENGTH", "CHUNK", "AXES", "ITEM_STRIDE", "AXIS_STRIDE", "EXTENTS")
 
 FUNCTIONS = ("mask_count", "mask_write")

@@ -275,3 +275,14 @@ def test_a_long_chain_is_lowered_without_recursion():
     for _ in range(100):
         y = p.neg(p.abs(y))
     assert sum(len(x.kernel.operations) for x in lowered(y)) == 200
+
+
+def test_a_scatter_is_divided_by_what_cannot_meet():
+    index = indices(9, below=50)
+    columns = s.broadcast_to(s.reshaped(index, (9, 1)), (9, 600))
+    along_rows = s.scatter(normal(50, 600), columns, normal(9, 600), params=(0, "add"))
+    *_, add = lowered(along_rows)
+    assert (add.kernel.mode, add.kernel.serial, add.units) == ("scatter", False, 10)  # tiles of 64 columns
+    rows = s.broadcast_to(s.reshaped(index, (1, 9)), (7, 9))
+    *_, add = lowered(s.scatter(normal(7, 50), rows, normal(7, 9), params=(1, "add")))
+    assert (add.kernel.mode, add.kernel.serial, add.units) == ("scatter", False, 7)

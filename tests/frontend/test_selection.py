@@ -99,3 +99,21 @@ def test_one_wrong_index_among_many_is_an_error_at_once():
         torch.index_select(torch.zeros(10), 0, index)
     with pytest.raises(IndexError, match="index 10 is out of bounds"):
         torch.zeros(10)[index]
+
+
+@pytest.mark.parametrize("shape", [(300, 1000), (20_000, 70), (3, 50_000), (40, 30, 65)])
+def test_repeated_indices_are_added_and_written_in_order(threads, shape):
+    rng = np.random.default_rng(5)
+    for axis in range(len(shape)):
+        base = rng.standard_normal(shape).astype(np.float32)
+        new = rng.standard_normal(shape).astype(np.float32)
+        index = rng.integers(0, min(7, shape[axis]), shape)
+        where = list(np.indices(shape, sparse=True))
+        where[axis] = index
+        summed = base.copy()
+        np.add.at(summed, tuple(where), new)
+        x, i, y = torch.tensor(base), torch.tensor(index), torch.tensor(new)
+        np.testing.assert_array_equal(torch.scatter_add(x, axis, i, y).numpy(), summed)
+        last = base.copy()
+        last[tuple(where)] = new
+        np.testing.assert_array_equal(torch.scatter(x, axis, i, y).numpy(), last)
