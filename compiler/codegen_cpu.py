@@ -1,8 +1,8 @@
 """From the loop IR to numba source for one core of a CPU.
 
 What comes out is a function of the uniform signature ``(args, start, stop)``: ``args`` points to 64-bit arguments,
-``start`` and ``stop`` bound the iterations of group 0 that this call shall do. A ``split`` kernel has a second
-function, ``finish``, for what comes after the pieces. The text names only what it defines and what
+``start`` and ``stop`` bound the iterations of group 0 that this call shall do. A kernel in pieces has a second
+function, ``finish``, for what comes after them. The text names only what it defines and what
 ``kernels/cpu`` supplies; nothing of the user's reaches it.
 
 Sums run in blocks: lanes in the innermost loop (``loop_hint`` fixes how many, so that the order of summation is the
@@ -17,9 +17,8 @@ import re
 from . import dtypes
 from .dtypes import BOOL, FLOATING, DType
 from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, independent, mentioned
-from .lowering import COLUMN_TILE, TILE
+from .lowering import BLOCK, COLUMN_TILE, TILE
 
-BLOCK = 4096  # elements of a sum's block where the loop is vectorised: 64 lanes of 64 each
 SHORT_BLOCK = 64  # where it is not
 
 
@@ -291,13 +290,23 @@ class Writer:
 
     def columns(self) -> None:
         """One accumulator for each of a tile of neighbouring columns, in arrays on the stack."""
+        self.column_function("kernel")
+        if self.kernel.pieces:
+            self.depth = 0
+            self.line("")
+            self.line("")
+            self.column_function("finish")
+
+    def column_function(self, name: str) -> None:
+        """The whole, or in pieces: ``kernel`` does one piece of the loop, ``finish`` what comes after the loop."""
         kernel = self.kernel
         *outer, last = kernel.groups[0]
         segments = segmented(kernel.body)
         kept = kept_names(segments)
-        self.header("kernel")
-        for name, dtype in kept.items():
-            self.line(f"{name}_tile = local_{dtype.code}({COLUMN_TILE})")
+        in_pieces = bool(kernel.pieces)
+        self.header(name)
+        for value, dtype in kept.items():
+            self.line(f"{value}_tile = local_{dtype.code}({COLUMN_TILE})")
         for segment in segments:
             if isinstance(segment, Loop):
                 for a in segment.accumulators:
@@ -305,13 +314,23 @@ class Writer:
                         self.line(f"{a.name}_{level} = local_{a.dtype.code}({COLUMN_TILE})")
         self.line("for unit in range(start, stop):")
         self.depth += 1
-        self.line(f"low = irem_floor(unit, {kernel.tiles}) * {COLUMN_TILE}")
+        tile = "unit"
+        if in_pieces and name == "kernel":
+            self.line(f"piece = irem_floor(unit, {kernel.pieces})")
+            self.line(f"tile = idiv_floor(unit, {kernel.pieces})")
+            tile = "tile"
+        self.line(f"low = irem_floor({tile}, {kernel.tiles}) * {COLUMN_TILE}")
         self.line(f"width = imin({COLUMN_TILE}, {last.extent} - low)")
-        self.line(f"column_row = idiv_floor(unit, {kernel.tiles})")
+        self.line(f"column_row = idiv_floor({tile}, {kernel.tiles})")
         self.decode("column_row", outer)
         for segment in segments:
-            if isinstance(segment, Loop):
+            if isinstance(segment, Loop) and in_pieces and name == "finish":
+                self.add_pieces(segment)
+            elif isinstance(segment, Loop):
                 self.column_loop(segment, last, kept)
+                if in_pieces:
+                    self.leave_piece(segment)
+                    return
             else:
                 self.each_column(last)
                 self.restore(segment, kept)
@@ -321,6 +340,34 @@ class Writer:
                         value = self.typed(st.name, st.dtype)
                         self.line(f"store({st.name}_tile, t, {value}, {self.scope(st.name + '_tile')})")
                 self.depth -= 1
+
+    def cells(self, accumulators: list[Accumulator], k: int, piece: str) -> str:
+        """Where a piece leaves the values of one accumulator, one a column."""
+        place = f"({piece} * {len(accumulators)} + {k}) * {COLUMN_TILE}"
+        return f"pointer_{accumulators[k].dtype.code}(scratch + 8 * {place})"
+
+    def leave_piece(self, loop: Loop) -> None:
+        for k, a in enumerate(loop.accumulators):
+            self.line(f"cells{k} = {self.cells(loop.accumulators, k, 'unit')}")
+            self.line("for t in range(width):")
+            self.depth += 1
+            held = f"load({a.name}_tile, t, {self.scope(f'{a.name}_tile')})"
+            self.line(f"store(cells{k}, t, {self.typed(held, a.dtype)}, {self.scope('scratch')})")
+            self.depth -= 1
+
+    def add_pieces(self, loop: Loop) -> None:
+        self.fill(loop.accumulators, "tile")
+        self.line(f"for piece in range({self.kernel.pieces}):")
+        self.depth += 1
+        for k, a in enumerate(loop.accumulators):
+            self.line(f"cells{k} = {self.cells(loop.accumulators, k, f'(unit * {self.kernel.pieces} + piece)')}")
+            self.line("for t in range(width):")
+            self.depth += 1
+            scope = self.scope(f"{a.name}_tile")
+            held, part = f"load({a.name}_tile, t, {scope})", f"load(cells{k}, t, {self.scope('scratch')})"
+            self.line(f"store({a.name}_tile, t, {combine(a.op, a.dtype, held, part)}, {scope})")
+            self.depth -= 1
+        self.depth -= 1
 
     def each_column(self, last: LoopVar) -> None:
         self.line("for t in range(width):")
@@ -345,7 +392,11 @@ class Writer:
             self.line(f"for {v.name} in range({v.extent}):")
             self.depth += 1
         chunk, base = f"{inner.name}_chunk", f"{inner.name}_block"
-        self.line(f"for {chunk} in range(0, {inner.extent}, {BLOCK}):")
+        if self.kernel.pieces:
+            self.line(f"first = piece * {self.kernel.step}")
+            self.line(f"for {chunk} in range(first, imin(first + {self.kernel.step}, {inner.extent}), {BLOCK}):")
+        else:
+            self.line(f"for {chunk} in range(0, {inner.extent}, {BLOCK}):")
         self.depth += 1
         self.fill(accumulators, "chunk")
         self.line(f"for {base} in range({chunk}, imin({chunk} + {BLOCK}, {inner.extent}), {SHORT_BLOCK}):")
@@ -422,7 +473,7 @@ def kept_names(segments: list) -> dict[str, DType]:
 
 def functions(kernel: Kernel) -> list[str]:
     """The names of the functions that a kernel consists of."""
-    return ["kernel", "finish"] if kernel.mode == "split" else ["kernel"]
+    return ["kernel", "finish"] if kernel.pieces else ["kernel"]
 
 
 def generate(kernel: Kernel) -> str:

@@ -122,8 +122,8 @@ class Kernel:
         serial: iterations must run in order on one core (a scatter all of whose writes may meet).
         tiles: ``columns``: the argument that holds the number of tiles; ``scatter``: the same, if the last variable is
             divided; ``tiled``: those of the last two variables.
-        step, pieces: ``split``: the arguments that hold the length, in values of the first variable, and the number of
-            pieces.
+        step, pieces: ``split``, and ``columns`` if they are few and long: the arguments that hold the length, in values
+            of the first variable, and the number of pieces.
         operations: the rows of the table that it evaluates, for reports.
     """
 

@@ -69,6 +69,7 @@ class Lowered:
 
 
 COLUMN_TILE = 64
+BLOCK = 4096  # elements of a sum's block where the loop is vectorised: 64 lanes of 64 each; rows of a piece of columns
 TILE = 32
 KEEP_COST = 8  # from which a value is kept for the next loop over its row and not computed again
 PIECE = 1 << 15
@@ -632,6 +633,8 @@ class Lowering:
                 tile = self.integer(-(-extents[0][-1] // COLUMN_TILE), "n")
                 kernel.tiles = tile
                 lowered.units = math.prod(extents[0][:-1]) * -(-extents[0][-1] // COLUMN_TILE)
+                if lowered.units < SPLIT_ROWS and len(extents[1]) == 1 and len(loops) == 1:
+                    self.split_columns(lowered, loops[0], extents[1][0])
             elif any(not i.load and i.node.op.kind == "scan" for i in self.order):
                 pass
             elif sizes[0] < SPLIT_ROWS and math.prod(sizes[1:]) > SPLIT_LENGTH and len(loops) == 1:
@@ -666,6 +669,20 @@ class Lowering:
         lowered.units = sizes[0] * pieces
         lowered.finish_units = sizes[0]
         lowered.scratch = 8 * len(loop.accumulators) * sizes[0] * pieces
+
+    def split_columns(self, lowered: Lowered, loop: Loop, rows: int) -> None:
+        """Cut the one loop down a few columns into pieces of as many rows as a block of a sum has: the result has the same
+        bits as without pieces."""
+        pieces = -(-rows // BLOCK)
+        if pieces < 2:
+            return
+        kernel = lowered.kernel
+        kernel.step = self.integer(BLOCK, "n")
+        kernel.pieces = self.integer(pieces, "n")
+        self.arguments.append(Argument("scratch", "scratch", None, None))
+        lowered.pieces, lowered.finish_units = pieces, lowered.units
+        lowered.units *= pieces
+        lowered.scratch = 8 * COLUMN_TILE * len(loop.accumulators) * lowered.units
 
     def columnwise(self) -> bool:
         """Whether neighbours in memory belong to different rows: the fastest variable is one of group 0."""

@@ -128,7 +128,7 @@ class Plan:
                 continue
             lowered = lower(c, self.fusion)
             source = codegen_cpu.generate(lowered.kernel)
-            alone = lowered.kernel.serial or lowered.kernel.mode == "split" or "error" in source
+            alone = lowered.kernel.serial or lowered.kernel.pieces or "error" in source
             key = (id(c),) if alone else (source, depth[c])
             item = groups.get(key)
             if item is None:
@@ -266,7 +266,7 @@ class Plan:
         if len(blocks) == 1:
             lowered = item.lowered[0]
             entries = [(loaded["kernel"], blocks[0], lowered.units, lowered.work, flags)]
-            if kernel.mode == "split":
+            if kernel.pieces:
                 entries.append((loaded["finish"], blocks[0], lowered.finish_units, 0, SERIAL))
             return entries
         grouped = KERNELS.get(GROUPED_SOURCE, ["grouped"])

@@ -55,7 +55,7 @@ def run(kernel: Lowered, cuts: list[float]) -> dict[str, np.ndarray]:
     for start, stop in zip(edges, edges[1:]):
         if start < stop:
             KERNEL(loaded["kernel"])(words.ctypes.data, start, stop)
-    if kernel.kernel.mode == "split":
+    if kernel.kernel.pieces:
         KERNEL(loaded["finish"])(words.ctypes.data, 0, kernel.finish_units)
     return {f"{x.op.name} {k}": a for k, (x, a) in enumerate(zip(kernel.operands, arrays)) if x.value is None}
 

@@ -286,3 +286,11 @@ def test_a_scatter_is_divided_by_what_cannot_meet():
     rows = s.broadcast_to(s.reshaped(index, (1, 9)), (7, 9))
     *_, add = lowered(s.scatter(normal(7, 50), rows, normal(7, 9), params=(1, "add")))
     assert (add.kernel.mode, add.kernel.serial, add.units) == ("scatter", False, 7)
+
+
+def test_few_long_columns_are_cut_into_pieces_of_a_block_of_rows():
+    (few,) = lowered(s.reduce_sum(normal(10_000, 8), params=(0,)))
+    assert (few.kernel.mode, few.pieces, few.units, few.finish_units) == ("columns", 3, 3, 1)
+    (short,) = lowered(s.reduce_sum(normal(4096, 8), params=(0,)))
+    (wide,) = lowered(s.reduce_sum(normal(10_000, 2000), params=(0,)))
+    assert short.kernel.pieces == wide.kernel.pieces == ""

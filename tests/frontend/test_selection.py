@@ -117,3 +117,17 @@ def test_repeated_indices_are_added_and_written_in_order(threads, shape):
         last = base.copy()
         last[tuple(where)] = new
         np.testing.assert_array_equal(torch.scatter(x, axis, i, y).numpy(), last)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("shape", [(8192, 8), (12_345, 8), (9000, 70), (2, 9000, 5)])
+def test_columns_in_pieces_have_the_bits_of_whole_ones(threads, shape, dtype):
+    x = (10 * np.random.default_rng(6).standard_normal(shape)).astype(dtype)
+    axis = len(shape) - 2
+    # repeated side by side until there are enough columns to give every core whole ones
+    wide = torch.tensor(np.concatenate([x] * (1 + 64 * 16 // shape[-1]), -1)).sum(axis).numpy()
+    few = torch.tensor(x)
+    np.testing.assert_array_equal(few.sum(axis).numpy(), wide[..., : shape[-1]])
+    np.testing.assert_array_equal(few.amax(axis).numpy(), x.max(axis))
+    if dtype is not np.int64:
+        np.testing.assert_allclose(few.var(axis).numpy(), x.var(axis, ddof=1, dtype=np.float64), rtol=1e-4)
