@@ -671,8 +671,8 @@ class Lowering:
         lowered.scratch = 8 * len(loop.accumulators) * sizes[0] * pieces
 
     def split_columns(self, lowered: Lowered, loop: Loop, rows: int) -> None:
-        """Cut the one loop down a few columns into pieces of as many rows as a block of a sum has, which does not change
-        the bits of the result."""
+        """Cut the one loop down a few columns into pieces of as many rows as a block of a sum has: the bits of the
+        result stay the same."""
         pieces = -(-rows // BLOCK)
         if pieces < 2:
             return
