@@ -89,7 +89,7 @@ class RNNBase(Module):
         gates, size = functional_rnn.GATES[mode] * hidden_size, proj_size or hidden_size
         for layer in range(num_layers):
             features = size * self._directions if layer else input_size
-            shapes = {"weight_ih": (gates, features), "weight_hh": (gates, size)}
+            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, features), "weight_hh": (gates, size)}
             if bias:
                 shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
             if proj_size:
