@@ -1,7 +1,7 @@
 # Everything that a developer or a continuous integration machine runs. `make help` lists it.
 #
 # A target creates the environment that it needs and reinstalls when pyproject.toml changes. There are two: .venv runs,
-# tests and lints Flamework; .venv-peers also has PyTorch and JAX, which are large, to compare with.
+# tests and lints Flamework; .venv-peers also has PyTorch, JAX and other peers, which are large, to compare with.
 
 PYTHON ?= python3
 ARGS ?=
@@ -31,7 +31,7 @@ help:
 	@echo 'make run     train a digits classifier, and write the fused graph of its training step to fused-graph/'
 	@echo 'make test    run the tests (FLAMEWORK_ORACLE=1 make test: also those that compare with PyTorch)'
 	@echo 'make oracle  the same as FLAMEWORK_ORACLE=1 make test'
-	@echo 'make bench   measure against PyTorch, torch.compile, JAX and NumPy (ARGS="--quick" is short)'
+	@echo 'make bench   measure against PyTorch, JAX, MLX, ... for hours (ARGS="--quick small" is short)'
 	@echo 'make lint    ruff, and mypy over the public surface'
 	@echo 'make clean   remove environments, caches and outputs'
 	@echo 'ARGS="..." is handed to the program that a target runs; PYTHON=python3.12 chooses the interpreter.'

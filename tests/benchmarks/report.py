@@ -12,8 +12,14 @@ import statistics
 from pathlib import Path
 
 from worker import CONTESTANTS
+from workloads import BOUNDS, GROUPS, WORKLOADS
 
-PACKAGES = ("flamework", "numba", "llvmlite", "torch", "jax", "numpy")
+ABSENT = "has no version of this workload"
+
+PACKAGES = ("flamework", "numba", "llvmlite", "torch", "jax", "mlx", "tinygrad", "numexpr", "numpy")
+INTRODUCTION = """What `run.py` in this folder measured, written by it. Times compare within one row only: the
+machine is shared and its speed changes. A ratio above 1 in the column "/ best peer" is a row that Flamework loses.
+"""
 
 
 def machine(threads: int, missing: list[str]) -> str:
@@ -32,7 +38,7 @@ def machine(threads: int, missing: list[str]) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     lines = [
-        f"- Processor: {processor}; {os.cpu_count()} visible, {threads} used by each contestant",
+        f"- Processor: {processor}; {os.cpu_count()} visible, {threads} used by each contestant{memory_size()}",
         f"- System: {platform.system()} {platform.machine()}, Python {platform.python_version()}",
         f"- Packages: {', '.join(versions)}",
     ]
@@ -41,6 +47,13 @@ def machine(threads: int, missing: list[str]) -> str:
     if missing:
         lines.append(f"- Not installed, and so left out: {', '.join(missing)}")
     return "\n".join(lines) + "\n"
+
+
+def memory_size() -> str:
+    try:
+        return f"; {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB of memory"
+    except (AttributeError, ValueError, OSError):  # not every system says
+        return ""
 
 
 def table(headings: list[str], rows: list[list[str]]) -> str:
@@ -70,15 +83,23 @@ def best_of(results: list, peers_only: bool = False) -> float | None:
     return min(times, default=None)
 
 
-def workload_table(workload, results: list, rate: float, size: str) -> str:
+def best_own(results: list) -> float | None:
+    return min((min(r.samples) for r in results if r.samples and not CONTESTANTS[r.contestant].peer), default=None)
+
+
+def ratio(value: float | None, to: float | None) -> str:
+    return number(value / to) if value and to else ""
+
+
+def workload_table(row, size: str) -> str:
     """One workload: a row for each contestant, and what went wrong underneath."""
+    workload, results = WORKLOADS[row.workload], row.results
     best_peer = best_of(results, peers_only=True)
-    traffic = workload.traffic and workload.traffic(**(workload.tiny if size == "tiny" else workload.size))
-    limit = traffic / rate if traffic else None
+    limit, source = workload.limit(row.memory_rate, row.arithmetic_rate, size == "tiny") or (None, "")
     unit, scale = ("us", 1e6) if (best_of(results) or 1) < 1e-4 else ("ms", 1e3)
     rows, notes = [], []
-    for result in results:
-        if result.trouble:
+    for result in sorted(results, key=lambda result: min(result.samples, default=0)):
+        if result.trouble and result.trouble != ABSENT:
             notes.append(f"{result.contestant}: {result.trouble}")
         if not result.samples:
             continue
@@ -87,46 +108,85 @@ def workload_table(workload, results: list, rate: float, size: str) -> str:
             result.contestant,
             number(best * scale),
             number(statistics.median(result.samples) * scale),
-            number(best / best_peer) if best_peer else "",
-            number(best / limit) if limit else "",
+            ratio(best, best_peer),
+            ratio(best, limit),
             number(result.cold),
             number(result.warm),
             number(result.memory / 2**20),
         ])
-    rows.sort(key=lambda row: float(row[1]))
     headings = ["contestant", f"best {unit}", f"median {unit}", "/ best peer", "/ limit"]
     headings += ["first cold s", "first warm s", "peak MiB"]
     text = f"\n### {workload.name}\n\n{workload.text}"
     if limit:
-        text += f"; limit {number(limit * 1e3)} ms at {rate / 1e9:.1f} GB/s"
+        rate = f"{row.memory_rate / 1e9:.1f} GB/s" if source == "memory" else f"{row.arithmetic_rate / 1e9:.0f} GFLOP/s"
+        text += f"; limit {number(limit * 1e3)} ms, {source} at {rate}"
     return text + ".\n\n" + table(headings, rows) + "".join(f"\n- {note}\n" for note in notes)
 
 
-def summary_table(results: list, rates: list[float]) -> str:
-    """Every workload in one row: the best time of each contestant, and Flamework's best over the best peer's."""
-    names = [name for name in CONTESTANTS if any(result.contestant == name for result in results)]
-    rows = []
-    for workload in dict.fromkeys(result.workload for result in results):
-        here = [result for result in results if result.workload == workload]
-        best = {result.contestant: min(result.samples) * 1e3 for result in here if result.samples}
-        peer = best_of(here, peers_only=True)
-        own = min((time for name, time in best.items() if not CONTESTANTS[name].peer), default=None)
-        ratio = number(own / peer / 1e3) if own and peer else ""
-        rows.append([workload, *(number(best.get(name)) for name in names), ratio])
-    speeds = f"{min(rates) / 1e9:.1f} to {max(rates) / 1e9:.1f}"
-    text = f"\nBest time of one step in milliseconds. The triad ran at {speeds} GB/s.\n\n"
-    return text + table(["workload", *names, "flamework / best peer"], rows)
+def summary(rows: list, size: str) -> str:
+    """A table for each group: a row for each workload with the best time of each contestant, Flamework's best over the
+    best peer's and over the limit, and what bounds it."""
+    measured = {result.contestant for row in rows for result in row.results if result.samples}
+    names = [name for name in CONTESTANTS if name in measured]
+    speeds = [row.memory_rate / 1e9 for row in rows], [row.arithmetic_rate / 1e9 for row in rows]
+    text = (f"\n## Summary\n\nBest time of one step in milliseconds. The triad ran at {min(speeds[0]):.1f} to "
+            f"{max(speeds[0]):.1f} GB/s, the product at {min(speeds[1]):.0f} to {max(speeds[1]):.0f} GFLOP/s.\n")
+    for group, workloads in GROUPS.items():
+        lines = []
+        for row in rows:
+            workload = WORKLOADS[row.workload]
+            if workload not in workloads:
+                continue
+            best = {result.contestant: min(result.samples) * 1e3 for result in row.results if result.samples}
+            limit, _ = workload.limit(row.memory_rate, row.arithmetic_rate, size == "tiny") or (None, "")
+            own = best_own(row.results)
+            lines.append([row.workload, number(limit and limit * 1e3), *(number(best.get(name)) for name in names),
+                          ratio(own, best_of(row.results, peers_only=True)), ratio(own, limit),
+                          BOUNDS.get(row.workload, "")])
+        if lines:
+            headings = [group, "limit", *names, "/ best peer", "/ limit", "bound by"]
+            text += "\n" + table(headings, lines)
+    return text
 
 
-def start_table(results: list, imports: dict[str, float]) -> str:
-    """Imports, and the time from the start of a process to the first result of the digits training step."""
-    digits = {result.contestant: result for result in results if result.workload == "digits_step"}
-    rows = []
-    for name, seconds in imports.items():
-        started = digits[name].started if name in digits else {}
-        counters = digits[name].counters if name in digits else {}
-        compiled = [str(counters.get(kind, {}).get("kernels_compiled", "")) for kind in ("cold", "warm")]
-        rows.append([name, number(seconds), number(started.get("cold")), number(started.get("warm")), *compiled])
-    headings = ["contestant", "import s", "first step s, cold", "warm", "kernels compiled, cold", "warm"]
-    text = "\nStarting: importing, and from the start of a process to its first result of digits_step.\n\n"
-    return text + table(headings, rows)
+def start_tables(rows: list, imports: dict[str, float]) -> str:
+    """Imports, and for each workload the time to its first result and how many kernels Flamework compiled for it."""
+    shown = [name for name in ("flamework.compile", "torch.compile", "jax") if name in imports]
+    lines = []
+    for row in rows:
+        results = {result.contestant: result for result in row.results}
+        own = results.get("flamework.compile") or Nothing
+        times = [number(getattr(results.get(name, Nothing), kind)) for name in shown for kind in ("cold", "warm")]
+        lines.append([row.workload, str(own.counters.get("cold", {}).get("kernels_compiled", "")), *times,
+                      number(own.started.get("cold")), number(own.started.get("warm"))])
+    headings = ["workload", "kernels compiled"] + [f"{name} {kind}" for name in shown for kind in ("cold", "warm")]
+    text = "\n## First results\n\nSeconds to import, in a new process:\n\n"
+    text += table(["contestant", "s"], [[name, number(seconds)] for name, seconds in imports.items()])
+    text += ("\nThe kernels that flamework.compile compiles with an empty cache; seconds to the first result without "
+             "the import, with an empty cache and with the cache that this left; and those of flamework.compile from "
+             "the start of its process.\n\n")
+    return text + table([*headings, "process cold", "process warm"], lines)
+
+
+class Nothing:
+    """A contestant that was not measured."""
+
+    cold = warm = None
+    counters: dict = {}
+    started: dict = {}
+
+
+def scaling_table(rows: list) -> str:
+    """Flamework's speedup by threads, and how its time grows with the work."""
+    lines = []
+    for row in rows:
+        whole, quarter, four = (row.scaling.get(case) for case in ("whole", "quarter", "four times"))
+        if whole:
+            lines.append([row.workload, number(whole * 1e3), ratio(row.scaling.get("one thread"), whole),
+                          ratio(whole, quarter and 4 * quarter), ratio(four, quarter and 16 * quarter)])
+    if not lines:
+        return ""
+    text = ("\n## Scaling\n\nflamework.compile: the time with all threads, how many times longer one thread takes, and "
+            "the time at 4 and at 16 times the least work over 4 and 16 times its time (1 is linear; the whole size is "
+            "the one in the middle, and the least work may fit into a cache).\n\n")
+    return text + table(["workload", "ms", "speedup by threads", "4 times the work", "16 times"], lines)

@@ -1,39 +1,45 @@
 """Let Flamework and its peers race on the same programs.
 
-    make bench                                               everything, about twenty minutes
-    make bench ARGS=--quick                                  one short round each, minutes
-    python tests/benchmarks/run.py softmax_4096 --markdown RESULTS.md
+    make bench                                               everything: hours, most of them torch.compile's compiler
+    make bench ARGS=--quick                                  one short round each: about forty minutes
+    make bench ARGS="--quick reductions"                     one group, or the workloads that are named
+    make bench ARGS="--scaling --record results.json --markdown tests/benchmarks/RESULTS.md"
 
 Each pair of workload and contestant has a process of its own. Processes of one workload stay alive side by side and
 take turns, so that a machine which slows down slows all of them. A pair is started twice: with an empty kernel cache,
-and with the cache that the first process filled (where the contestant has one); the second one is timed.
+and with the cache that the first process filled (where the contestant has one); the second one is timed. A quick run
+starts a pair once.
 
-Contestants that are not installed are left out with a note, and a row that Flamework loses stays. The answers of the
-contestants are compared; one that differs from the majority is marked.
+Contestants that are not installed are left out with a note, one that takes longer than the timeout is reported and not
+waited for, and a row that Flamework loses stays. The answers of the contestants are compared; one that differs from
+the majority is marked. Limits are what memory and arithmetic gave in the same minute: a triad and a large product.
 
-In: names of workloads and options. Out: tables, on standard output and in a Markdown file. Read next: `workloads.py`
-for what is measured, `worker.py` for how, `report.py` for the tables.
+A long run may be made in pieces: `--record` keeps what was measured in a file, where a later run replaces its own
+workloads only, and the tables show all that is in it.
+
+In: names of groups or workloads, and options. Out: tables, on standard output and in a Markdown file. Read next:
+`workloads.py` for what is measured, `worker.py` for how, `report.py` for the tables.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import report
-from worker import CONTESTANTS
-from workloads import WORKLOADS
+from worker import CONTESTANTS, installed
+from workloads import GROUPS, WORKLOADS
 
 HERE = Path(__file__).parent
 PAUSE_SECONDS = 0.2  # between two turns: threads of a pool may spin this long for more work
@@ -55,17 +61,31 @@ class Result:
     counters: dict[str, dict[str, int]] = field(default_factory=dict)  # Flamework's after the first result
 
 
+@dataclass
+class Row:
+    """All that is known of one workload. Rates are bytes and operations a second, times are in seconds."""
+
+    workload: str
+    results: list[Result]
+    memory_rate: float
+    arithmetic_rate: float
+    # flamework.compile's best times: with one thread and with all, and of a quarter, the whole and four times the size.
+    scaling: dict[str, float] = field(default_factory=dict)
+
+
 def environment(cache: str, threads: int) -> dict[str, str]:
     """The variables of a worker: its threads, and an own folder for every cache that a contestant keeps."""
     variables = dict.fromkeys(
-        ("FLAMEWORK_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"),
+        ("FLAMEWORK_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
+         "NUMEXPR_NUM_THREADS", "CPU_COUNT"),
         str(threads),
     )
     folders = {"FLAMEWORK_CACHE_DIR": "flamework", "TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton",
-               "JAX_COMPILATION_CACHE_DIR": "jax"}
+               "JAX_COMPILATION_CACHE_DIR": "jax", "CACHEDB": "tinygrad"}
     for name, folder in folders.items():
         variables[name] = os.path.join(cache, folder)
-    always = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    always = {"DEV": "CPU", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PLATFORMS": "cpu",
+              "CUDA_VISIBLE_DEVICES": ""}
     return os.environ | variables | always
 
 
@@ -73,8 +93,8 @@ class Process:
     """A worker, seen from outside. `ask` raises `TimeoutError` when it says nothing in time and `RuntimeError` when it
     ends; both end it."""
 
-    def __init__(self, workload: str, contestant: str, size: str, threads: int, cache: str):
-        command = [sys.executable, str(HERE / "worker.py"), workload, contestant, size, str(threads)]
+    def __init__(self, workload: str, contestant: str, size: str, threads: int, cache: str, factor: float = 1.0):
+        command = [sys.executable, str(HERE / "worker.py"), workload, contestant, size, str(threads), str(factor)]
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
                                         text=True, env=environment(cache, threads), cwd=HERE)
@@ -111,17 +131,17 @@ class Process:
         self.process.wait()
 
 
-def start(result: Result, kind: str, options, cache: str) -> Process | None:
+def start(result: Result, kind: str, options, cache: str, threads: int, factor: float = 1.0) -> Process | None:
     """Start a worker and wait for its first result, which `result` takes note of."""
     begin = time.perf_counter()
-    process = Process(result.workload, result.contestant, options.size, options.threads, cache)
+    process = Process(result.workload, result.contestant, options.size, threads, cache, factor)
     try:
         first = process.ask("", options.timeout)
     except (TimeoutError, RuntimeError) as error:
         result.trouble = str(error)
         return None
     if first["absent"]:
-        result.trouble = "has no version of this workload"
+        result.trouble = report.ABSENT
         process.close()
         return None
     result.started[kind] = time.perf_counter() - begin
@@ -131,6 +151,21 @@ def start(result: Result, kind: str, options, cache: str) -> Process | None:
     return process
 
 
+def take_turns(running: list[tuple[Result, Process]], options) -> None:
+    """Time the steps of workers in alternating order, then let them end."""
+    for turn in range(options.rounds):
+        for result, process in running[:: 1 if turn % 2 == 0 else -1]:
+            time.sleep(PAUSE_SECONDS)
+            try:
+                result.samples += process.ask(f"round {options.seconds}", options.timeout)["samples"]
+            except (TimeoutError, RuntimeError) as error:
+                result.trouble = str(error)
+        running = [(result, process) for result, process in running if not result.trouble]
+    for result, process in running:
+        result.memory = process.ask("quit", options.timeout)["memory"]
+        process.process.wait()
+
+
 def race(workload: str, contestants: list[str], options) -> list[Result]:
     """Measure the contestants on one workload, in turns."""
     results = [Result(workload, contestant) for contestant in contestants]
@@ -138,25 +173,33 @@ def race(workload: str, contestants: list[str], options) -> list[Result]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as caches:
         for result in results:
             cache = os.path.join(caches, result.contestant)
-            process = start(result, "cold", options, cache)
-            if process:
+            if result.contestant == "torch.compile" and options.primed:
+                shutil.copytree(options.primed, cache)
+            process = start(result, "cold", options, cache, options.threads)
+            if process and not options.quick:
                 process.close()
-                process = start(result, "warm", options, cache)
+                process = start(result, "warm", options, cache, options.threads)
             if process:
                 running.append((result, process))
-        for turn in range(options.rounds):
-            for result, process in running[:: 1 if turn % 2 == 0 else -1]:
-                time.sleep(PAUSE_SECONDS)
-                try:
-                    result.samples += process.ask(f"round {options.seconds}", options.timeout)["samples"]
-                except (TimeoutError, RuntimeError) as error:
-                    result.trouble = str(error)
-            running = [(result, process) for result, process in running if not result.trouble]
-        for result, process in running:
-            result.memory = process.ask("quit", options.timeout)["memory"]
-            process.process.wait()
+        take_turns(running, options)
     mark_disagreement(results)
     return results
+
+
+def scaling(workload: str, options) -> dict[str, float]:
+    """The best times of flamework.compile with one thread, and at a quarter and four times the size."""
+    cases = {"whole": (options.threads, 1.0), "one thread": (1, 1.0)}
+    if WORKLOADS[workload].grows:
+        cases |= {"quarter": (options.threads, 0.25), "four times": (options.threads, 4.0)}
+    results = {case: Result(workload, "flamework.compile") for case in cases}
+    running = []
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
+        for case, (threads, factor) in cases.items():
+            process = start(results[case], "cold", options, cache, threads, factor)
+            if process:
+                running.append((results[case], process))
+        take_turns(running, options)
+    return {case: min(result.samples) for case, result in results.items() if result.samples}
 
 
 def mark_disagreement(results: list[Result], tolerance: float = 1e-3) -> None:
@@ -170,30 +213,36 @@ def mark_disagreement(results: list[Result], tolerance: float = 1e-3) -> None:
             result.trouble = f"answer differs: {result.digest} instead of {usual.tolist()}"
 
 
-def triad_rate(threads: int, elements: int = 20_000_000, repeats: int = 10) -> float:
-    """Bytes a second of `a = b + 3*c`, counting each of the three arrays once: what memory gives to a program.
+def machine_rates(threads: int) -> tuple[float, float]:
+    """What the machine gives to a program now: bytes a second of `a = b + 3*c`, counting each of the three arrays once,
+    and operations a second of a product of float32 matrices.
 
     The processor also reads the lines of `a` before it writes them, which is not counted: a program that updates in
     place can be faster than this limit.
     """
-    code = f"""
+    code = """
 import time, numba, numpy
 @numba.njit(parallel=True)
 def triad(a, b, c):
     for i in numba.prange(a.size):
         a[i] = b[i] + numba.float32(3) * c[i]
-a, b, c = (numpy.ones({elements}, numpy.float32) for _ in range(3))
-best = float("inf")
-for _ in range({repeats} + 1):
-    start = time.perf_counter()
-    triad(a, b, c)
-    best = min(best, time.perf_counter() - start)
-print(3 * a.nbytes / best)
+def best(function, *arguments, repeats=10):
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        function(*arguments)
+        times.append(time.perf_counter() - start)
+    return min(times)
+a, b, c = (numpy.ones(20_000_000, numpy.float32) for _ in range(3))
+print(3 * a.nbytes / best(triad, a, b, c))
+x, y, z = (numpy.ones((2048, 2048), numpy.float32) for _ in range(3))
+print(2 * 2048**3 / best(numpy.matmul, x, y, z))
 """
     with tempfile.TemporaryDirectory() as cache:
         done = subprocess.run([sys.executable, "-c", code], env=environment(cache, threads), check=True, text=True,
                               stdout=subprocess.PIPE)
-    return float(done.stdout)
+    memory, arithmetic = map(float, done.stdout.split())
+    return memory, arithmetic
 
 
 def import_seconds(module: str, repeats: int = 5) -> float:
@@ -206,45 +255,80 @@ def import_seconds(module: str, repeats: int = 5) -> float:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure Flamework against its peers.")
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"any of: {', '.join(WORKLOADS)}")
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help=f"groups ({', '.join(GROUPS)}) or workloads ({', '.join(WORKLOADS)})")
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a contestant's turn in a round")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for a contestant's first result")
-    parser.add_argument("--quick", action="store_true", help="one round of a fifth of a second")
+    parser.add_argument("--quick", action="store_true", help="one round of a fifth of a second, and no second start")
+    parser.add_argument("--scaling", action="store_true", help="also with one thread, and at 1/4 and 4 times the size")
     parser.add_argument("--size", choices=("full", "tiny"), default="full", help="tiny only shows that everything runs")
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables to FILE as well")
+    parser.add_argument("--record", metavar="FILE", type=Path, help="keep what is measured in FILE, too")
     options = parser.parse_args(arguments)
-    for name in options.workloads:
-        if name not in WORKLOADS:
-            parser.error(f"no workload is named {name!r}; there are {', '.join(WORKLOADS)}")
+    options.workloads, options.primed = [], None
+    for name in options.names or GROUPS:
+        if name not in GROUPS and name not in WORKLOADS:
+            parser.error(f"no group or workload is named {name!r}; there are {', '.join([*GROUPS, *WORKLOADS])}")
+        options.workloads += [workload.name for workload in GROUPS[name]] if name in GROUPS else [name]
     if options.quick:
         options.rounds, options.seconds = 1, 0.2
     return options
 
 
+def read_record(path: Path | None) -> tuple[dict[str, Row], dict[str, float]]:
+    """The rows of a file by workload, without those whose workload is gone, and the seconds of imports."""
+    if path is None or not path.exists():
+        return {}, {}
+    record = json.loads(path.read_text())
+    rows = [row | {"results": [Result(**result) for result in row["results"]]} for row in record["rows"]]
+    return {row["workload"]: Row(**row) for row in rows if row["workload"] in WORKLOADS}, record["imports"]
+
+
+def write_record(path: Path, rows: dict[str, Row], imports: dict[str, float]) -> None:
+    """Write what `read_record` reads."""
+    path.write_text(json.dumps({"rows": [asdict(row) for row in rows.values()], "imports": imports}))
+
+
+def prime(cache: str, threads: int) -> None:
+    """Let torch.compile find out about the C++ compiler, which takes it ten seconds once on a machine and is no part
+    of any program's first result."""
+    code = "import torch; torch.compile(lambda x: (x + 1).sum())(torch.ones(100_000))"
+    subprocess.run([sys.executable, "-c", code], env=environment(cache, threads), check=True)
+
+
+def measure(workload: str, contestants: list[str], options) -> Row:
+    """Everything about one workload; the rates are the better ones of before and after the race."""
+    before = machine_rates(options.threads)
+    results = race(workload, contestants, options)
+    times = scaling(workload, options) if options.scaling else {}
+    return Row(workload, results, *map(max, zip(before, machine_rates(options.threads))), times)
+
+
 def main() -> None:
     options = parse_arguments()
-    installed = [name for name in options.contestants if importlib.util.find_spec(CONTESTANTS[name].module)]
-    text = report.machine(options.threads, [name for name in options.contestants if name not in installed])
+    here = [name for name in options.contestants if name in installed()]
+    text = report.machine(options.threads, [name for name in options.contestants if name not in here])
     print(text, flush=True)
-    all_results: list[Result] = []
-    rates = []
-    details = ""
-    for name in options.workloads or WORKLOADS:
-        before = triad_rate(options.threads)
-        results = race(name, installed, options)
-        rates.append(max(before, triad_rate(options.threads)))
-        all_results += results
-        table = report.workload_table(WORKLOADS[name], results, rates[-1], options.size)
-        print(table, flush=True)
-        details += table
-    imports = {name: import_seconds(CONTESTANTS[name].module) for name in installed}
-    summary = report.summary_table(all_results, rates) + report.start_table(all_results, imports)
+    rows, imports = read_record(options.record)
+    imports |= {name: import_seconds(CONTESTANTS[name].module) for name in here if name not in imports}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as options.primed:
+        if "torch.compile" in here:
+            prime(options.primed, options.threads)
+        for name in options.workloads:
+            rows[name] = measure(name, here, options)
+            print(report.workload_table(rows[name], options.size), flush=True)
+            if options.record:
+                write_record(options.record, rows, imports)
+    ordered = [rows[name] for name in WORKLOADS if name in rows]
+    summary = report.summary(ordered, options.size) + report.start_tables(ordered, imports)
+    summary += report.scaling_table(ordered)
     print(summary)
     if options.markdown:
-        options.markdown.write_text(f"# Results\n\n{text}\n{summary}\n## Workload by workload\n{details}")
+        details = "".join(report.workload_table(row, options.size) for row in ordered)
+        options.markdown.write_text(f"# Results\n\n{report.INTRODUCTION}\n{text}{summary}\n## Details\n{details}")
 
 
 if __name__ == "__main__":

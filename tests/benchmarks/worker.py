@@ -3,15 +3,18 @@
 The process says on standard output, one JSON object a line, how long its first result took, then times steps whenever
 `run.py` asks for a round, so that rounds of several contestants alternate on the machine.
 
-In: `python worker.py WORKLOAD CONTESTANT SIZE THREADS`, then lines `round SECONDS` and at last `quit`.
+In: `python worker.py WORKLOAD CONTESTANT SIZE THREADS FACTOR`, then lines `round SECONDS` and at last `quit`. FACTOR
+multiplies the size to which the work is proportional.
 Out: a line about the first result, a line for each round, a line about memory. Read next: `run.py`.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
+import shutil
 import statistics
 import sys
 import time
@@ -20,7 +23,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from workloads import WORKLOADS, Workload
+from workload import Workload
+from workloads import WORKLOADS
 
 SAMPLE_SECONDS = 1e-3  # steps shorter than this are timed several at once
 
@@ -33,25 +37,32 @@ class Contestant:
     build: Callable[[Any, Workload, tuple[np.ndarray, ...]], Callable[[], Any] | None]
     finish: Callable[[Any, Any], None]
     peer: bool = True
+    needs: str = ""  # a program without which it does not run
 
 
 def _same(function):
     return function
 
 
+def _builder(library: str):
+    def build(module, workload, inputs):
+        make = workload.programs.get(library)
+        return make and make(module, *inputs)
+
+    return build
+
+
 def _build_jax(jax, workload, inputs):
-    return workload.jax and workload.jax(jax, *inputs)
-
-
-def _build_numpy(numpy, workload, inputs):
-    return workload.numpy and workload.numpy(numpy, *inputs)
+    jax.config.update("jax_enable_x64", any(array.dtype == np.float64 for array in inputs))
+    return _builder("jax")(jax, workload, inputs)
 
 
 def _torch_builder(whole: bool, part: bool):
     def build(torch, workload, inputs):
-        if (whole or part) and not workload.finishes:
-            return None  # a compiled program issues no single operations
-        return workload.torch(torch, torch.compile if whole else _same, torch.compile if part else _same, *inputs)
+        if (whole or part) and not workload.compiles:
+            return None
+        decorators = [torch.compile if compiled else _same for compiled in (whole, part)]
+        return workload.programs["torch"](torch, *decorators, *inputs)
 
     return build
 
@@ -64,14 +75,30 @@ def _realize(flamework, results):
     flamework.realize(*as_tuple(results))
 
 
+def _synchronise(tinygrad, results):
+    tinygrad.Device[tinygrad.Device.DEFAULT].synchronize()
+
+
 CONTESTANTS = {
     "flamework": Contestant("flamework", _torch_builder(False, False), _realize, peer=False),
     "flamework.compile": Contestant("flamework", _torch_builder(True, False), _realize, peer=False),
     "torch": Contestant("torch", _torch_builder(False, False), _finished),
     "torch.compile": Contestant("torch", _torch_builder(False, True), _finished),
     "jax": Contestant("jax", _build_jax, lambda m, r: m.block_until_ready(r)),
-    "numpy": Contestant("numpy", _build_numpy, _finished),
+    "mlx": Contestant("mlx.core", _builder("mlx"), lambda m, r: m.eval(*as_tuple(r))),
+    "tinygrad": Contestant("tinygrad", _builder("tinygrad"), _synchronise, needs="clang"),
+    "numexpr": Contestant("numexpr", _builder("numexpr"), _finished),
+    "numpy": Contestant("numpy", _builder("numpy"), _finished),
 }
+
+
+def installed() -> list[str]:
+    """The contestants that can run here."""
+    return [
+        name for name, contestant in CONTESTANTS.items()
+        if importlib.util.find_spec(contestant.module.partition(".")[0])
+        and (not contestant.needs or shutil.which(contestant.needs))
+    ]
 
 
 def as_tuple(results) -> tuple:
@@ -81,7 +108,8 @@ def as_tuple(results) -> tuple:
 def digest(results) -> list[float]:
     """Sizes of the numbers of a step's first result, to compare contestants: mean, mean magnitude, largest."""
     first = as_tuple(results)[0]
-    values = np.asarray(first.detach() if hasattr(first, "detach") else first, dtype=np.float64)
+    first = first.detach().numpy() if hasattr(first, "detach") else first
+    values = np.asarray(first).astype(np.float64)
     return [float(values.mean()), float(np.abs(values).mean()), float(values.max())]
 
 
@@ -92,9 +120,12 @@ class Runner:
     not; a digest of that result; and Flamework's counters.
     """
 
-    def __init__(self, workload: Workload, name: str, tiny: bool = False, threads: int = 2):
+    def __init__(self, workload: Workload, name: str, tiny: bool = False, threads: int = 2, factor: float = 1.0):
         self.workload, self.contestant = workload, CONTESTANTS[name]
-        inputs = workload.inputs(**(workload.tiny if tiny else workload.size))
+        size = dict(workload.tiny if tiny else workload.size)
+        if factor != 1:
+            size[workload.grows] = max(1, round(size[workload.grows] * factor))
+        inputs = workload.inputs(**size)
         self.module = importlib.import_module(self.contestant.module)
         start = time.perf_counter()
         if self.contestant.module == "torch":  # others are told by environment variables
@@ -148,7 +179,7 @@ def peak_memory() -> int:
 
 
 def main() -> None:
-    workload, contestant, size, threads = sys.argv[1:]
+    workload, contestant, size, threads, factor = sys.argv[1:]
     # Libraries may print: what they print goes to stderr, and the protocol keeps stdout to itself.
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -158,7 +189,7 @@ def main() -> None:
 
     if hasattr(os, "sched_setaffinity"):  # the libraries that count processors themselves, such as XLA, obey this
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
-    runner = Runner(WORKLOADS[workload], contestant, size == "tiny", int(threads))
+    runner = Runner(WORKLOADS[workload], contestant, size == "tiny", int(threads), float(factor))
     say(**runner.report)
     for line in sys.stdin:
         command, *arguments = line.split()
