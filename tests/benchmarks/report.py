@@ -130,7 +130,8 @@ def summary(rows: list, size: str) -> str:
     names = [name for name in CONTESTANTS if name in measured]
     speeds = [row.memory_rate / 1e9 for row in rows], [row.arithmetic_rate / 1e9 for row in rows]
     text = (f"\n## Summary\n\nBest time of one step in milliseconds. The triad ran at {min(speeds[0]):.1f} to "
-            f"{max(speeds[0]):.1f} GB/s, the product at {min(speeds[1]):.0f} to {max(speeds[1]):.0f} GFLOP/s.\n")
+            f"{max(speeds[0]):.1f} GB/s, the product at {min(speeds[1]):.0f} to {max(speeds[1]):.0f} GFLOP/s: "
+            "where these are far apart, others used the machine, and the limits of some rows are too high.\n")
     for group, workloads in GROUPS.items():
         lines = []
         for row in rows:

@@ -312,6 +312,7 @@ def main() -> None:
     options = parse_arguments()
     here = [name for name in options.contestants if name in installed()]
     text = report.machine(options.threads, [name for name in options.contestants if name not in here])
+    text += f"- Rounds: {options.rounds} of {options.seconds} s for each contestant\n"
     print(text, flush=True)
     rows, imports = read_record(options.record)
     imports |= {name: import_seconds(CONTESTANTS[name].module) for name in here if name not in imports}
@@ -329,7 +330,10 @@ def main() -> None:
     print(summary)
     if options.markdown:
         details = "".join(report.workload_table(row, options.size) for row in ordered)
-        options.markdown.write_text(f"# Results\n\n{report.INTRODUCTION}\n{text}{summary}\n## Details\n{details}")
+        missing = len(WORKLOADS) - len(ordered)
+        left_out = f"- Not measured: {missing} of {len(WORKLOADS)} workloads\n" if missing else ""
+        page = f"# Results\n\n{report.INTRODUCTION}\n{text}{left_out}{summary}\n## Details\n{details}"
+        options.markdown.write_text(page)
 
 
 if __name__ == "__main__":
