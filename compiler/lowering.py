@@ -499,6 +499,7 @@ class Lowering:
         """Do not compute an exponential in every loop over a row: the first loop leaves it where the result will be
         stored, which is in cache when the last loop comes to it."""
         taken: set[str] = set()
+        shortened: list[list] = []
         for instance, places in self.expensive.items():
             for block, access, store in self.results:
                 usable = (
@@ -517,8 +518,10 @@ class Lowering:
                 first.insert(position + 1, Store(store.pointer, store.dtype, store.index, name))
                 for later, other in places[1:]:
                     later[position_of(later, other)] = Load(other, instance.node.dtype, store.pointer, store.index)
-                    remove_unused(later, self.blocks[0])
+                    shortened.append(later)
                 break
+        for block in {id(block): block for block in shortened}.values():
+            remove_unused(block, self.blocks[0])
 
     def lookup(self, instance: Instance) -> str | None:
         for scope in reversed(self.scopes):

@@ -30,7 +30,7 @@ from .live import compiled_reader
 from .nn.module import Module
 from .places import exact_form, form, identity
 from .pytree import contents
-from .recorder import Recorded, record
+from .recorder import Before, Recorded, record
 from .recording import get_default_dtype
 from .replay import Changed, Program
 from .runtime import engine
@@ -140,6 +140,27 @@ def sharing(leaves: Sequence[Any]) -> tuple | None:
 # ------------------------------------------------------------------------------------------------------------ variants
 
 
+class Reached:
+    """What a variant has to compare of a tensor that the function reaches; nothing that holds the old value's memory.
+
+    Attributes:
+        type, requires_grad, leaf, form: of the tensor as it was recorded.
+        home: equal for tensors that shared memory.
+        grad: type of its gradient and whether that requires one, or None.
+    """
+
+    __slots__ = ("tensor", "type", "requires_grad", "leaf", "form", "home", "grad")
+
+    def __init__(self, before: Before) -> None:
+        self.tensor = before.tensor
+        self.type = before.node.type
+        self.requires_grad = before.requires_grad
+        self.leaf = before.leaf
+        self.form = before.form
+        self.home = id(before.home)
+        self.grad = None if before.grad is None else (before.grad._node.type, before.grad.requires_grad)
+
+
 class Variant:
     """One recorded program, and what it depends on besides the kind of the call."""
 
@@ -157,7 +178,7 @@ class Variant:
             self.outcomes = tuple(outcome for _, outcome in recorded.conditions)
             self.conditions = compiled_reader([expression for expression, _ in recorded.conditions])
         arguments = {id(leaf) for leaf in leaves if isinstance(leaf, Tensor)}
-        self.before = [recorded.before[key] for key in recorded.surroundings.tensors if key not in arguments]
+        self.before = [Reached(recorded.before[key]) for key in recorded.surroundings.tensors if key not in arguments]
         self.watch()
 
     def watch(self) -> None:
@@ -168,11 +189,11 @@ class Variant:
         for b in self.before:
             tensor = b.tensor
             if tensor._storage is None:
-                self.plain.append((tensor, b.node.type, b.requires_grad))
+                self.plain.append((tensor, b.type, b.requires_grad))
             else:
                 self.shared.append((tensor, tensor._storage, tensor._chain, b.requires_grad, b.leaf))
             if b.leaf or b.grad is not None:
-                self.grads.append((tensor, None if b.grad is None else (b.grad._node.type, b.grad.requires_grad)))
+                self.grads.append((tensor, b.grad))
 
     def holds(self) -> bool:
         """Whether what the function reaches is as it was."""
@@ -200,9 +221,9 @@ class Variant:
         owners: dict[int, Any] = {}
         for b in self.before:
             tensor = b.tensor
-            if tensor._node.type is not b.node.type or tensor.requires_grad is not b.requires_grad:
+            if tensor._node.type is not b.type or tensor.requires_grad is not b.requires_grad:
                 return False
-            if form(tensor) != b.form or owners.setdefault(identity(tensor), id(b.home)) != id(b.home):
+            if form(tensor) != b.form or owners.setdefault(identity(tensor), b.home) != b.home:
                 return False
         if len(set(owners.values())) != len(owners):
             return False

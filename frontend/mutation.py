@@ -201,8 +201,9 @@ def _write(tensor: Tensor, storage: Storage, node: Node, uniform: bool, replaces
     storage.replace(value, silent=silent)
     if exported:
         return tensor
-    if not chain:
-        tensor._node = value
+    if at == len(chain) - 1:
+        # all of the storage, perhaps as a leaf: with its old node the tensor would hold the old memory
+        tensor._node = replay(chain, value)
         tensor._seen = storage.stamp
     register(tensor)
     return tensor

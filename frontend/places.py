@@ -21,6 +21,7 @@ from .compiler.ir import Node
 from .recording import input_node, node_of, reclaim, register, snapshot
 from .runtime import engine
 from .runtime.allocator import Buffer
+from .runtime.donation import others
 from .storage import (
     EXPORTED,
     Chain,
@@ -217,6 +218,33 @@ def piece_buffer(tensor: Tensor) -> Buffer:
     return Buffer(held.address + start * kind.dtype.itemsize, tensor._node.type.nbytes, held)
 
 
+def is_alone(tensor: Tensor) -> bool:
+    """Whether a tensor, with its storage, is all that refers to its memory, a block of the allocator's, beside one
+    reference of the caller: nobody can tell then if the memory is written to, once the tensor has another value."""
+    storage, node = tensor._storage, tensor._node
+    if storage is None:
+        value = below_leaf(node)
+    elif storage.stamp == EXPORTED:
+        return False
+    else:
+        value = storage.node
+    buffer = value.value
+    if type(buffer) is not Buffer or not buffer.is_block:
+        return False
+    stored = storage is not None
+    if node is value:
+        # `node`, the tensor, the storage
+        return others(value) == 2 + stored and others(buffer) == 2
+    sources = node.src
+    above = bool(sources) and sources[0] is value
+    return (
+        others(node) == 1
+        and others(sources) == 1
+        and others(value) == above + stored
+        and others(buffer) == 2 + (node.value is buffer)
+    )
+
+
 # -------------------------------------------------------------------------------------------------------- shared memory
 
 
@@ -342,5 +370,5 @@ def home_elements(tensor: Tensor) -> Node:
 __all__ = [
     "Place", "Unshared", "cut_form", "elements", "elements_buffer", "exact_form", "form",
     "home_buffer", "home_elements", "home_node", "identity",
-    "is_exported", "open_leaf", "overwrite", "piece_buffer", "value_node", "view_of",
+    "is_alone", "is_exported", "open_leaf", "overwrite", "piece_buffer", "value_node", "view_of",
 ]

@@ -493,7 +493,8 @@ class Recorder:
         if not compute:
             self.add_owners()
             return
-        key, compute, inputs, numbers = engine.linearised(compute, blocks=False)
+        with engine.following:
+            key, compute, inputs, numbers = engine.linearised(compute, blocks=False)
         for at, node in enumerate(inputs):
             self.read(at, node)
         self.add_owners()
@@ -624,5 +625,4 @@ def compute_before(nodes: Sequence[Node], waiting: Sequence[Node]) -> None:
     nodes = [node for node in nodes if node.type.size]
     if not nodes:
         return
-    key, roots, inputs, numbers = engine.linearised(nodes, [n for n in waiting if n.value is None])
-    engine.run_plan(engine.plan_for(key, roots, inputs, numbers), roots, inputs, numbers)
+    engine.run_plan(*engine.prepared(nodes, [n for n in waiting if n.value is None]))

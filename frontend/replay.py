@@ -26,6 +26,7 @@ from .places import (
     home_elements,
     home_node,
     identity,
+    is_alone,
     overwrite,
     piece_buffer,
     value_node,
@@ -123,6 +124,13 @@ class Program:
             self.structure is None and self.outputs[0][0] == "new" and self.template is None and not self.writes
             and not self.gradients and not self.leaf_flags and self.results[0] >= 0 and not self.kinds[0][1]
         )
+        # memory into which the plan may write, because its tensor gets a new value; a graph would still read the old one
+        written = {id(place) for how, place, _ in self.writes if how in ("assign", "silent")}
+        self.ending: list[tuple[int, Place]] = []
+        if self.plan is not None and self.plan.lifetimes is not None and self.template is None:
+            self.ending = [
+                (at, place) for at, kind, place in self.reads if at >= 0 and kind == "home" and id(place) in written
+            ]
 
     # -------------------------------------------------------------------------------------------------------- running
 
@@ -203,7 +211,12 @@ class Program:
         try:
             if self.conditions is not None and self.conditions(leaves, events) != self.outcomes:
                 raise Changed
-            buffers = self.plan.run(inputs, self.numbers(leaves, events)) if self.plan is not None else ()
+            if self.plan is None:
+                buffers: Sequence[Buffer] = ()
+            else:
+                numbers = self.numbers(leaves, events)
+                dying = frozenset([at for at, place in self.ending if is_alone(place.tensor(leaves))])
+                buffers = self.plan.run(inputs, numbers, dying)
         except BaseException:
             if self.events:
                 undo(self.undo)

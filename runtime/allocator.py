@@ -77,6 +77,11 @@ class Buffer:
         memory = np.asarray(_ArrayInterface(self))
         return np.ndarray(tuple(shape), dtype, memory, offset, None if strides is None else tuple(strides))
 
+    @property
+    def is_block(self) -> bool:
+        """Whether the memory is a block of the allocator's, which nothing else can know, and not a foreign object's."""
+        return self._size > 0
+
     def __repr__(self) -> str:
         return f"Buffer(address={self.address:#x}, nbytes={self.nbytes})"
 

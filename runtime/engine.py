@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import os
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 MAX_PLANS = 512
 
 VERIFY = os.environ.get("FLAMEWORK_VERIFY", "") not in ("", "0")
+
+# Held while a program is written down, and while one runs that writes results into its inputs: no other thread may find
+# such an input in a pending program meanwhile. Whoever found it before holds it, and so it is not written to.
+following = threading.RLock()
 
 _plans: OrderedDict[tuple, Plan] = OrderedDict()
 _live: Callable[[], Iterable[Node]] = tuple
@@ -94,14 +99,15 @@ def realize(nodes: Sequence[Node]) -> None:
             settle(root, allocate(0))
     roots = [root for root in roots if root.type.size]
     if roots:
-        run_plan(*prepared(roots, live))
+        run_program(*prepared(roots, live))
 
 
 def prepared(
     nodes: Sequence[Node], live: Iterable[Node] | None = None
 ) -> tuple[Plan, list[Node], list[Node], list[Node]]:
     """The plan that computes ``nodes`` and what belongs to them, with all its roots, its inputs and its numbers."""
-    key, roots, inputs, numbers = linearised(nodes, _live() if live is None else live)
+    with following:
+        key, roots, inputs, numbers = linearised(nodes, _live() if live is None else live)
     return plan_for(key, roots, inputs, numbers), roots, inputs, numbers
 
 
@@ -132,14 +138,32 @@ def observed(listener: Callable[[Sequence[Node], Plan], None]) -> Iterator[None]
         _listeners.remove(listener)
 
 
-def run_plan(plan: Plan, roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> None:
-    """Run a plan on the leaves of a program, and give the roots their values."""
+def run_program(plan: Plan, roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> None:
+    """Run a plan, into those of its inputs that end with it where it can, and give the roots their values."""
+    if plan.lifetimes is not None:
+        with following:
+            dying = plan.lifetimes.dying(roots, inputs, forgets)
+            if dying:
+                run_plan(plan, roots, inputs, numbers, dying)
+                return
+    run_plan(plan, roots, inputs, numbers)
+
+
+def run_plan(
+    plan: Plan, roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node],
+    dying: frozenset[int] = frozenset(),
+) -> None:
+    """Run a plan on the leaves of a program, and give the roots their values.
+
+    Args:
+        dying: numbers of inputs that may be written over.
+    """
     for listener in _listeners:
         listener(roots, plan)
     if VERIFY:
         write_out_all(roots)
     expected = evaluate(roots, read_node) if VERIFY else None
-    results = plan.run([input_buffer(node) for node in inputs], [node.value for node in numbers])
+    results = plan.run([input_buffer(node) for node in inputs], [node.value for node in numbers], dying)
     if expected is not None:
         compare(roots, results, expected)
     for root, buffer in zip(roots, results):
@@ -154,14 +178,19 @@ def settle(node: Node, buffer: Buffer) -> None:
         if node.src[0].value is None:
             settle(node.src[0], buffer)
         return
-    freed = node.mark is not None and node.mark.freed
-    if not node.requires_grad or is_leaf(node) or freed or node.op is p.scalar:
+    if forgets(node):
         if is_view(node):
             base = node.src[0]
             while is_view(base):
                 base = base.src[0]
             node.marks().base = base.marks()
         node.become_input(p.input_)
+
+
+def forgets(node: Node) -> bool:
+    """Whether a node that gets its value lets go of its sources: no gradient can ask for them any more."""
+    freed = node.mark is not None and node.mark.freed
+    return not node.requires_grad or is_leaf(node) or freed or node.op is p.scalar
 
 
 def linearised(
@@ -290,7 +319,9 @@ def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]
     if VERIFY:
         verify(roots)
     COUNTERS.plans_built += 1
-    return Plan(roots, slots, len(inputs))
+    plan = Plan(roots, slots, len(inputs))
+    plan.watch_lifetimes(roots, inputs)
+    return plan
 
 
 def compare(roots: Sequence[Node], results: Sequence[Buffer], expected: Sequence[np.ndarray]) -> None:

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..compiler import codegen_cpu, primitives as p, primitives_shape as s
+from ..compiler import codegen_cpu, primitives_shape as s
 from ..compiler.cluster import Cluster, find
 from ..compiler.dtypes import FLOATING
 from ..compiler.fusion import Fusion, fuse
@@ -28,10 +27,10 @@ from ..kernels.cpu import blas, sort
 from ..kernels.cpu.driver import CHECKED, ENTRY_WORDS, SERIAL
 from .allocator import Buffer, allocate
 from .counters import COUNTERS
+from .donation import LEAST_BYTES, Lifetimes
 from .kernels import KERNELS
 from .log import ENABLED, log
-
-ALIGNMENT = 64
+from .placement import Item, Place, Placement, Slot, is_input, match
 
 GROUPED_SOURCE = '''
 def grouped(args, start, stop):
@@ -45,44 +44,6 @@ def grouped(args, start, stop):
 '''
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Stands for the value of a leaf: the number of an input buffer or of a Python number."""
-
-    number: int
-
-
-@dataclass(slots=True)
-class Item:
-    """One entry of the schedule: a kernel or library call, or several calls of one kernel.
-
-    Attributes:
-        clusters: what it computes; more than one share a kernel and run as one launch.
-        lowered: for kernels, the loop IR with its operands, one a cluster.
-        source: the CPU source.
-        sort: for sorts, the calls that they are made of.
-    """
-
-    clusters: list[Cluster]
-    kind: str
-    lowered: list[Lowered] = field(default_factory=list)
-    source: str = ""
-    sort: sort.SortCall | None = None
-
-    @property
-    def scratch_bytes(self) -> list[int]:
-        """How much memory each of its calls needs beside its operands."""
-        return [self.sort.scratch] if self.sort else [lowered.scratch for lowered in self.lowered]
-
-
-@dataclass(slots=True)
-class Place:
-    """Where a value lives: ``base`` 0 is the arena, then come the inputs, then the results."""
-
-    base: int
-    offset: int = 0
-
-
 class Plan:
     """A program ready to run; see the chapter's head.
 
@@ -90,6 +51,7 @@ class Plan:
         items: the schedule, for inspection.
         fusion: the clusters, with the reasons of every border.
         before, after: text of the graph as recorded and as fused.
+        lifetimes: who holds the inputs that results may be written into; None if that would save little.
     """
 
     def __init__(self, roots: Sequence[Node], leaves: Mapping[Node, Node], inputs: int) -> None:
@@ -140,63 +102,19 @@ class Plan:
 
     # ------------------------------------------------------------------------------------------------------ memory
 
-    def touched(self, item: Item) -> tuple[set[Node], set[Node]]:
-        """The stored values that an item reads and writes."""
-        base = self.fusion.base
-        reads: set[Node] = set()
-        writes: set[Node] = set()
-        for cluster, lowered in zip(item.clusters, item.lowered or [None] * len(item.clusters)):
-            if lowered is not None:
-                reads.update(lowered.operands)
-                writes.update(base(store.target) for store in cluster.stores)
-            else:
-                writes.add(base(cluster.node))
-                if cluster.kind == "dot":
-                    reads.update(base(m.base) for m in cluster.matrices)
-                else:
-                    reads.update(base(x) for x in cluster.node.src)
-        return reads, writes
-
     def place_values(self) -> None:
-        base = self.fusion.base
-        self.place: dict[Node, Place] = {}
-        self.outputs: list[tuple[str, int]] = []
-        self.output_bytes: list[int] = []
-        for root in self.roots:
-            home = base(root)
-            if isinstance(home.value, Slot) and home.op is not p.scalar:
-                self.outputs.append(("input", home.value.number))
-                continue
-            if home not in self.place:
-                self.place[home] = Place(1 + self.inputs + len(self.output_bytes))
-                self.output_bytes.append(home.type.nbytes)
-            self.outputs.append(("result", self.place[home].base - 1 - self.inputs))
-        last: dict[Node, int] = {}
-        touched = [self.touched(item) for item in self.items]
-        for position, (reads, writes) in enumerate(touched):
-            for node in reads | writes:
-                last[node] = position
-        arena = Arena()
-        self.scratch: list[list[int]] = []
-        for position, (reads, writes) in enumerate(touched):
-            for node in sorted(writes, key=lambda n: -n.type.nbytes):
-                if node not in self.place:
-                    self.place[node] = Place(0, arena.take(node.type.nbytes))
-            item = self.items[position]
-            scratch = [arena.take(nbytes) if nbytes else -1 for nbytes in item.scratch_bytes]
-            self.scratch.append(scratch)
-            for offset, nbytes in zip(scratch, item.scratch_bytes):
-                if offset >= 0:
-                    arena.give(offset, nbytes)
-            for node in reads | writes:
-                place = self.place.get(node)
-                if last[node] == position and place is not None and place.base == 0:
-                    arena.give(place.offset, node.type.nbytes)
-        self.arena_bytes = arena.size
+        """Where every value lives; see ``placement.py``."""
+        found = Placement(self.fusion, self.items, self.roots, self.inputs)
+        self.place = found.place
+        self.outputs, self.output_bytes = found.outputs, found.output_bytes
+        self.scratch, self.arena_bytes = found.scratch, found.arena_bytes
+        self.donors = found.donors
+        self.lifetimes: Lifetimes | None = None
+        self.matched: dict[frozenset[int], dict[int, int]] = {}
 
     def locate(self, node: Node) -> Place:
         node = self.fusion.base(node)
-        if isinstance(node.value, Slot) and node.op is not p.scalar:
+        if is_input(node):
             return Place(1 + node.value.number)
         return self.place[node]
 
@@ -324,13 +242,20 @@ class Plan:
 
     # --------------------------------------------------------------------------------------------------------- run
 
-    def run(self, inputs: Sequence[Buffer], numbers: Sequence[float]) -> list[Buffer]:
+    def run(
+        self, inputs: Sequence[Buffer], numbers: Sequence[float], dying: frozenset[int] = frozenset()
+    ) -> list[Buffer]:
         """Compute the results for these input buffers and Python numbers, in the order of the leaves.
 
+        Args:
+            dying: numbers of the inputs that nobody needs after the call. A result may be written into one of them.
+
         Raises:
-            IndexError: an index in the data was out of range; nothing was read or written outside a tensor.
+            IndexError: an index in the data was out of range; nothing was read or written outside a tensor, and all
+                inputs are as they were.
         """
-        results = [allocate(nbytes) for nbytes in self.output_bytes]
+        donor = self.match(dying) if dying else {}
+        results = [inputs[donor[j]] if j in donor else allocate(nbytes) for j, nbytes in enumerate(self.output_bytes)]
         arena = allocate(self.arena_bytes) if self.arena_bytes else None
         bases = [arena.address if arena else 0, *[b.address for b in inputs], *[b.address for b in results]]
         with self.lock:
@@ -346,6 +271,18 @@ class Plan:
                 self.fail()
         COUNTERS.kernels_launched += self.launches
         return [inputs[n] if kind == "input" else results[n] for kind, n in self.outputs]
+
+    def watch_lifetimes(self, roots: Sequence[Node], inputs: Sequence[Node]) -> None:
+        """Learn from the nodes that the plan was made for who holds the inputs that could be donated."""
+        if sum(nbytes for nbytes, numbers in zip(self.output_bytes, self.donors) if numbers) >= LEAST_BYTES:
+            self.lifetimes = Lifetimes(roots, inputs, sorted({n for numbers in self.donors for n in numbers}))
+
+    def match(self, dying: frozenset[int]) -> dict[int, int]:
+        """Which result is written into which of the inputs that die."""
+        found = self.matched.get(dying)
+        if found is None:
+            found = self.matched[dying] = match(self.donors, dying)
+        return found
 
     def fail(self) -> None:
         words = self.args[self.error_at : self.error_at + 4]
@@ -403,43 +340,6 @@ def ordered(clusters: list[Cluster], after: dict[Cluster, set[Cluster]], item_of
                 heapq.heappush(ready, (rank[j], j))
     assert len(order) == len(items), "launches made a cycle"
     return order
-
-
-class Arena:
-    """Offsets for intermediate values: best fit among what has been freed, else at the end."""
-
-    def __init__(self) -> None:
-        self.free: list[tuple[int, int]] = []
-        self.size = 0
-
-    def take(self, nbytes: int) -> int:
-        nbytes = -(-nbytes // ALIGNMENT) * ALIGNMENT
-        best = min((hole for hole in self.free if hole[1] >= nbytes), key=lambda hole: hole[1], default=None)
-        if best is not None:
-            self.free.remove(best)
-            if best[1] > nbytes:
-                self.free.append((best[0] + nbytes, best[1] - nbytes))
-            return best[0]
-        # extend a hole that touches the end
-        tail = next((hole for hole in self.free if hole[0] + hole[1] == self.size), None)
-        if tail is not None:
-            self.free.remove(tail)
-            self.size = tail[0] + nbytes
-            return tail[0]
-        offset = self.size
-        self.size += nbytes
-        return offset
-
-    def give(self, offset: int, nbytes: int) -> None:
-        nbytes = -(-nbytes // ALIGNMENT) * ALIGNMENT
-        for hole in list(self.free):
-            if hole[0] + hole[1] == offset:
-                self.free.remove(hole)
-                offset, nbytes = hole[0], hole[1] + nbytes
-            elif offset + nbytes == hole[0]:
-                self.free.remove(hole)
-                nbytes += hole[1]
-        self.free.append((offset, nbytes))
 
 
 __all__ = ["Fusion", "Item", "Plan", "Slot", "verify"]

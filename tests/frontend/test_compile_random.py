@@ -19,6 +19,7 @@ class ReferencePlan:
     """A plan without kernels."""
 
     error_slots = ()
+    lifetimes = None
 
     def __init__(self, roots, inputs, numbers):
         self.steps = []
@@ -38,7 +39,7 @@ class ReferencePlan:
         self.steps.append(step)
         return len(self.steps) - 1
 
-    def run(self, inputs, numbers):
+    def run(self, inputs, numbers, dying=frozenset()):
         values = []
         for kind, what, *rest in self.steps:
             if kind == "input":

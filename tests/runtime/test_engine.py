@@ -24,7 +24,7 @@ from flamework.compiler.reference import evaluate
 from flamework.runtime import engine, plan as plan_module
 from flamework.runtime.allocator import Buffer
 from flamework.runtime.counters import counters
-from flamework.runtime.plan import Arena
+from flamework.runtime.placement import Arena
 
 
 def variable(array, requires_grad: bool = False) -> Node:
