@@ -84,6 +84,8 @@ class Cluster:
         values: the accesses at which each of its nodes is computed.
         chain: sets of loop variables, each contained in the next.
         reductions: for each reduction and scan at its access, the loops that it runs over.
+        successors, predecessors: what has to run after it and before it.
+        height: larger than that of every successor, so that a search for one that runs later can stop early.
     """
 
     def __init__(self, kind: str = "kernel") -> None:
@@ -97,6 +99,8 @@ class Cluster:
         self.recomputed = 0
         self.operands: set[Node] = set()
         self.successors: set[Cluster] = set()
+        self.predecessors: set[Cluster] = set()
+        self.height = 0
         self.merged_into: Cluster | None = None
         self.node: Node | None = None
         self.matrices: list[Matrix] = []

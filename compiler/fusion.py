@@ -16,7 +16,8 @@ Every time that two neighbours are not fused, the reason is noted in :attr:`Fusi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
 from . import primitives as p, primitives_shape as s
 from .affine import (
@@ -40,6 +41,7 @@ MAX_OPERATIONS = 160  # of one kernel: past this, compile time and registers gro
 MAX_OPERANDS = 40
 MAX_RECOMPUTED = 8  # cheap operations that may be evaluated more often than they have elements
 RECOMPUTED = 1.5  # evaluations an element up to which nothing counts as computed again (a pad's border)
+MAX_TRIES = 8  # with so many kernels that read one value, each other one is tried: programs may have thousands
 EXPENSIVE = 4  # cost from which an operation is never evaluated more often than it has elements
 SPLIT_ROWS, SPLIT_LENGTH = 16, 1 << 16  # fewer rows than this, each longer than that, are summed in pieces
 
@@ -76,16 +78,41 @@ class Fusion:
     def note(self, producer: Node, consumer: Cluster | None, reason: str) -> None:
         self.borders.append(Border(producer, consumer, reason))
 
-    def reaches(self, start: Cluster, goal: Cluster) -> bool:
-        """Whether ``goal`` runs after ``start`` because of what it reads."""
-        stack, seen = [start], {start}
+    def precede(self, first: Cluster, then: Cluster) -> None:
+        """``then`` reads what ``first`` writes."""
+        first.successors.add(then)
+        then.predecessors.add(first)
+        self.lift([first], then.height + 1)
+
+    def absorb(self, first: Cluster, second: Cluster) -> None:
+        """``second`` becomes part of ``first``: what ran before and after it does so with the whole."""
+        second.merged_into = first
+        first.successors |= second.successors
+        first.predecessors |= second.predecessors
+        first.height = max(first.height, second.height)
+        self.lift(first.predecessors, first.height + 1)
+
+    @staticmethod
+    def lift(clusters: Iterable[Cluster], height: int) -> None:
+        """Raise clusters to at least ``height``, and what runs before them above them."""
+        stack = [(cluster, height) for cluster in clusters]
         while stack:
-            cluster = stack.pop()
-            for successor in cluster.successors:
+            cluster, height = stack.pop()
+            cluster = find(cluster)
+            if cluster.height < height:
+                cluster.height = height
+                stack += [(x, height + 1) for x in cluster.predecessors]
+
+    def reaches(self, starts: Iterable[Cluster], goal: Cluster) -> bool:
+        """Whether ``goal`` runs after one of ``starts`` because of what it reads."""
+        stack = [start for start in starts if start.height > goal.height]
+        seen = set(stack)
+        while stack:
+            for successor in stack.pop().successors:
                 successor = find(successor)
                 if successor is goal:
                     return True
-                if successor not in seen:
+                if successor.height > goal.height and successor not in seen:
                     seen.add(successor)
                     stack.append(successor)
         return False
@@ -98,7 +125,7 @@ class Fusion:
         if home is None:
             self.loads.setdefault(node, []).append(cluster)
         elif find(home) is not cluster:
-            find(home).successors.add(cluster)
+            self.precede(find(home), cluster)
 
     def store(self, node: Node, home: Cluster) -> None:
         """``home`` computes ``node`` and stores it, and runs before all that were found to read it."""
@@ -121,9 +148,13 @@ class Fusion:
             self.load(source, find(cluster))
 
     def base(self, node: Node) -> Node:
-        while node in self.alias:
-            node = self.alias[node]
-        return node
+        """The node whose buffer holds a value. Chains of aliases (many writes to one tensor) are shortened."""
+        base = node
+        while base in self.alias:
+            base = self.alias[base]
+        while node is not base:
+            self.alias[node], node = base, self.alias[node]
+        return base
 
     # --------------------------------------------------------------------------------------------------- placing
 
@@ -345,7 +376,7 @@ class Fusion:
         full_a, full_b = first.sets()[-1], second.sets()[-1]
         if a.variables() != full_a or b.variables() != full_b:
             return "they run over different axes"
-        if self.reaches(first, second) or self.reaches(second, first):
+        if self.reaches([first], second) or self.reaches([second], first):
             return "one needs the other's results"
         columns = [self.is_columnwise(c) for c in (first, second)]
         if columns[0] != columns[1]:
@@ -366,7 +397,7 @@ class Fusion:
         for old, new in mapping.items():
             if old is not new:
                 old.becomes = of(new)
-        second.merged_into = first
+        self.absorb(first, second)
         for variables in chain:
             first.insert(variables)
         first.stores += second.stores
@@ -378,8 +409,6 @@ class Fusion:
         first.operations += second.operations
         first.recomputed += second.recomputed
         first.operands |= second.operands
-        first.successors |= second.successors
-        self.clusters.remove(second)
         return None
 
     def is_columnwise(self, cluster: Cluster) -> bool:
@@ -527,7 +556,7 @@ class Fusion:
                 self.start_block(node, source, cluster, starts, [1] * node.ndim)
                 if node in self.home:
                     # readers wait for every part
-                    cluster.successors.add(self.home[node])
+                    self.precede(cluster, find(self.home[node]))
                 else:
                     self.store_for_all(node, cluster)
             start += extent
@@ -549,13 +578,12 @@ class Fusion:
                 stored = True
         joined = None
         loading = {find(c) for c in self.loads.get(node, ())}
-        for cluster, accesses in kernels.items():
+        others = loading.union(self.readers(node)) if kernels else loading
+        for cluster, accesses in itertools.islice(kernels.items(), MAX_TRIES):
             reason = self.refusal(node, cluster, accesses, stored)
             if reason is None and cluster in loading:
                 reason = "a reshape of it is read from memory"
-            if reason is None and any(
-                other is not cluster and self.reaches(other, cluster) for other in loading.union(self.readers(node))
-            ):
+            if reason is None and self.reaches(others - {cluster}, cluster):
                 reason = "it would have to run before and after another kernel"
             if reason is None:
                 reason = self.join(node, cluster, accesses, stored)
@@ -563,6 +591,8 @@ class Fusion:
                 joined = cluster
                 break
             self.note(node, cluster, reason)
+        for cluster in itertools.islice(kernels, MAX_TRIES, None):
+            self.note(node, cluster, f"more than {MAX_TRIES} kernels read it")
         if joined is None:
             joined = self.new_kernel(node)
             stored = True
@@ -580,16 +610,14 @@ class Fusion:
             # nobody else needs the state in between: both write into one buffer
             target = only.stores[0].target
             self.alias[node] = target
-            self.clusters.remove(only)
             self.demands.pop(node)
-            write.successors |= only.successors
-            only.merged_into = write
+            self.absorb(write, only)
         else:
             self.store_for_all(node, write)
         first = Cluster()
         self.clusters.append(first)
         self.start_block(node, old, first, [0] * node.ndim, [1] * node.ndim)
-        first.successors.add(write)
+        self.precede(first, write)
 
     @staticmethod
     def initialises(cluster: Cluster, node: Node) -> bool:
@@ -637,11 +665,12 @@ class Fusion:
         """Merge the kernels that read a node where they run over the same positions."""
         merged: list[Cluster] = []
         for cluster in sorted(kernels, key=lambda c: c.id):
-            for other in merged:
-                a, b = self.readers(node)[other], self.readers(node)[cluster]
+            for other in merged[-MAX_TRIES:]:
+                a, b = kernels[other], kernels[cluster]
                 if len(a) != 1 or len(b) != 1:
                     reason = "one of them reads it at several positions"
                 else:
+                    # their loops become one, and so do their positions
                     reason = self.merge(other, cluster, node, a[0], b[0])
                 if reason is None:
                     break
@@ -658,6 +687,7 @@ class Fusion:
 
     def sort(self) -> None:
         """Put the clusters in an order in which each comes after those that it reads from."""
+        self.clusters = [cluster for cluster in self.clusters if cluster.merged_into is None]
         waiting: dict[Cluster, int] = dict.fromkeys(self.clusters, 0)
         following: dict[Cluster, set[Cluster]] = {}
         for cluster in self.clusters:

@@ -148,6 +148,11 @@ class Kernel:
 
 def mentioned(statements: list) -> set[str]:
     """Every value (``v``) and reduction (``r``) that statements mention."""
+    return set(mentions(statements))
+
+
+def mentions(statements: list) -> list[str]:
+    """The same, each as often as it is mentioned."""
     texts: list[str] = []
     stack = list(statements)
     while stack:
@@ -161,7 +166,7 @@ def mentioned(statements: list) -> set[str]:
             case Loop(_, body, accumulators):
                 texts += [a.text for a in accumulators]
                 stack += body
-    return set(re.findall(r"\b[vr]\d+\b", " ".join(texts)))
+    return re.findall(r"\b[vr]\d+\b", " ".join(texts))
 
 
 def loops_in(body: list) -> Iterator[Loop]:

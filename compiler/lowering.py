@@ -11,6 +11,7 @@ Read next: ``codegen_cpu.py`` and ``codegen_cuda.py``.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 from . import primitives as p
@@ -19,7 +20,7 @@ from .cluster import Cluster, live
 from .dtypes import BOOL, FLOATING, DType
 from .fusion import SPLIT_LENGTH, SPLIT_ROWS, Fusion
 from .ir import Node
-from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, independent, mentioned
+from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, independent, mentions
 
 
 class Instance:
@@ -520,8 +521,7 @@ class Lowering:
                     later[position_of(later, other)] = Load(other, instance.node.dtype, store.pointer, store.index)
                     shortened.append(later)
                 break
-        for block in {id(block): block for block in shortened}.values():
-            remove_unused(block, self.blocks[0])
+        remove_unused(list({id(block): block for block in shortened}.values()), self.blocks[0])
 
     def lookup(self, instance: Instance) -> str | None:
         for scope in reversed(self.scopes):
@@ -721,15 +721,14 @@ def position_of(block: list, name: str) -> int:
     return next(i for i, st in enumerate(block) if isinstance(st, Let) and st.name == name)
 
 
-def remove_unused(block: list, kernel: list) -> None:
-    """Drop the statements of a block whose values nothing in the kernel mentions any more."""
-    while True:
-        used = mentioned(kernel)
-        unused = [st for st in block if isinstance(st, (Let, Load)) and st.name not in used]
-        if not unused:
-            return
-        for st in unused:
-            block.remove(st)
+def remove_unused(blocks: list[list], kernel: list) -> None:
+    """Drop the statements of some blocks whose values nothing in the kernel mentions any more."""
+    uses = Counter(mentions(kernel))
+    for block in blocks:
+        for st in reversed(block.copy()):
+            if isinstance(st, (Let, Load)) and not uses[st.name]:
+                uses.subtract(mentions([st]))
+                block.remove(st)
 
 
 def expression(node: Node, operands: list[str], error: str) -> str:

@@ -124,7 +124,7 @@ class Program:
             self.structure is None and self.outputs[0][0] == "new" and self.template is None and not self.writes
             and not self.gradients and not self.leaf_flags and self.results[0] >= 0 and not self.kinds[0][1]
         )
-        # memory into which the plan may write, because its tensor gets a new value; a graph would still read the old one
+        # memory into which the plan may write, because its tensor gets a new value; a graph would still read the old
         written = {id(place) for how, place, _ in self.writes if how in ("assign", "silent")}
         self.ending: list[tuple[int, Place]] = []
         if self.plan is not None and self.plan.lifetimes is not None and self.template is None:
