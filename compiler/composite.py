@@ -2,9 +2,9 @@
 
 A script records the same formulas at every turn of its loop: a loss of twenty nodes, an optimizer's step, a gradient.
 Their graphs depend only on the types of what goes in, so they are made once, as a :class:`Template`, and each further
-time the script records one ``call`` node. Nobody looks inside until a plan has to be built, or a gradient flows
-through: then :func:`write_out` turns the node into what the formula would have recorded. A plan that has been seen
-before is found by the calls alone.
+time the script records one ``call`` node. A plan that has been seen before is found by the calls alone. Only when a
+plan is built are they written out (``rewrite.py``); and when a gradient flows through one it becomes, in place, what
+the formula would have recorded (:func:`write_out`).
 
 A formula with several results is a ``call`` that is nobody's value, and a ``result`` node for each of them.
 
@@ -14,7 +14,7 @@ In: formulas, functions from nodes to nodes that look at no values. Out: nodes. 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from . import primitives as p, primitives_shape as s
@@ -29,8 +29,8 @@ class Template:
         name: of the formula.
         inputs: how many operands it has, the numbers at the end included.
         numbers: ``(params, type, value)`` of the Python numbers that it makes itself, such as the length of a mean.
-        steps: its nodes in order of computation, ``(op, operands, params, type, requires_grad)``; operands count
-            the inputs first.
+        steps: its nodes, none of them a composite, in order of computation, ``(op, operands, params, type,
+            requires_grad)``; operands count the inputs first.
         outputs: positions of its results.
         types: their types, and whether they require a gradient.
         has_product: whether it holds a matrix product, whose result a later gradient will want.
@@ -40,6 +40,7 @@ class Template:
 
     def __init__(self, name: str, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
         self.name = name
+        write_out_all(outputs, into_values=True)
         order = topological(outputs, into_values=True, known=set(inputs))
         numbers = [node for node in order if node.op is p.scalar]
         self.numbers = [(node.params, node.type, node.value) for node in numbers]
@@ -53,19 +54,14 @@ class Template:
                 self.steps.append((node.op, operands, node.params, node.type, node.requires_grad))
         self.outputs = [position[node] for node in outputs]
         self.types = [(node.type, node.requires_grad) for node in outputs]
-        self.has_product = any(step[0] is s.dot or step[0] is call and step[2][0].has_product for step in self.steps)
+        self.has_product = any(step[0] is s.dot for step in self.steps)
 
-    def written_out(self, src: Sequence[Node]) -> list[Node]:
-        """New nodes that compute the results from these operands."""
+    def written_out(self, src: Sequence[Node], make: Callable[[Node], Node] = lambda node: node) -> list[Node]:
+        """Nodes that compute the results from these operands. ``make`` says what stands for a node of the formula."""
         nodes = list(src)
         for op, operands, params, type, requires_grad in self.steps:
-            nodes.append(Node(op, tuple([nodes[i] for i in operands]), params, type, None, requires_grad))
-        found: list[Node] = []
-        for at in self.outputs:
-            node = nodes[at]
-            # a result is a node of its own, whatever it is equal to
-            found.append(s.copy(node) if at < self.inputs or node in found else node)
-        return found
+            nodes.append(make(Node(op, tuple([nodes[i] for i in operands]), params, type, None, requires_grad)))
+        return [nodes[at] for at in self.outputs]
 
     def called(self, src: Sequence[Node]) -> list[Node]:
         """One node, or one for each result, that stand for the formula of these operands."""
@@ -130,17 +126,18 @@ def write_out(node: Node, written: dict[Node, list[Node]] | None = None) -> None
     Args:
         written: results of composites that were written out before, so that the results of one share its graph.
     """
-    if node.op is call:
-        found = node.params[0].written_out(node.src)[0]
+    producer, index = (node, 0) if node.op is call else (node.src[0], node.params[1])
+    results = None if written is None else written.get(producer)
+    if results is None:
+        results = producer.params[0].written_out(producer.src)
+        if written is not None:
+            written[producer] = results
+    found = results[index]
+    if any(found is x for x in producer.src):
+        # an operand, whose node stays its own
+        node.op, node.src, node.params = s.copy, (found,), ()
     else:
-        producer = node.src[0]
-        results = None if written is None else written.get(producer)
-        if results is None:
-            results = producer.params[0].written_out(producer.src)
-            if written is not None:
-                written[producer] = results
-        found = results[node.params[1]]
-    node.op, node.src, node.params = found.op, found.src, found.params
+        node.op, node.src, node.params = found.op, found.src, found.params
 
 
 def is_composite(node: Node) -> bool:
@@ -164,3 +161,21 @@ def write_out_all(roots: Iterable[Node], *, into_values: bool = False) -> None:
         while is_composite(node):
             write_out(node, written)
         stack.extend(node.src)
+
+
+def flattened(roots: Iterable[Node], known: Container[Node] = ()) -> list[Node]:
+    """The same program without composites, in new nodes; computed and ``known`` nodes stand for themselves."""
+    new: dict[Node, Node] = {}
+    results: dict[Node, list[Node]] = {}
+    for node in topological(roots, known=known):
+        src = [new.get(x, x) for x in node.src]
+        if node.value is not None or not src:
+            new[node] = node
+        elif node.op is call:
+            results[node] = node.params[0].written_out(src)
+            new[node] = results[node][0]
+        elif node.op is result:
+            new[node] = results[node.src[0]][node.params[1]]
+        else:
+            new[node] = Node(node.op, tuple(src), node.params, node.type)
+    return [new.get(root, root) for root in roots]

@@ -27,7 +27,7 @@ _VALUE = re.compile(r"\b[vr]\d+\b")
 
 def replaceable(kernel: Kernel) -> set[tuple[int, int]]:
     """Pairs ``(operand read, operand written)`` that may be one memory if both have the same type."""
-    if kernel.mode not in ("flat", "tiled", "rows") or kernel.serial:
+    if kernel.mode not in ("flat", "tiled", "rows") or kernel.serial or kernel.pieces:
         return set()
     numbers = {a.name: str(a.source) for a in kernel.arguments if a.kind == "integer"}
     operands = {a.name: a.source for a in kernel.arguments if a.kind == "pointer"}

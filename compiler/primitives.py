@@ -40,7 +40,7 @@ class Primitive:
     Attributes:
         name: what the operation is called in the text form of a graph.
         kind: how it is lowered: ``leaf``, ``elementwise``, ``movement``, ``alias``, ``reduce``, ``scan``, ``gather``,
-            ``scatter``, ``contract``, ``update``, ``cat``, ``host`` (a library call outside the kernels) or ``call`` (a
+            ``scatter``, ``contract``, ``update``, ``cat``, ``sort`` or ``call`` (a
             computed value whose history is written down when a gradient wants it).
         infer: ``(params, *source types) -> TensorType``; raises ``ValueError`` for sources that do not fit.
         vjp: for each source, a function ``(cotangent, Saved) -> Node`` or None where no gradient flows; for rows

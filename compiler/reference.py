@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from .composite import flattened
 from .ir import Node, topological
 
 
 def evaluate(roots: Sequence[Node], read: Callable[[Node], np.ndarray]) -> list[np.ndarray]:
     """The values of ``roots`` as arrays. ``read`` gives the array of a node that has been computed (an input)."""
     values: dict[Node, np.ndarray] = {}
+    roots = flattened(roots)
     for node in topological(roots):
         op = node.op
         if op.name == "scalar":

@@ -17,6 +17,7 @@ import numpy as np
 
 from . import dtypes, primitives as p, primitives_shape as s
 from .autodiff import recording_gradients
+from .composite import call, result
 from .dtypes import FLOATING
 from .ir import Node, topological
 from .primitives import Primitive
@@ -333,7 +334,7 @@ class Interner:
 
 
 def rewrite(roots: Sequence[Node], leaves: Mapping[Node, Node] | None = None) -> list[Node]:
-    """Equivalent roots, rewritten.
+    """Equivalent roots, rewritten, with composites written out.
 
     Args:
         roots: nodes whose values are wanted.
@@ -342,10 +343,16 @@ def rewrite(roots: Sequence[Node], leaves: Mapping[Node, Node] | None = None) ->
     """
     interner = Interner()
     new: dict[Node, Node] = dict(leaves or {})
+    results: dict[Node, list[Node]] = {}
     with recording_gradients(False):
         for node in topological(roots, known=new):
             if node.value is not None:
                 new[node] = node
+            elif node.op is call:
+                results[node] = node.params[0].written_out([new[x] for x in node.src], interner.make)
+                new[node] = results[node][0]
+            elif node.op is result:
+                new[node] = results[node.src[0]][node.params[1]]
             else:
                 new[node] = interner.make(Interner.with_sources(node, [new[x] for x in node.src]))
     return [new[root] for root in roots]

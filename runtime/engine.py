@@ -22,7 +22,6 @@ import numpy as np
 
 from ..compiler import composite, primitives as p, primitives_shape as s
 from ..compiler.autodiff import is_leaf, is_view
-from ..compiler.composite import write_out_all
 from ..compiler.ir import Node, format_program, verify
 from ..compiler.reference import evaluate
 from .allocator import Buffer, allocate
@@ -115,7 +114,6 @@ def plan_for(key: tuple, roots: Sequence[Node], inputs: Sequence[Node], numbers:
     """The plan of a program that :func:`linearised` wrote down."""
     plan = _plans.get(key)
     if plan is None:
-        write_out_all(roots)
         plan = _plans[key] = build(roots, inputs, numbers)
         if len(_plans) > MAX_PLANS:
             _plans.popitem(last=False)
@@ -160,8 +158,6 @@ def run_plan(
     """
     for listener in _listeners:
         listener(roots, plan)
-    if VERIFY:
-        write_out_all(roots)
     expected = evaluate(roots, read_node) if VERIFY else None
     results = plan.run([input_buffer(node) for node in inputs], [node.value for node in numbers], dying)
     if expected is not None:

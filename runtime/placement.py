@@ -8,7 +8,7 @@ In comes the schedule, out comes a :class:`Place` for every stored value. Two va
 - a result is written over an input that nobody needs after the call. Which inputs those are is known at the call
   only; :attr:`Placement.donors` lists what is possible, :func:`match` chooses.
 
-An input is never written before the last thing that can fail, an index out of range or a library call, is behind.
+An input is never written before the last thing that can fail, an index out of range, is behind.
 
 Read next: ``donation.py`` for which inputs end, ``plan.py`` for the tape.
 """
@@ -60,7 +60,7 @@ class Item:
 
     def can_fail(self) -> bool:
         """Whether it may raise an error that depends on the data."""
-        return self.kind == "host" or any(a.kind == "error" for x in self.lowered for a in x.kernel.arguments)
+        return any(a.kind == "error" for x in self.lowered for a in x.kernel.arguments)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ import flamework as torch
 import numpy as np
 import pytest
 from flamework.compiler import primitives as p
+from flamework.compiler.composite import flattened
 from flamework.compiler.ir import topological
 from flamework.runtime import engine
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -28,6 +29,7 @@ class ReferencePlan:
         leaves |= {node: ("number", i) for i, node in enumerate(numbers)}
         for node, leaf in leaves.items():
             index[node] = self.add((*leaf, node.type))
+        roots = flattened(roots, leaves)
         for node in topological(roots, known=leaves):
             # an alias needs no value of what it takes its gradient from
             needed = node.src[:1] if node.op.kind == "alias" else node.src
