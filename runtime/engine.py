@@ -22,7 +22,7 @@ import numpy as np
 
 from ..compiler import composite, primitives as p, primitives_shape as s
 from ..compiler.autodiff import is_leaf, is_view
-from ..compiler.ir import Node, format_program, verify
+from ..compiler.ir import Node, format_program, topological, verify
 from ..compiler.reference import evaluate
 from .allocator import Buffer, allocate
 from .counters import COUNTERS
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 MAX_PLANS = 512
+
+# A longer program, in words of its key (about five for a node), is computed in pieces: a plan takes kilobytes for a
+# node, and the pieces of a long loop are often equal, so that one plan serves for many.
+LONG_KEY = 100_000
+PIECE_NODES = 2048
+
+# Of all plans together, in words of their keys: those of long programs are large.
+MAX_WORDS = 1_000_000
 
 VERIFY = os.environ.get("FLAMEWORK_VERIFY", "") not in ("", "0")
 
@@ -101,12 +109,57 @@ def realize(nodes: Sequence[Node]) -> None:
         run_program(*prepared(roots, live))
 
 
+def compute_pieces(roots: Sequence[Node]) -> None:
+    """Compute a large program up to its last piece.
+
+    The nodes are taken in the order of their dependencies, :data:`PIECE_NODES` at a time, or fewer where a computed value
+    comes in, so that what is between two values is cut alike every time. What a later piece reads of an earlier one gets
+    a value.
+    """
+    order = topological(roots)
+    piece_of: dict[Node, int] = {}
+    last = size = 0
+    for node in order:
+        if size >= PIECE_NODES or (2 * size >= PIECE_NODES and is_computed(node)):
+            last, size = last + 1, 0
+        size += 1
+        if node.value is None and node.src:
+            piece_of[node] = last
+    frontiers: list[dict[Node, None]] = [{} for _ in range(last + 1)]
+    for node in order:
+        at = piece_of.get(node)
+        if at is None:
+            continue
+        for source in node.src:
+            while source in piece_of and piece_of[source] < at:
+                if source.op.kind in ("movement", "alias"):
+                    # larger than what it shows, perhaps, and free to derive again
+                    source = source.src[0]
+                    continue
+                frontiers[piece_of[source]][source] = None
+                break
+    del order, piece_of
+    for frontier in frontiers[:last]:
+        nodes = [node for node in frontier if node.value is None and node.type.size]
+        if nodes:
+            with following:
+                program = linearised(nodes)
+            key, pending, inputs, numbers = program
+            run_program(plan_for(key, pending, inputs, numbers), pending, inputs, numbers)
+
+
 def prepared(
     nodes: Sequence[Node], live: Iterable[Node] | None = None
 ) -> tuple[Plan, list[Node], list[Node], list[Node]]:
     """The plan that computes ``nodes`` and what belongs to them, with all its roots, its inputs and its numbers."""
+    live = _live() if live is None else live
     with following:
-        key, roots, inputs, numbers = linearised(nodes, _live() if live is None else live)
+        key, roots, inputs, numbers = linearised(nodes, live)
+    if len(key) > LONG_KEY:
+        del key, inputs, numbers
+        compute_pieces(roots)
+        with following:
+            key, roots, inputs, numbers = linearised(nodes, live)
     return plan_for(key, roots, inputs, numbers), roots, inputs, numbers
 
 
@@ -115,8 +168,7 @@ def plan_for(key: tuple, roots: Sequence[Node], inputs: Sequence[Node], numbers:
     plan = _plans.get(key)
     if plan is None:
         plan = _plans[key] = build(roots, inputs, numbers)
-        if len(_plans) > MAX_PLANS:
-            _plans.popitem(last=False)
+        forget_plans()
     else:
         try:
             _plans.move_to_end(key)
@@ -124,6 +176,14 @@ def plan_for(key: tuple, roots: Sequence[Node], inputs: Sequence[Node], numbers:
             pass
         COUNTERS.plans_replayed += 1
     return plan
+
+
+def forget_plans() -> None:
+    """Drop the plans that were not used for longest, until the rest is within bounds."""
+    words = sum(map(len, _plans))
+    while len(_plans) > MAX_PLANS or (words > MAX_WORDS and len(_plans) > 1):
+        key, _ = _plans.popitem(last=False)
+        words -= len(key)
 
 
 @contextlib.contextmanager
