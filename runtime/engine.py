@@ -116,6 +116,8 @@ def compute_pieces(roots: Sequence[Node]) -> None:
     comes in, so that what is between two values is cut alike every time. What a later piece reads of an earlier one gets
     a value.
     """
+    # a composite with several results is no value that could be kept between two pieces
+    composite.write_out_all(roots)
     order = topological(roots)
     piece_of: dict[Node, int] = {}
     last = size = 0

@@ -244,3 +244,22 @@ def test_results_of_a_long_program_are_those_of_numpy():
         x = x * 0.5 + 1
         expected = expected * np.float32(0.5) + np.float32(1)
     np.testing.assert_array_equal(x.numpy(), expected)
+
+
+def test_a_long_program_may_be_cut_inside_of_a_remembered_gradient(monkeypatch):
+    monkeypatch.setattr(engine, "LONG_KEY", 100)
+    monkeypatch.setattr(engine, "PIECE_NODES", 16)
+
+    def gradients():
+        flamework.manual_seed(0)
+        model = flamework.nn.Sequential(*[flamework.nn.Linear(3, 3) for _ in range(6)])
+        optimizer = flamework.optim.Adam(model.parameters(), lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            F.layer_norm(model(flamework.ones(2, 3)).tanh(), (3,)).square().mean().backward()
+            optimizer.step()
+        return [p.detach().tolist() for p in model.parameters()]
+
+    in_pieces = gradients()
+    monkeypatch.undo()
+    assert in_pieces == gradients()
