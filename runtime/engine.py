@@ -112,9 +112,9 @@ def realize(nodes: Sequence[Node]) -> None:
 def compute_pieces(roots: Sequence[Node]) -> None:
     """Compute a large program up to its last piece.
 
-    The nodes are taken in the order of their dependencies, :data:`PIECE_NODES` at a time, or fewer where a computed value
-    comes in, so that what is between two values is cut alike every time. What a later piece reads of an earlier one gets
-    a value.
+    The nodes are taken in the order of their dependencies, :data:`PIECE_NODES` at a time, or fewer where a computed
+    value comes in, so that what is between two values is cut alike every time. What a later piece reads of an earlier
+    one gets a value.
     """
     # a composite with several results is no value that could be kept between two pieces
     composite.write_out_all(roots)
