@@ -2,7 +2,8 @@
 
 A :class:`Cluster` holds nodes with the positions at which they are computed, the results that it stores, and its chain
 of loop variables (see ``fusion.py``). Library calls are clusters of one node; the operands of a matrix product are
-described by strides (:class:`Matrix`), so that a transposed or sliced operand is read where it lies.
+described by strides (:class:`Matrix`), or of several axes an index (:class:`Indexed`), so that a transposed or sliced
+operand, or the windows of an image, are read where they lie.
 """
 
 from __future__ import annotations
@@ -76,6 +77,21 @@ class Matrix:
         return (stride * inner, stride)
 
 
+Axes = list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class Indexed:
+    """An operand ``[batch, rows, columns]`` of a product that no strides describe, such as sliding windows.
+
+    Each of its three indices is several axes of the buffer: ``(extent, stride)`` of each, the outer first.
+    """
+
+    base: Node
+    offset: int
+    axes: tuple[Axes, Axes, Axes]
+
+
 class Cluster:
     """The nodes of one kernel, or one library call (``kind`` ``dot`` or ``sort``).
 
@@ -103,7 +119,7 @@ class Cluster:
         self.height = 0
         self.merged_into: Cluster | None = None
         self.node: Node | None = None
-        self.matrices: list[Matrix] = []
+        self.matrices: list[Matrix | Indexed] = []
 
     def sets(self) -> list[frozenset[Var]]:
         """The chain in terms of live variables."""

@@ -20,6 +20,11 @@ from typing import Any
 from . import primitives as p, primitives_shape as s
 from .ir import Node, TensorType, grad_mode, topological
 from .primitives import Primitive, remember
+from .primitives_conv import convolve
+
+
+# What a gradient does not compute again.
+PRODUCTS = frozenset({s.dot, convolve})
 
 
 class Template:
@@ -54,7 +59,7 @@ class Template:
                 self.steps.append((node.op, operands, node.params, node.type, node.requires_grad))
         self.outputs = [position[node] for node in outputs]
         self.types = [(node.type, node.requires_grad) for node in outputs]
-        self.has_product = any(step[0] is s.dot for step in self.steps)
+        self.has_product = any(step[0] in PRODUCTS for step in self.steps)
 
     def written_out(self, src: Sequence[Node], make: Callable[[Node], Node] = lambda node: node) -> list[Node]:
         """Nodes that compute the results from these operands. ``make`` says what stands for a node of the formula."""

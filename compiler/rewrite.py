@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from . import dtypes, primitives as p, primitives_shape as s
+from . import dtypes, primitives as p, primitives_conv, primitives_shape as s
 from .autodiff import recording_gradients
 from .composite import call, result
 from .dtypes import FLOATING
@@ -110,6 +110,17 @@ def scan_trivially(node: Node) -> Node | None:
 @rule(s.dot)
 def empty_dot(node: Node) -> Node | None:
     return filled(node, 0) if node.src[0].shape[2] == 0 and node.type.size else None
+
+
+@rule(primitives_conv.convolve)
+def depthwise_as_sum(node: Node) -> Node | None:
+    small = primitives_conv.is_depthwise(node.params[-1], node.src[1].shape)
+    return primitives_conv.as_sum(node) if node.type.size and small else None
+
+
+@rule(primitives_conv.convolve)
+def convolution_as_product(node: Node) -> Node | None:
+    return primitives_conv.as_product(node) if node.type.size else None
 
 
 @rule(s.cat)

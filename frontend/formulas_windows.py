@@ -2,8 +2,8 @@
 
 In come nodes ``[batch, channels, *space]`` and one size, stride, padding and dilation an axis of space; out goes a
 composition around ``unfold``, which turns every axis of space into one axis of windows and one within the window. A
-convolution is then a matrix product, a pooling a reduction over the window axes; what has to be copied for the former
-(im2col) is for the compiler to decide. Read next: ``nn/functional_conv.py`` and ``nn/functional_pool.py``, the callers.
+pooling is then a reduction over the window axes. A convolution is a row of the table (``primitives_conv.py``). Read
+next: ``nn/functional_conv.py`` and ``nn/functional_pool.py``, the callers.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.ir import Node
+from .compiler.primitives_conv import convolve, overlap_added, padded, windows
 from .formulas import (
     argument,
-    axis_slice,
     constant,
     cut,
     expanded,
@@ -33,88 +33,12 @@ from .recording import input_node
 NO_INDEX = 2**63 - 1
 
 
-def windows(x: Node, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Node:
-    """``[batch, channels, *space]`` to ``[batch, channels, *windows, *size]``."""
-    for i, (k, step, gap) in enumerate(zip(size, stride, dilation)):
-        axis = 2 + i
-        if k == 1:
-            count = (x.type.shape[axis] - 1) // step + 1
-            x = axis_slice(x, axis, 0, count, step)
-            x = reshaped(x, (*x.type.shape, 1))
-        else:
-            x = s.unfold(x, params=(axis, k, step, gap))
-    return x
-
-
-def padded(x: Node, low: Sequence[int], high: Sequence[int], value: float) -> Node:
-    """Widen the axes of space; negative widths cut."""
-    if any(v < 0 for v in (*low, *high)):
-        for i, (before, after) in enumerate(zip(low, high)):
-            cut_low, cut_high = max(0, -before), max(0, -after)
-            axis = x.ndim - len(low) + i
-            x = axis_slice(x, axis, cut_low, x.type.shape[axis] - cut_low - cut_high)
-        low, high = [max(0, v) for v in low], [max(0, v) for v in high]
-    if not any(low) and not any(high):
-        return x
-    lead = (0,) * (x.ndim - len(low))
-    return s.pad(x, params=((*lead, *low), (*lead, *high), p.python_value(x.dtype, value)))
-
-
 def convolution(
     x: Node, weight: Node, stride: Sequence[int], low: Sequence[int], high: Sequence[int], dilation: Sequence[int],
     groups: int,
 ) -> Node:
     """Cross-correlation: ``x`` [batch, in, *space] with ``weight`` [out, in / groups, *size], without a bias."""
-    size = weight.type.shape[2:]
-    batch, channels = x.type.shape[:2]
-    out_channels, group_channels = weight.type.shape[:2]
-    cols = windows(padded(x, low, high, 0), size, stride, dilation)
-    rank = len(size)
-    space = cols.type.shape[2 : 2 + rank]
-    positions, depth = math.prod(space), group_channels * math.prod(size)
-    if group_channels == 1 and groups > 1:
-        return depthwise(cols, weight, groups, rank)
-    if groups == 1:
-        # one product an image: the result already has the layout [batch, out, *space]
-        within = (1, *range(2 + rank, 2 + 2 * rank))
-        cols = permuted(cols, (0, *within, *range(2, 2 + rank)))
-        cols = reshaped(cols, (batch, depth, positions))
-        rows = reshaped(weight, (1, out_channels, depth))
-        out = matrix_product(expanded(rows, (batch, out_channels, depth)), cols)
-        return reshaped(out, (batch, out_channels, *space))
-    # one product a group, over all images
-    cols = reshaped(cols, (batch, groups, group_channels, *cols.type.shape[2:]))
-    within = (2, *range(3 + rank, 3 + 2 * rank))
-    cols = permuted(cols, (1, *within, 0, *range(3, 3 + rank)))
-    cols = reshaped(cols, (groups, depth, batch * positions))
-    out = matrix_product(reshaped(weight, (groups, out_channels // groups, depth)), cols)
-    out = permuted(reshaped(out, (groups, out_channels // groups, batch, positions)), (2, 0, 1, 3))
-    return reshaped(out, (batch, out_channels, *space))
-
-
-def depthwise(cols: Node, weight: Node, groups: int, rank: int) -> Node:
-    """One input channel a group: too little work for a matrix product, so products summed over the window."""
-    shape = cols.type.shape
-    multiplier = weight.type.shape[0] // groups
-    full = (shape[0], groups, multiplier, *shape[2:])
-    cols = expanded(reshaped(cols, (shape[0], groups, 1, *shape[2:])), full)
-    rows = reshaped(weight, (1, groups, multiplier, *(1,) * rank, *weight.type.shape[2:]))
-    out = s.reduce_sum(p.mul(cols, expanded(rows, full)), params=tuple(range(3 + rank, 3 + 2 * rank)))
-    return reshaped(out, (shape[0], groups * multiplier, *shape[2 : 2 + rank]))
-
-
-def overlap_added(cols: Node, space: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Node:
-    """The transpose of :func:`windows`: every element of a window added to the place that it was read from."""
-    rank = len(space)
-    size = cols.type.shape[2 + rank :]
-    lead = cols.type.shape[:2]
-    for i in reversed(range(rank)):
-        shape = (*lead, *cols.type.shape[2 : 2 + i], space[i], *cols.type.shape[3 + i : 2 + rank], *size[:i])
-        source = filled(shape, cols.dtype, cols.type.device, 0)
-        # the gradient rule of unfold is this very sum; the rule needs the node only for its type and parameters
-        node = s.unfold(source, params=(2 + i, size[i], stride[i], dilation[i]))
-        cols = s.unfold.vjp[0](cols, p.Saved(node))
-    return cols
+    return convolve(x, weight, params=(*map(tuple, (stride, low, high, dilation)), groups))
 
 
 def transposed_convolution(

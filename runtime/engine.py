@@ -22,6 +22,7 @@ import numpy as np
 
 from ..compiler import composite, primitives as p, primitives_shape as s
 from ..compiler.autodiff import is_leaf, is_view
+from ..compiler.composite import PRODUCTS
 from ..compiler.ir import Node, format_program, topological, verify
 from ..compiler.reference import evaluate
 from .allocator import Buffer, allocate
@@ -266,7 +267,7 @@ def linearised(
     inputs: list[Node] = []
     numbers: list[Node] = []
     products: list[Node] = []
-    scalar, dot, block = p.scalar, s.dot, s.slice_ if blocks else None
+    scalar, block = p.scalar, s.slice_ if blocks else None
     call = composite.call
     for root in nodes:
         if root not in position:
@@ -303,7 +304,7 @@ def linearised(
                     at = position[source] = len(order)
                     order.append(source)
                 key.append(at)
-            if (op is dot or op is call and node.params[0].has_product) and node.requires_grad:
+            if (op in PRODUCTS or op is call and node.params[0].has_product) and node.requires_grad:
                 if node.mark is None or not node.mark.freed:
                     products.append(node)
         done = len(order)

@@ -13,10 +13,10 @@ import functools
 import hashlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..kernels.cpu import blas, driver
+from ..kernels.cpu import blas, contraction, driver
 from . import loader
 from .cache import KernelCache
 from .counters import COUNTERS
@@ -51,7 +51,7 @@ class Kernels:
         key: Mapping[str, str],
         source: str,
         functions: Sequence[str],
-        namespace: Mapping[str, object] | None = None,
+        namespace: Mapping[str, object] | Callable[[], Mapping[str, object]] | None = None,
         signatures: Mapping[str, str] | None = None,
     ) -> loader.LoadedKernels:
         """Load from the disk cache, or compile and keep there."""
@@ -66,6 +66,8 @@ class Kernels:
         from ..kernels.cpu import scalar, toolchain
 
         started = time.perf_counter()
+        if callable(namespace):
+            namespace = namespace()  # it needs numba
         compiled = toolchain.compile_kernels(source, functions, namespace or scalar.NAMESPACE, signatures)
         COUNTERS.kernels_compiled += 1
         if ENABLED.kernel:
@@ -80,6 +82,13 @@ class Kernels:
             return self.find(
                 blas.gemm_key_parts(), blas.GEMM_SOURCE, blas.GEMM_FUNCTIONS, blas.GEMM_NAMESPACE,
             )
+
+    @functools.cached_property
+    def contraction(self) -> loader.LoadedKernels:
+        """The kernels of products whose operands are read through tables."""
+        key, source = contraction.contraction_key_parts(), contraction.contraction_source()
+        with self.lock:
+            return self.find(key, source, contraction.CONTRACTION_FUNCTIONS, contraction.contraction_namespace)
 
     @functools.cached_property
     def pool(self) -> Pool:

@@ -24,7 +24,7 @@ from ..compiler.fusion import Fusion
 from ..compiler.inplace import replaceable
 from ..compiler.ir import Node
 from ..compiler.lowering import Lowered
-from ..kernels.cpu import sort
+from ..kernels.cpu import contraction, sort
 
 ALIGNMENT = 64
 
@@ -45,6 +45,7 @@ class Item:
         lowered: for kernels, the loop IR with its operands, one a cluster.
         source: the CPU source.
         sort: for sorts, the calls that they are made of.
+        contraction: for a product whose operands are read through tables.
     """
 
     clusters: list[Cluster]
@@ -52,11 +53,16 @@ class Item:
     lowered: list[Lowered] = field(default_factory=list)
     source: str = ""
     sort: sort.SortCall | None = None
+    contraction: contraction.Contraction | None = None
 
     @property
     def scratch_bytes(self) -> list[int]:
         """How much memory each of its calls needs beside its operands."""
-        return [self.sort.scratch] if self.sort else [lowered.scratch for lowered in self.lowered]
+        if self.sort is not None:
+            return [self.sort.scratch]
+        if self.contraction is not None:
+            return [self.contraction.packed_bytes]
+        return [lowered.scratch for lowered in self.lowered]
 
     def can_fail(self) -> bool:
         """Whether it may raise an error that depends on the data."""

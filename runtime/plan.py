@@ -17,13 +17,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..compiler import codegen_cpu, primitives_shape as s
-from ..compiler.cluster import Cluster, find
+from ..compiler.cluster import Cluster, Indexed, find
 from ..compiler.dtypes import FLOATING
 from ..compiler.fusion import Fusion, fuse
 from ..compiler.ir import Node, format_program, verify
 from ..compiler.lowering import Lowered, lower
 from ..compiler.rewrite import rewrite
-from ..kernels.cpu import blas, sort
+from ..kernels.cpu import blas, contraction, sort
 from ..kernels.cpu.driver import CHECKED, ENTRY_WORDS, SERIAL
 from .allocator import Buffer, allocate
 from .counters import COUNTERS
@@ -86,7 +86,8 @@ class Plan:
         item_of: dict[Cluster, Item] = {}
         for c in clusters:
             if c.kind != "kernel":
-                item_of[c] = Item([c], c.kind, sort=describe_sort(c.node) if c.kind == "sort" else None)
+                sort_call = describe_sort(c.node) if c.kind == "sort" else None
+                item_of[c] = Item([c], c.kind, sort=sort_call, contraction=describe_indexed(c))
                 continue
             lowered = lower(c, self.fusion)
             source = codegen_cpu.generate(lowered.kernel)
@@ -127,10 +128,13 @@ class Plan:
         self.internal: list[tuple[int, int]] = []
         entries: list[tuple[int, int, int, int, int]] = []
         self.error_slots: list[int] = []
+        self.tables: dict[bytes, np.ndarray] = {}
         self.kernels = [KERNELS.pool]
         for item, scratch in zip(self.items, self.scratch):
             if item.sort is not None:
                 entries += self.sort_entries(item.clusters[0].node, item.sort, scratch[0])
+            elif item.contraction is not None:
+                entries += self.contraction_entries(item.clusters[0], item.contraction, scratch[0])
             elif item.kind == "dot":
                 entries.append(self.dot_entry(item.clusters[0]))
             else:
@@ -240,6 +244,33 @@ class Plan:
             entries.append((loaded[step.function], begin, step.units, step.work, 0))
         return entries
 
+    def contraction_entries(
+        self, cluster: Cluster, described: contraction.Contraction, scratch: int
+    ) -> list[tuple[int, int, int, int, int]]:
+        """A product of operands that are read through tables: one operand is packed, then they are multiplied."""
+        node = cluster.node
+        short, size = node.dtype.code, node.dtype.itemsize
+        loaded = KERNELS.contraction
+        self.kernels.append(loaded)
+        begin = len(self.words)
+        word = {name: i for i, name in enumerate(contraction.CONTRACTION_WORDS)}
+        self.words += described.words
+        for name, table in described.tables.items():
+            # equal tables of the plan's products, such as those of an image, are one
+            table = self.tables.setdefault(table.tobytes(), table)
+            self.words[begin + word[name]] = table.ctypes.data
+        operands = cluster.matrices if described.first_is_a else cluster.matrices[::-1]
+        addresses = [(self.locate(x.base), x.offset * size) for x in operands]
+        for name, (place, offset) in zip("ABC", [*addresses, (self.locate(node), 0)]):
+            self.relocations.append((begin + word[name], place.base, place.offset + offset))
+        self.relocations.append((begin + word["PACKED"], 0, scratch))
+        batch, m, n = node.shape
+        k = node.src[0].shape[2]
+        return [
+            (loaded[f"pack_{short}"], begin, described.pack_units, described.packed_bytes // size, 0),
+            (loaded[f"contract_{short}"], begin, described.units, batch * m * n * k, 0),
+        ]
+
     # --------------------------------------------------------------------------------------------------------- run
 
     def run(
@@ -296,6 +327,17 @@ def describe_sort(node: Node) -> sort.SortCall:
     (x,) = node.src
     descending, count = node.params
     return sort.describe(x.dtype.code, x.type.size // x.shape[-1], x.shape[-1], count, descending)
+
+
+def describe_indexed(cluster: Cluster) -> contraction.Contraction | None:
+    """The contraction of a product whose operands are read through tables; None for another library call."""
+    if not cluster.matrices or not isinstance(cluster.matrices[0], Indexed):
+        return None
+    node = cluster.node
+    first, second = (operand.axes for operand in cluster.matrices)
+    return contraction.describe_contraction(
+        (*node.shape[1:], node.src[0].shape[2]), first, second, node.dtype.itemsize
+    )
 
 
 def distinct(roots: list[Node]) -> list[Node]:

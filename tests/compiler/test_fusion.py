@@ -137,9 +137,24 @@ def test_a_matrix_product_reads_transposed_and_expanded_operands_in_place():
 
 def test_an_operand_of_a_matrix_product_that_strides_cannot_describe_is_copied():
     a = normal(4, 20, 30)
-    flipped = s.flip(a, params=(2,))
-    assert kernels(s.dot(flipped, normal(4, 30, 10))) == 2
     assert kernels(s.dot(s.slice_(a, params=((0, 0, 0), (1, 1, 2), (4, 20, 15))), normal(4, 15, 10))) == 2
+
+
+def test_an_operand_of_a_matrix_product_with_several_axes_an_index_is_read_in_place():
+    a = normal(4, 20, 30)
+    assert kernels(s.dot(s.flip(a, params=(2,)), normal(4, 30, 10))) == 1
+    windows = s.unfold(normal(2, 3, 12), params=(2, 3, 1, 1))  # [image, channel, place, within]
+    columns = s.reshape(s.permute(windows, params=(0, 1, 3, 2)), params=(2, 9, 10))
+    assert kernels(s.dot(s.expand(normal(1, 7, 9), params=(2, 7, 9)), columns)) == 1
+
+
+def test_of_a_padded_operand_the_padding_goes_to_memory_and_its_windows_do_not():
+    padded = s.pad(normal(2, 3, 10), params=((0, 0, 1), (0, 0, 1), 0.0))
+    windows = s.unfold(padded, params=(2, 3, 1, 1))
+    columns = s.reshape(s.permute(windows, params=(0, 1, 3, 2)), params=(2, 9, 10))
+    fusion = graphs.fused(s.dot(s.expand(normal(1, 7, 9), params=(2, 7, 9)), columns))
+    assert [c.kind for c in fusion.clusters] == ["kernel", "dot"]
+    assert fusion.clusters[1].matrices[1].base.shape == (2, 3, 12)
 
 
 def test_attention_is_a_product_a_kernel_and_a_product():

@@ -1,0 +1,243 @@
+"""The convolution's row of the table, and the products that it becomes.
+
+A convolution is a composition: windows of the image as one more axis each (``unfold``), and a matrix product, ``dot``.
+It has a row because its gradient is simpler than the composition's: with respect to the image it is again a
+convolution, where the rule of ``unfold`` would add up windows, which are several times as large as the image. Before
+fusion a rewrite replaces the row by its product, or a depthwise one by a sum, so nothing below knows it; whether
+windows are copied or read where they lie is for the code generators to decide.
+
+Read next: ``rewrite.py``, which replaces it; ``kernels/cpu/contraction.py``, which reads the windows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from . import primitives as p, primitives_shape as s
+from .dtypes import FLOATING
+from .ir import Node, TensorType, tensor_type
+from .primitives import Primitive, Saved, const
+
+
+def windows(x: Node, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Node:
+    """``[batch, channels, *space]`` to ``[batch, channels, *windows, *size]``."""
+    for i, (k, step, gap) in enumerate(zip(size, stride, dilation)):
+        axis = 2 + i
+        if k == 1:
+            count = (x.shape[axis] - 1) // step + 1
+            if step > 1:
+                counts = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+                steps = tuple(step if a == axis else 1 for a in range(x.ndim))
+                x = s.slice_(x, params=((0,) * x.ndim, steps, counts))
+            x = s.reshaped(x, (*x.shape, 1))
+        else:
+            x = s.unfold(x, params=(axis, k, step, gap))
+    return x
+
+
+def overlap_added(cols: Node, space: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Node:
+    """The transpose of :func:`windows`: every element of a window added to the place that it was read from."""
+    rank = len(space)
+    size = cols.shape[2 + rank :]
+    lead = cols.shape[:2]
+    for i in reversed(range(rank)):
+        shape = (*lead, *cols.shape[2 : 2 + i], space[i], *cols.shape[3 + i : 2 + rank], *size[:i])
+        source = const(params=(shape, cols.dtype, cols.type.device, 0.0))
+        # the gradient rule of unfold is this very sum; the rule needs the node only for its type and parameters
+        node = s.unfold(source, params=(2 + i, size[i], stride[i], dilation[i]))
+        cols = s.unfold.vjp[0](cols, Saved(node))
+    return cols
+
+
+def padded(x: Node, low: Sequence[int], high: Sequence[int], value: float = 0) -> Node:
+    """``x`` with its last axes widened, as many as there are widths; negative widths cut."""
+    widths = [*[(0, 0)] * (x.ndim - len(low)), *zip(low, high)]
+    starts = [max(0, -a) for a, _ in widths]
+    counts = [e - start - max(0, -b) for e, start, (_, b) in zip(x.shape, starts, widths)]
+    x = s.sliced(x, starts, counts)
+    if all(a <= 0 and b <= 0 for a, b in widths):
+        return x
+    before, after = (tuple(max(0, pair[side]) for pair in widths) for side in (0, 1))
+    return s.pad(x, params=(before, after, p.python_value(x.dtype, value)))
+
+
+def _infer(params: tuple, x: TensorType, weight: TensorType) -> TensorType:
+    stride, low, high, dilation, groups = params
+    rank = len(stride)
+    if any(n != rank for n in (x.ndim - 2, weight.ndim - 2, len(low), len(high), len(dilation))):
+        raise ValueError("needs [batch, in, *space], [out, in / groups, *size] and one number an axis of space")
+    if x.dtype is not weight.dtype or x.dtype.kind != FLOATING or x.device != weight.device:
+        raise ValueError("needs one floating point dtype and one device")
+    if groups < 1 or weight.shape[0] % groups or x.shape[1] != weight.shape[1] * groups:
+        raise ValueError(f"{x.shape[1]} channels do not fit {groups} groups of a weight of {list(weight.shape)}")
+    covered = [gap * (k - 1) + 1 for k, gap in zip(weight.shape[2:], dilation)]
+    if any(v < 1 for v in (*weight.shape[2:], *stride, *dilation)) or any(v < 0 for v in (*low, *high)):
+        raise ValueError("sizes, strides and dilations are positive, and no padding is negative")
+    extents = [a + e + b for a, e, b in zip(low, x.shape[2:], high)]
+    if any(c > e for c, e in zip(covered, extents)):
+        raise ValueError(f"a window of {covered} does not fit an image of {extents}")
+    space = tuple((e - c) // step + 1 for e, c, step in zip(extents, covered, stride))
+    return tensor_type((x.shape[0], weight.shape[0], *space), x.dtype, x.device)
+
+
+def as_product(node: Node) -> Node:
+    """The convolution as one product for each image and group, whose result has the convolution's layout."""
+    x, weight = node.src
+    stride, low, high, dilation, groups = node.params
+    batch, out_channels, *space = node.shape
+    rank, positions = len(space), math.prod(space)
+    depth = math.prod(weight.shape[1:])
+    cols = windows(padded(x, low, high), weight.shape[2:], stride, dilation)
+    cols = s.permuted(cols, (0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank)))
+    cols = s.reshaped(cols, (batch * groups, depth, positions))
+    rows = s.reshaped(weight, (1, groups, out_channels // groups, depth))
+    rows = s.expanded(rows, (batch, *rows.shape[1:]))
+    rows = s.reshaped(rows, (batch * groups, *rows.shape[2:]))
+    return s.reshaped(s.dot(rows, cols), node.shape)
+
+
+#: Terms of a sum that stays one kernel: with the products it is under fusion's bound on operations.
+MOST_TERMS = 64
+
+
+def is_depthwise(groups: int, weight: Sequence[int]) -> bool:
+    """Whether each group has one input channel, which is too little work for a matrix product, and a small window."""
+    return groups > 1 and weight[1] == 1 and math.prod(weight[2:]) <= MOST_TERMS
+
+
+def shifted(x: Node, params: tuple, size: Sequence[int], full: Sequence[int]) -> list[Node]:
+    """For each place of the window, the elements that stand there: ``full``, [batch, groups, filters, *windows]."""
+    stride, low, high, dilation, _ = params
+    x = padded(x, low, high)
+    batch, groups, _, *space = full
+    found = []
+    for place in np.ndindex(*size):
+        starts = (0, 0, *(i * gap for i, gap in zip(place, dilation)))
+        part = s.slice_(x, params=(starts, (1, 1, *stride), (batch, groups, *space)))
+        found.append(s.expanded(s.reshaped(part, (batch, groups, 1, *space)), full))
+    return found
+
+
+def by_group(x: Node, groups: int) -> Node:
+    """``[batch, channels, *space]`` to ``[batch, groups, channels / groups, *space]``."""
+    return s.reshaped(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
+
+
+def as_sum(node: Node) -> Node:
+    """A depthwise convolution as a sum over the places of the window, one elementwise kernel that runs along images."""
+    x, weight = node.src
+    *_, groups = node.params
+    batch, filters, *space = node.shape
+    size = weight.shape[2:]
+    full = (batch, groups, filters // groups, *space)
+    total = None
+    for place, part in zip(np.ndindex(*size), shifted(x, node.params, size, full)):
+        factor = s.sliced(weight, (0, 0, *place), (filters, 1, *(1,) * len(size)))
+        factor = s.reshaped(factor, (1, groups, filters // groups, *(1,) * len(size)))
+        term = p.mul(part, s.expanded(factor, full))
+        total = term if total is None else p.add(total, term)
+    return s.reshaped(total, node.shape)
+
+
+def _images(g: Node, groups: int) -> Node:
+    """``[batch, channels, *space]`` to ``[groups, channels / groups, batch * space]``."""
+    batch, channels, *space = g.shape
+    parts = s.reshaped(g, (batch, groups, channels // groups, math.prod(space)))
+    return s.reshaped(s.permuted(parts, (1, 2, 0, 3)), (groups, channels // groups, batch * math.prod(space)))
+
+
+def _vjp_x(g: Node, n: Saved) -> Node:
+    weight, (stride, low, high, dilation, groups) = n.y, n.params
+    x = n.type(0)
+    out_channels, group_channels, *size = weight.shape
+    rank = len(size)
+    if all(step == 1 for step in stride):
+        # The places of a window in which an element stands, backwards. What is padding has no gradient, so the result
+        # has the extent of the image: for small images that is half of the work.
+        reach = [gap * (k - 1) for k, gap in zip(size, dilation)]
+        around = padded(g, [r - a for r, a in zip(reach, low)], [r - b for r, b in zip(reach, high)])
+        split = (groups, out_channels // groups, group_channels, *size)
+        turned = s.permuted(s.reshaped(weight, split), (0, 2, 1, *range(3, 3 + rank)))
+        turned = s.reshaped(turned, (groups * group_channels, out_channels // groups, *size))
+        if any(k > 1 for k in size):
+            turned = s.flip(turned, params=tuple(range(2, 2 + rank)))
+        none = (0,) * rank
+        return convolve(around, turned, params=(stride, none, none, dilation, groups))
+    batch, _, *space = g.shape
+    rows = s.reshaped(weight, (groups, out_channels // groups, group_channels * math.prod(size)))
+    cols = s.dot(s.swapped(rows), _images(g, groups))
+    cols = s.reshaped(cols, (groups, group_channels, *size, batch, *space))
+    within, outer = range(2, 2 + rank), range(3 + rank, 3 + 2 * rank)
+    cols = s.permuted(cols, (2 + rank, 0, 1, *outer, *within))
+    cols = s.reshaped(cols, (batch, groups * group_channels, *space, *size))
+    summed = overlap_added(cols, [a + e + b for a, e, b in zip(low, x.shape[2:], high)], stride, dilation)
+    return padded(summed, [-a for a in low], [-b for b in high])
+
+
+def _vjp_weight(g: Node, n: Saved) -> Node:
+    x, (stride, low, high, dilation, groups) = n.x, n.params
+    shape = n.type(1).shape
+    batch, _, *space = g.shape
+    rank, positions = len(space), math.prod(space)
+    if is_depthwise(groups, shape):
+        grouped = by_group(g, groups)
+        axes = (0, *range(3, 3 + rank))
+        parts = [
+            s.reshaped(s.reduce_sum(p.mul(grouped, part), params=axes), (shape[0], 1))
+            for part in shifted(x, n.params, shape[2:], grouped.shape)
+        ]
+        return s.reshaped(s.cat(*parts, params=(1,)), shape)
+    cols = windows(padded(x, low, high), shape[2:], stride, dilation)
+    cols = s.reshaped(cols, (batch, groups, shape[1], *cols.shape[2:]))
+    cols = s.permuted(cols, (1, 0, *range(3, 3 + rank), 2, *range(3 + rank, 3 + 2 * rank)))
+    cols = s.reshaped(cols, (groups, batch * positions, math.prod(shape[1:])))
+    return s.reshaped(s.dot(_images(g, groups), cols), shape)
+
+
+def _jvp(tangents, saved):
+    x, weight = saved.node.src
+    terms = []
+    if tangents[0] is not None:
+        terms.append(convolve(tangents[0], weight, params=saved.params))
+    if tangents[1] is not None:
+        terms.append(convolve(x, tangents[1], params=saved.params))
+    return terms[0] if len(terms) == 1 else p.add(*terms)
+
+
+def _batch(params: tuple, src: Sequence[Node]) -> Node:
+    """The batch becomes groups, since each element has a weight of its own."""
+    x, weight = src
+    count, images, channels = x.shape[:3]
+    *window, groups = params
+    x = s.permuted(x, (1, 0, *range(2, x.ndim)))
+    x = s.reshaped(x, (images, count * channels, *x.shape[3:]))
+    out_channels = weight.shape[1]
+    weight = s.reshaped(weight, (count * out_channels, *weight.shape[2:]))
+    out = convolve(x, weight, params=(*window, count * groups))
+    out = s.reshaped(out, (images, count, out_channels, *out.shape[2:]))
+    return s.permuted(out, (1, 0, *range(2, out.ndim)))
+
+
+def _reference(params: tuple, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    stride, low, high, dilation, groups = params
+    rank = len(stride)
+    x = np.pad(x, ((0, 0), (0, 0), *zip(low, high)))
+    axes = tuple(range(2, 2 + rank))
+    covered = [gap * (k - 1) + 1 for k, gap in zip(weight.shape[2:], dilation)]
+    view = np.lib.stride_tricks.sliding_window_view(x, covered, axes)
+    view = view[(slice(None), slice(None), *(slice(None, None, d) for d in (*stride, *dilation)))]
+    parts = []
+    for filters, images in zip(np.split(weight, groups), np.split(view, groups, 1)):
+        out = np.tensordot(images, filters, axes=((1, *range(2 + rank, 2 + 2 * rank)), tuple(range(1, 2 + rank))))
+        parts.append(np.moveaxis(out, -1, 1))
+    return np.concatenate(parts, 1)
+
+
+# Cross-correlation of ``x`` [batch, in, *space] with ``weight`` [out, in / groups, *size]. Parameters: stride, widths
+# of zeros before and after, and dilation, one an axis of space each; and the number of groups.
+convolve = Primitive(
+    "convolve", "contract", _infer, vjp=(_vjp_x, _vjp_weight), jvp=_jvp, batch=_batch, reference=_reference, cost=100,
+)

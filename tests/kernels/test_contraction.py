@@ -1,0 +1,151 @@
+"""Products whose operands are read through tables: tails of every tile, windows, batches, special values, threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flamework.kernels.cpu import contraction, driver, toolchain
+from flamework.kernels.cpu.contraction import BLOCK_K, ROWS, common_axes, describe_contraction, offsets, panel
+from flamework.runtime.loader import load_object
+from flamework.runtime.threads import Pool, get_num_threads, set_num_threads
+
+
+@pytest.fixture(scope="module")
+def native():
+    compiled = toolchain.compile_kernels(
+        driver.DRIVER_SOURCE, list(driver.DRIVER_SIGNATURES), driver.DRIVER_NAMESPACE, driver.DRIVER_SIGNATURES
+    )
+    kernels = toolchain.compile_kernels(
+        contraction.contraction_source(), contraction.CONTRACTION_FUNCTIONS, contraction.contraction_namespace()
+    )
+    return load_object(compiled.object_code, compiled.symbols), load_object(kernels.object_code, kernels.symbols)
+
+
+@pytest.fixture(scope="module")
+def contract(native):
+    pool = Pool(native[0], threshold=1)
+
+    def contract(shape, first, second, first_axes, second_axes, batch=1):
+        """The product as an array [batch, m, n], between guards that must stay as they are."""
+        m, n, k = shape
+        size = first.itemsize
+        described = describe_contraction(shape, first_axes, second_axes, size)
+        guarded = np.full(batch * m * n + 128, 7, first.dtype)
+        out = guarded[64:-64]
+        packed = np.full(described.packed_bytes // size + 64, np.nan, first.dtype)
+        operands = (first, second) if described.first_is_a else (second, first)
+        words = np.array(described.words, np.int64)
+        for name, array in [*zip("ABC", (*operands, out)), ("PACKED", packed), *described.tables.items()]:
+            words[contraction.CONTRACTION_WORDS.index(name)] = array.ctypes.data
+        short = {4: "f32", 8: "f64"}[size]
+        tape = np.zeros((2, 8), np.int64)
+        tape[0, :4] = native[1][f"pack_{short}"], words.ctypes.data, described.pack_units, 10**9
+        tape[1, :4] = native[1][f"contract_{short}"], words.ctypes.data, described.units, 10**9
+        assert pool.run(tape.ctypes.data, 2) == 2
+        assert (guarded[:64] == 7).all() and (guarded[-64:] == 7).all()
+        assert np.isnan(packed[-64:]).all()
+        return out.reshape(batch, m, n)
+
+    return contract
+
+
+def random(shape, dtype=np.float32, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def plain(m, n, k):
+    return ([], [(m, k)], [(k, 1)]), ([], [(k, n)], [(n, 1)])
+
+
+def tails(dtype):
+    width = panel(np.dtype(dtype).itemsize)
+    lanes = width // contraction.vectors()
+    for n in (1, lanes - 1, lanes, lanes + 1, width - 1, width, width + 1, 2 * width + 3):
+        yield 2 * width + ROWS + 1, n, 9
+    for m in (1, ROWS - 1, ROWS, ROWS + 1, 23, 24, 25, 95, 96, 97, 300):
+        yield m, 3, 5
+        yield m, 70, 5
+    for k in (1, 15, 16, 17, BLOCK_K - 1, BLOCK_K, BLOCK_K + 1, 2 * BLOCK_K + 5):
+        yield 7, 11, k
+    yield 2000, 70, 20  # the largest blocks
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_all_sizes_agree_with_numpy(contract, dtype):
+    for m, n, k in tails(dtype):
+        a, b = random((m, k), dtype), random((k, n), dtype, 1)
+        found = contract((m, n, k), a, b, *plain(m, n, k))[0]
+        np.testing.assert_allclose(found, a.astype(np.float64) @ b, rtol=0, atol=np.finfo(dtype).eps * 4 * max(k, 8))
+
+
+def test_windows_of_images_are_multiplied_where_they_lie(contract):
+    images, channels, height, width, filters = 3, 4, 9, 10, 5
+    x, weight = random((images, channels, height, width)), random((filters, channels * 9), seed=1)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (2, 3))[:, :, ::2]  # every second row
+    rows, columns = windows.shape[2:4]
+    axes = [(images, channels * height * width)]
+    depth = [(channels, height * width), (3, width), (3, 1)]
+    places = [(rows, 2 * width), (columns, 1)]
+    out = contract(
+        (filters, rows * columns, channels * 9), weight, x,
+        ([(images, 0)], [(filters, channels * 9)], [(channels * 9, 1)]), (axes, depth, places), images,
+    )
+    expected = np.einsum("bcyxij,fcij->bfyx", windows, weight.reshape(filters, channels, 3, 3))
+    np.testing.assert_allclose(out.reshape(expected.shape), expected, atol=2e-5)
+
+
+def test_a_batch_along_which_nothing_stays_the_same_and_one_read_backwards(contract):
+    a, b = random((3, 8, 20)), random((3, 20, 9), seed=1)
+    last = a[:, :, ::-1]  # its offset is that of the last column
+    first = ([(3, 160)], [(8, 20)], [(20, -1)])
+    out = contract((8, 9, 20), a.reshape(-1)[19:], b, first, ([(3, 180)], [(20, 9)], [(9, 1)]), 3)
+    np.testing.assert_allclose(out, last @ b, atol=1e-5)
+
+
+def test_batches_that_have_no_common_division_are_read_one_by_one(contract):
+    a, b = random((6, 4, 5)), random((6, 5, 3), seed=1)
+    order = np.arange(6).reshape(2, 3).T.reshape(-1)  # the batch of A is divided in 2 and 3, that of B in 3 and 2
+    found = contract(
+        (4, 3, 5), a, b, ([(3, 20), (2, 60)], [(4, 5)], [(5, 1)]), ([(2, 45), (3, 15)], [(5, 3)], [(3, 1)]), 6
+    )
+    assert common_axes([(3, 20), (2, 60)], [(2, 45), (3, 15)]) is None
+    np.testing.assert_allclose(found, a[order] @ b, atol=1e-5)
+
+
+def test_not_a_number_and_infinity_reach_their_rows_and_columns_only(contract):
+    a, b = random((50, 40)), random((40, 70), seed=1)
+    a[3, 4], a[48, 0], b[5, 69] = np.nan, np.inf, -np.inf
+    with np.errstate(invalid="ignore"):
+        expected = a @ b
+    np.testing.assert_allclose(contract((50, 70, 40), a, b, *plain(50, 70, 40))[0], expected, atol=1e-4)
+    a[49] = -0.0
+    b[:] = abs(b)
+    assert not np.signbit(contract((50, 70, 40), a[:, :], b, *plain(50, 70, 40))[0, 49, :60]).any()
+
+
+def test_results_have_the_same_bits_with_any_number_of_threads_and_beside_anything(contract):
+    a, b = random((301, 700)), random((700, 130), seed=1)
+    before = get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 5):
+            set_num_threads(threads)
+            results.append(contract((301, 130, 700), a, b, *plain(301, 130, 700))[0].copy())
+    finally:
+        set_num_threads(before)
+    assert all(np.array_equal(results[0], other) for other in results)
+    # an element does not depend on which tile it is in
+    part = contract((100, 33, 700), a[101:201].copy(), b[:, 20:53].copy(), *plain(100, 33, 700))[0]
+    np.testing.assert_array_equal(part, results[0][101:201, 20:53])
+
+
+def test_axes_are_divided_where_both_operands_can_be():
+    assert common_axes([(12, 5)], [(3, 100), (4, 7)]) == [(3, 20, 100), (4, 5, 7)]
+    assert common_axes([], []) == []
+    assert offsets([(2, 10), (3, -1)]).tolist() == [0, -1, -2, 10, 9, 8]
+
+
+def test_images_become_rows_of_one_product_with_a_weight():
+    call = describe_contraction((8, 100, 9), ([(50, 0)], [(8, 9)], [(9, 1)]), ([(50, 900)], [(9, 1)], [(100, 9)]), 4)
+    assert not call.first_is_a  # the weight is packed
+    assert len(call.tables["A_ROWS"]) == 5000 and len(call.tables["A_BATCH"]) == 1
