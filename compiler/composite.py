@@ -22,7 +22,6 @@ from .ir import Node, TensorType, grad_mode, topological
 from .primitives import Primitive, remember
 from .primitives_conv import convolve
 
-
 # What a gradient does not compute again.
 PRODUCTS = frozenset({s.dot, convolve})
 

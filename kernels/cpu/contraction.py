@@ -30,7 +30,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 #: The words of a contraction's argument block, in order; both kernels read the same one. Those after DEPTH are tables.
 CONTRACTION_WORDS = (
     "A", "B", "C", "PACKED", "M", "N", "K", "BLOCK_M", "BLOCKS_M", "PANELS", "BLOCKS_K", "WIDTH",
