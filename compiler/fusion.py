@@ -41,6 +41,7 @@ MAX_OPERATIONS = 160  # of one kernel: past this, compile time and registers gro
 MAX_OPERANDS = 40
 MAX_RECOMPUTED = 8  # cheap operations that may be evaluated more often than they have elements
 RECOMPUTED = 1.5  # evaluations an element up to which nothing counts as computed again (a pad's border)
+MAX_TIMES_FROM_NOTHING = 3  # kernels that each compute a value which reads no memory, and do not hand it on through it
 MAX_TRIES = 8  # with so many kernels that read one value, each other one is tried: programs may have thousands
 EXPENSIVE = 4  # cost from which an operation is never evaluated more often than it has elements
 SPLIT_ROWS, SPLIT_LENGTH = 16, 1 << 16  # fewer rows than this, each longer than that, are summed in pieces
@@ -58,6 +59,12 @@ class Fusion:
         self.loads: dict[Node, list[Cluster]] = {}
         self.clusters: list[Cluster] = []
         self.borders: list[Border] = []
+        # what positions and numbers alone decide, such as a dropout's mask: it reads nothing from memory
+        self.from_nothing: set[Node] = set()
+        for node in self.order:
+            computes = node.op.kind in ("elementwise", "movement", "alias") and not node.op.checks
+            if computes and node.value is None and all(x in self.from_nothing or is_number(x) for x in node.src):
+                self.from_nothing.add(node)
 
     # ------------------------------------------------------------------------------------------------ bookkeeping
 
@@ -120,6 +127,10 @@ class Fusion:
     def load(self, node: Node, cluster: Cluster) -> None:
         """``cluster`` reads ``node`` from memory. Whatever stores it, perhaps below reshapes, runs before."""
         cluster.operands.add(node)
+        self.follow(node, cluster)
+
+    def follow(self, node: Node, cluster: Cluster) -> None:
+        """``cluster`` runs after ``node`` is in memory."""
         node = self.base(node)
         home = self.home.get(node)
         if home is None:
@@ -131,7 +142,7 @@ class Fusion:
         """``home`` computes ``node`` and stores it, and runs before all that were found to read it."""
         self.home[node] = home
         for cluster in self.loads.pop(node, ()):
-            self.load(node, find(cluster))
+            self.follow(node, find(cluster))
 
     def store_for_all(self, node: Node, home: Cluster) -> None:
         """Store a node from where every other cluster that reads it loads it."""
@@ -145,7 +156,7 @@ class Fusion:
         self.alias[node] = source
         self.required.add(source)
         for cluster in self.loads.pop(node, ()):
-            self.load(source, find(cluster))
+            self.follow(source, find(cluster))
 
     def base(self, node: Node) -> Node:
         """The node whose buffer holds a value. Chains of aliases (many writes to one tensor) are shortened."""
@@ -459,6 +470,8 @@ class Fusion:
                 self.visit_leaf(node)
             elif kind in ("movement", "alias"):
                 self.visit_movement(node)
+            elif kind == "barrier":
+                self.visit_barrier(node)
             elif kind in ("contract", "sort"):
                 self.visit_library(node)
             elif kind == "cat":
@@ -501,6 +514,21 @@ class Fusion:
                 if node not in self.home and node not in self.alias:
                     self.share_buffer(node, source)
                 self.load(node, cluster)
+
+    def visit_barrier(self, node: Node) -> None:
+        """What reads the value loads it, and runs when what it waits for is in memory."""
+        source, after = node.src
+        while after.value is None and after.op.kind in ("movement", "alias", "barrier"):
+            after = after.src[0]
+        waits = after.value is None and after.op.kind != "leaf"
+        if waits:
+            self.required.add(after)
+        self.share_buffer(node, source)
+        for cluster in self.readers(node):
+            self.note(source, cluster, "a barrier: it is computed again later")
+            self.load(node, cluster)
+            if waits:
+                self.follow(after, cluster)
 
     def visit_library(self, node: Node) -> None:
         cluster = Cluster("dot" if node.op.kind == "contract" else "sort")
@@ -643,9 +671,12 @@ class Fusion:
 
     def duplicate(self, node: Node, kernels: dict[Cluster, list[Access]]) -> bool:
         """Compute a cheap node in each kernel that reads it, if that reads no more than storing it would."""
-        if node.op.kind != "elementwise" or node.op.cost > 1 or len(node.src) > 2:
+        if node in self.from_nothing:
+            if len(kernels) > MAX_TIMES_FROM_NOTHING:
+                return False
+        elif node.op.kind != "elementwise" or node.op.cost > 1 or len(node.src) > 2:
             return False
-        if not self.reads_memory_only(node):
+        elif not self.reads_memory_only(node):
             return False
         if any(self.refusal(node, c, a, False) is not None for c, a in kernels.items()):
             return False
@@ -695,7 +726,8 @@ class Fusion:
         while ready:
             cluster = ready.pop()
             ordered.append(cluster)
-            for successor in sorted(following[cluster], key=lambda c: c.id):
+            # what nothing waits for, such as a weight's gradient, goes first: the values that it reads may end there
+            for successor in sorted(following[cluster], key=lambda c: (not following[c], c.id)):
                 waiting[successor] -= 1
                 if not waiting[successor]:
                     ready.append(successor)
@@ -736,6 +768,11 @@ def indexed_operand(source: Node, node: Node, at: list[Var], access: Access) -> 
         return None
     batch, rows, columns = (axis_strides(v, offset) for v in at)
     return Indexed(node, offset.const, (batch, rows, columns))
+
+
+def is_number(node: Node) -> bool:
+    """Whether a node is a constant, a Python number or the position itself."""
+    return node.op.kind == "leaf" and (node.value is None or node.op is p.scalar)
 
 
 def count_of(extents) -> int:

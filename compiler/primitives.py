@@ -40,8 +40,8 @@ class Primitive:
     Attributes:
         name: what the operation is called in the text form of a graph.
         kind: how it is lowered: ``leaf``, ``elementwise``, ``movement``, ``alias``, ``reduce``, ``scan``, ``gather``,
-            ``scatter``, ``contract``, ``update``, ``cat``, ``sort`` or ``call`` (a
-            computed value whose history is written down when a gradient wants it).
+            ``scatter``, ``contract``, ``update``, ``cat``, ``barrier`` (a value read from memory, not before another is
+            there), ``sort`` or ``call`` (a computed value whose history is written down when a gradient wants it).
         infer: ``(params, *source types) -> TensorType``; raises ``ValueError`` for sources that do not fit.
         vjp: for each source, a function ``(cotangent, Saved) -> Node`` or None where no gradient flows; for rows
             with any number of sources one function ``(cotangent, Saved) -> list``. None: not differentiable.

@@ -33,6 +33,13 @@ copy = Primitive(
 detach = Primitive(
     "detach", "alias", _identity, batch=lambda params, src: detach(*src), reference=lambda params, x: x, cost=0
 )
+# The first source as a node of its own, read from memory and not before the second has been computed: what is computed
+# from it is computed then, and again, even if the same was computed before.
+barrier = Primitive(
+    "barrier", "barrier", lambda params, x, after: x, vjp=(lambda g, n: g, None),
+    jvp=lambda t, n: t[0],
+    batch=lambda params, src: barrier(*src), reference=lambda params, x, after: x, cost=0,
+)
 
 # ----------------------------------------------------------------------------------------------------------- movement
 

@@ -79,7 +79,7 @@ from .gathering import (
     argwhere, gather, index_add, index_copy, index_fill, index_select, isin, masked_fill, masked_scatter,
     masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
 )
-from . import autograd, conversion, gradient_hooks, methods, native, nn, optim
+from . import autograd, conversion, gradient_hooks, methods, native, nn, optim, utils
 from .compiled import SideEffectError, compile
 from .inspection import explain
 

@@ -19,7 +19,7 @@ from flamework.compiler.primitives import TABLE, Primitive
 
 # Marks of the frontend in a graph, which never reach a kernel: a compiled function that is called, and a gradient that
 # the user wrote. They are tested with what they belong to.
-MARKS = ("call", "result", "compiled_call", "user_gradient")
+MARKS = ("call", "result", "compiled_call", "user_gradient", "checkpointed")
 ROWS: dict[str, Primitive] = {name: row for name, row in TABLE.items() if name not in MARKS}
 
 Values = Callable[[np.random.Generator, tuple, np.dtype], np.ndarray]
@@ -265,6 +265,7 @@ CASES: dict[str, list[Case]] = {
     # ---------------------------------------------------------------------------------------------------- movement
     "copy": [case(X(*shape)) for shape in SHAPES],
     "detach": [case(X(*shape), wrt=()) for shape in SHAPES],
+    "barrier": [case(X(*shape), X(2, 3), wrt=(0,)) for shape in SHAPES],
     # its gradient is not the derivative of its value, which tests/frontend/test_mutation.py looks at
     "straight_through": [case(X(*shape), X(*shape), wrt=()) for shape in SHAPES],
     "reshape": [case(X(*a), params=b) for a, b in (
@@ -372,6 +373,7 @@ REFUSED: dict[str, list[tuple]] = {
     "copy": [(F(2), F(2))],
     "detach": [(F(2), F(2))],
     "straight_through": [(F(2),)],
+    "barrier": [(F(2),)],
     "reshape": [(F(2, 3), (5,)), (F(2, 3), (-1, 6)), (F(0), (1,))],
     "permute": [(F(2, 3), (0, 0)), (F(2, 3), (0,)), (F(2, 3), (0, 2))],
     "expand": [(F(2, 3), (2, 4)), (F(3), (2, 3)), (F(1), ())],
