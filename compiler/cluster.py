@@ -100,6 +100,7 @@ class Cluster:
         values: the accesses at which each of its nodes is computed.
         chain: sets of loop variables, each contained in the next.
         reductions: for each reduction and scan at its access, the loops that it runs over.
+        loaded: how many matrix products it reads.
         successors, predecessors: what has to run after it and before it.
         height: larger than that of every successor, so that a search for one that runs later can stop early.
     """
@@ -113,6 +114,7 @@ class Cluster:
         self.reductions: dict[Node, Reduction] = {}
         self.operations = 0
         self.recomputed = 0
+        self.loaded = 0
         self.operands: set[Node] = set()
         self.successors: set[Cluster] = set()
         self.predecessors: set[Cluster] = set()

@@ -36,12 +36,14 @@ from .affine import (
 )
 from .cluster import Border, Cluster, Indexed, Matrix, Reduction, Store, axis_strides, contiguous_matrix, find
 from .ir import Node, topological
+from .recompute import computed_again
 
 MAX_OPERATIONS = 160  # of one kernel: past this, compile time and registers grow faster than traffic shrinks
 MAX_OPERANDS = 40
+MAX_LOADED = 8  # matrix products that one sum waits for, all of them in memory (a weight's gradient in a loop)
 MAX_RECOMPUTED = 8  # cheap operations that may be evaluated more often than they have elements
 RECOMPUTED = 1.5  # evaluations an element up to which nothing counts as computed again (a pad's border)
-MAX_TIMES_FROM_NOTHING = 3  # kernels that each compute a value which reads no memory, and do not hand it on through it
+MAX_AGAIN = 3  # kernels that each compute a value, and do not hand it on through memory
 MAX_TRIES = 8  # with so many kernels that read one value, each other one is tried: programs may have thousands
 EXPENSIVE = 4  # cost from which an operation is never evaluated more often than it has elements
 SPLIT_ROWS, SPLIT_LENGTH = 16, 1 << 16  # fewer rows than this, each longer than that, are summed in pieces
@@ -59,6 +61,7 @@ class Fusion:
         self.loads: dict[Node, list[Cluster]] = {}
         self.clusters: list[Cluster] = []
         self.borders: list[Border] = []
+        self.again = computed_again(self.order, self.required)
         # what positions and numbers alone decide, such as a dropout's mask: it reads nothing from memory
         self.from_nothing: set[Node] = set()
         for node in self.order:
@@ -127,6 +130,7 @@ class Fusion:
     def load(self, node: Node, cluster: Cluster) -> None:
         """``cluster`` reads ``node`` from memory. Whatever stores it, perhaps below reshapes, runs before."""
         cluster.operands.add(node)
+        cluster.loaded += node.op.kind == "contract"
         self.follow(node, cluster)
 
     def follow(self, node: Node, cluster: Cluster) -> None:
@@ -287,6 +291,8 @@ class Fusion:
             return f"the kernel has {MAX_OPERATIONS} operations"
         if len(cluster.operands) >= MAX_OPERANDS:
             return f"the kernel has {MAX_OPERANDS} operands"
+        if op is p.add and cluster.loaded >= MAX_LOADED:
+            return f"the kernel waits for {MAX_LOADED} results of other kernels"
         if op.kind == "scan":
             return "a scan is computed in order"
         if op.checks and any(access.guards for access in accesses):
@@ -419,6 +425,7 @@ class Fusion:
         first.reductions.update(second.reductions)
         first.operations += second.operations
         first.recomputed += second.recomputed
+        first.loaded += second.loaded
         first.operands |= second.operands
         return None
 
@@ -598,6 +605,9 @@ class Fusion:
         if len(kernels) > 1:
             kernels = self.bring_together(node, kernels)
             if len(kernels) > 1:
+                if not stored and node in self.again and self.apart(node, kernels):
+                    self.join_all(node, kernels)
+                    return
                 stored = True
         joined = None
         loading = {find(c) for c in self.loads.get(node, ())}
@@ -672,7 +682,7 @@ class Fusion:
     def duplicate(self, node: Node, kernels: dict[Cluster, list[Access]]) -> bool:
         """Compute a cheap node in each kernel that reads it, if that reads no more than storing it would."""
         if node in self.from_nothing:
-            if len(kernels) > MAX_TIMES_FROM_NOTHING:
+            if len(kernels) > MAX_AGAIN:
                 return False
         elif node.op.kind != "elementwise" or node.op.cost > 1 or len(node.src) > 2:
             return False
@@ -683,9 +693,20 @@ class Fusion:
         inputs = {x for x in node.src if x.op.kind != "leaf" or x.op is s.p.input_}
         if len(inputs) > 1 and sum(x.type.nbytes for x in inputs) > 2 * node.type.nbytes:
             return False
+        self.join_all(node, kernels)
+        return True
+
+    def apart(self, node: Node, kernels: dict[Cluster, list[Access]]) -> bool:
+        """Whether each kernel can compute a node, and one runs later than another: it would be kept until then."""
+        return (
+            len(kernels) <= MAX_AGAIN
+            and all(self.refusal(node, cluster, accesses, False) is None for cluster, accesses in kernels.items())
+            and any(self.reaches(set(kernels) - {cluster}, cluster) for cluster in kernels)
+        )
+
+    def join_all(self, node: Node, kernels: dict[Cluster, list[Access]]) -> None:
         for cluster, accesses in kernels.items():
             self.join(node, cluster, accesses, False)
-        return True
 
     def bring_together(self, node: Node, kernels: dict[Cluster, list[Access]]) -> dict[Cluster, list[Access]]:
         """Merge the kernels that read a node where they run over the same positions."""
@@ -726,8 +747,8 @@ class Fusion:
         while ready:
             cluster = ready.pop()
             ordered.append(cluster)
-            # what nothing waits for, such as a weight's gradient, goes first: the values that it reads may end there
-            for successor in sorted(following[cluster], key=lambda c: (not following[c], c.id)):
+            # what little waits for, such as a weight's gradient, goes first: the values that it reads may end there
+            for successor in sorted(following[cluster], key=lambda c: (-c.height, c.id)):
                 waiting[successor] -= 1
                 if not waiting[successor]:
                     ready.append(successor)

@@ -81,6 +81,7 @@ from .gathering import (
 )
 from . import autograd, conversion, gradient_hooks, methods, native, nn, optim, utils
 from .compiled import SideEffectError, compile
+from .runtime.threads import get_num_threads, set_num_threads
 from .inspection import explain
 
 contiguous_format = memory_format.contiguous_format

@@ -71,16 +71,35 @@ def _available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """The CPU quota of a container in whole cores, rounded up, or None."""
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = (root / "cpu.max").read_text().split()
-        return None if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
-    with contextlib.suppress(OSError, ValueError):
-        quota = int((root / "cpu" / "cpu.cfs_quota_us").read_text())
-        period = int((root / "cpu" / "cpu.cfs_period_us").read_text())
-        return max(1, math.ceil(quota / period)) if quota > 0 else None
-    return None
+def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int | None:
+    """The least CPU quota of the groups that the process is in, in whole cores, rounded up, or None.
+
+    In a container the group is usually what is mounted at `root`; a service or a batch job is further down, and every
+    group above it limits it too.
+    """
+    own = {"": "", "cpu": ""}
+    with contextlib.suppress(OSError):
+        for line in membership.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            for name in controllers.split(","):
+                own[name] = path.strip("/")
+    found = []
+    for group in _with_parents(root, own[""]):
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = (group / "cpu.max").read_text().split()
+            if quota != "max":
+                found.append(int(quota) / int(period))
+    for group in _with_parents(root / "cpu", own["cpu"]):
+        with contextlib.suppress(OSError, ValueError):
+            quota = int((group / "cpu.cfs_quota_us").read_text())
+            if quota > 0:
+                found.append(quota / int((group / "cpu.cfs_period_us").read_text()))
+    return max(1, math.ceil(min(found))) if found else None
+
+
+def _with_parents(root: Path, path: str) -> list[Path]:
+    parts = [part for part in path.split("/") if part and part != ".."]
+    return [root.joinpath(*parts[:count]) for count in range(len(parts), -1, -1)]
 
 
 def get_num_threads() -> int:

@@ -207,6 +207,8 @@ def rowwise(x: Node, other: Node) -> Node:
 ROWS = s.reduce_sum(X, params=(1,))
 LONG = normal(2, 1 << 17)
 
+# costs too much to be computed twice
+COSTLY = p.exp(p.sin(p.exp(p.sin(X))))
 REASONS = {
     f"the kernel has {MAX_OPERATIONS} operations": lambda: [chain(X, 200)],
     f"the kernel has {MAX_OPERANDS} operands": lambda: [many(60)],
@@ -241,7 +243,7 @@ REASONS = {
         s.cat(p.exp(X), p.exp(p.neg(X)), params=(0,)), p.tanh(X)
     ],
     "it would have to run before and after another kernel": lambda: [
-        p.add(p.sub(X, s.back(s.reduce_max(s.cumsum(p.exp(X), params=(1,)), params=(1,)), (1,), X.shape)), p.exp(X))
+        p.add(p.sub(X, s.back(s.reduce_max(s.cumsum(COSTLY, params=(1,)), params=(1,)), (1,), X.shape)), COSTLY)
     ],
     "one needs the other's results": lambda: [p.div(X, s.back(s.reduce_sum(p.exp(X), params=(0,)), (0,), X.shape))],
     "a sum would be taken in another order": lambda: [total(Z), s.reduce_max(Z, params=(2,))],

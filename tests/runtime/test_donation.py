@@ -484,3 +484,13 @@ def test_elementwise_work_between_products_is_done_in_place():
     assert len(plan.items) == 12
     assert len(set(written)) == 3 and all(written.count(place) % 2 == 0 for place in written)
     assert plan.arena_bytes == 2 * 64 * 64 * 4
+
+
+def test_a_tensor_that_was_written_to_several_times_is_one_result():
+    x, y = block(), block(2.0)
+    x.mul_(0.5).add_(y)
+    x.sub_(1)
+    plans = []
+    with engine.observed(lambda roots, plan: plans.append(plan)):
+        (x.sum() + y.sum()).item()
+    assert [len(plan.roots) for plan in plans] == [2]

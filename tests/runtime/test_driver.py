@@ -363,10 +363,40 @@ def test_default_is_the_least_of_cores_quota_and_environment(environment, expect
     ],
 )
 def test_quota_of_a_container_is_read_from_either_version_of_cgroups(files, expected, tmp_path):
+    write_files(files, tmp_path)
+    assert threads._cgroup_quota(tmp_path, tmp_path / "none") == expected
+
+
+def write_files(files, folder):
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert threads._cgroup_quota(tmp_path) == expected
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"self": "0::/batch/job\n", "batch/job/cpu.max": "150000 100000", "batch/cpu.max": "max 100000"}, 2),
+        ({"self": "0::/batch/job\n", "batch/job/cpu.max": "max 100000", "batch/cpu.max": "400000 100000"}, 4),
+        ({"self": "0::/batch/job\n", "batch/cpu.max": "400000 100000", "cpu.max": "300000 100000"}, 3),
+        ({"self": "0::/../other\n", "cpu.max": "300000 100000"}, 3),
+        ({"self": "9:memory:/a\n4:cpu,cpuacct:/batch\n", "cpu/batch/cpu.cfs_quota_us": "50000",
+          "cpu/batch/cpu.cfs_period_us": "100000", "cpu/cpu.cfs_quota_us": "-1"}, 1),
+        ({"self": "0::/\n"}, None),
+    ],
+)
+def test_quota_is_the_least_of_the_groups_above_the_process(files, expected, tmp_path):
+    write_files(files, tmp_path)
+    assert threads._cgroup_quota(tmp_path, tmp_path / "self") == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")
+def test_a_process_that_may_use_one_core_starts_one_thread():
+    script = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); import flamework as torch; "
+    script += "print(torch.get_num_threads())"
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "1"
 
 
 def test_state_words_do_not_overlap():
