@@ -110,7 +110,7 @@ def numbered(outputs: Sequence[Node], wanted: Sequence[Node] | None) -> tuple[tu
             key += (None, node.type)
         elif not src and op.expand is None or op is detach:
             key += (detach, node.type)
-        elif op.vjp is None and not is_composite(node):
+        elif not op.repeatable or (op.vjp is None and not is_composite(node)):
             return None
         else:
             key += (op, node.params)

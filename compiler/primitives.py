@@ -51,6 +51,8 @@ class Primitive:
         expr: elementwise: the template of the scalar expression, or one for each kind of dtype (``f``, ``i``, ``b``).
         cost: arithmetic an element, in units of one multiplication; decides what may be computed twice.
         checks: evaluating it can report an error in the data (an index out of range).
+        repeatable: whether ``vjp`` depends on the graph alone, and not on what a user left beside a node, so that a
+            backward pass that was made once serves again.
         expand: of a ``call``, a function that gives a node the history that it stands for, in place.
     """
 
@@ -64,6 +66,7 @@ class Primitive:
     expr: str | dict[str, str] | None = None
     cost: int = 1
     checks: bool = False
+    repeatable: bool = True
     expand: Callable[[Node], None] | None = None
     inferred: dict = field(default_factory=dict, repr=False)
 

@@ -46,6 +46,8 @@ def computed_again(order: Sequence[Node], required: Container[Node]) -> set[Node
         cost = op.cost + sum(below[x][1] for x in sources)
         size = node.type.size
         large = sum(x.type.size >= size for x in anchors) > 1 or any(x.type.size > size for x in anchors)
+        # an elementwise anchor is stored for this alone: a mask takes less memory than the random words below it
+        large = large or any(x.op.kind == "elementwise" and x.type.nbytes > node.type.nbytes for x in anchors)
         if cost > MOST_COST or len(anchors) > MOST_ANCHORS or large or not anchors:
             below[node] = (nothing, cost) if not anchors and cost <= MOST_COST else itself
             continue

@@ -44,7 +44,7 @@ def _gradients(g: Node, saved: Saved) -> list[Node | None]:
 
 user_gradient = Primitive(
     "user_gradient", "alias", lambda params, value, *inputs: value, vjp=_gradients,
-    reference=lambda params, value, *inputs: value, cost=0,
+    reference=lambda params, value, *inputs: value, cost=0, repeatable=False,
 )
 
 

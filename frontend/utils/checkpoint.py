@@ -143,7 +143,7 @@ def _gradients(g: Node, saved: Saved) -> list[Node | None]:
 # The value of the first source; its gradient is that of the region in the parameters upon the others.
 checkpointed = Primitive(
     "checkpointed", "alias", lambda params, value, *sources: value, vjp=_gradients,
-    reference=lambda params, value, *sources: value, cost=0,
+    reference=lambda params, value, *sources: value, cost=0, repeatable=False,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import flamework
 import pytest
 from flamework.compiler import primitives as p, primitives_shape as s
+from flamework.compiler.dtypes import float32
 from flamework.compiler.ir import topological
 from flamework.compiler.recompute import computed_again
 from flamework.recording import node_of
@@ -46,6 +47,13 @@ def test_results_of_the_program_are_stored_and_anchor_what_follows():
     x = p.exp(product(4, 64))
     y = p.tanh(x)
     assert again(x, s.reduce_sum(y, params=(2,))) == ["tanh"]
+
+
+def test_a_mask_is_stored_and_not_the_wider_values_that_it_was_made_of():
+    wide = product(4, 64)
+    for _ in range(4):
+        wide = p.exp(wide)
+    assert again(p.cast(p.lt(wide, const(wide, 0.5)), params=(float32,))) == ["exp"] * 3
 
 
 def test_constants_cost_nothing_to_read():
