@@ -1,0 +1,69 @@
+"""The operands of a matrix product, read where they lie.
+
+A product reads its operands below their movement, so that a transpose, a slice or the windows of an image need no copy:
+through strides if they describe an operand (:class:`~flamework.compiler.cluster.Matrix`, for BLAS), else through the
+extents and strides of its axes (:class:`~flamework.compiler.cluster.Indexed`).
+
+In: a product. Out: descriptions of both operands. Read next: ``fusion.py``.
+"""
+
+from __future__ import annotations
+
+from .affine import Access, Var, linear, of, pull
+from .cluster import Indexed, Matrix, axis_strides, contiguous_matrix
+from .ir import Node
+
+
+def product_operands(node: Node) -> list[Matrix] | list[Indexed]:
+    """Both operands of a product, read in place below their movement where that can be described.
+
+    Two matrices with strides are for BLAS. Where one is not, but lies in a buffer no larger than itself with
+    elements side by side, as the windows of an image do, both are described by their axes. Else it is copied.
+    """
+    below = [operand_below(source) for source in node.src]
+    matrices = [strided(source, *found) for source, found in zip(node.src, below)]
+    if None in matrices:
+        indexed = [indexed_operand(source, *found) for source, found in zip(node.src, below)]
+        if None not in indexed:
+            return indexed
+    first, second = (m or contiguous_matrix(source) for m, source in zip(matrices, node.src))
+    if len(first.batch) == 2 and second.batch_strides(first.batch[1][0]) is None:
+        second = contiguous_matrix(node.src[1])
+    elif len(second.batch) == 2 and first.batch_strides(second.batch[1][0]) is None:
+        first = contiguous_matrix(node.src[0])
+    return [first, second]
+
+
+def operand_below(source: Node) -> tuple[Node, list[Var], Access]:
+    """What ``source`` is a view of: a node below its movement, and where each element lies in it."""
+    at = [Var(extent) for extent in source.shape]
+    whole = Access([of(v) for v in at])
+    node, access = source, whole
+    while node.value is None and node.op.kind in ("movement", "alias"):
+        moved = pull(node, access)
+        if moved is None or moved.guards:
+            # a node in the middle goes to memory, unless that is more than the operand itself
+            return (node, at, access) if node.type.size <= source.type.size else (source, at, whole)
+        node, access = node.src[0], moved
+    return node, at, access
+
+
+def strided(source: Node, node: Node, at: list[Var], access: Access) -> Matrix | None:
+    """An operand as a matrix with strides, or None. One below a pad is copied with the padding."""
+    offset = linear(access.resolved().at, node.shape)
+    strides = [axis_strides(v, offset) for v in at]
+    if any(c < 0 for c in offset.terms.values()) or any(len(x) > 1 for x in strides[1:]):
+        return None
+    rows, columns = (x[0][1] if x else 0 for x in strides[1:])
+    found = Matrix(node, offset.const, strides[0], rows, columns)
+    return found if found.is_usable(source.shape) else None
+
+
+def indexed_operand(source: Node, node: Node, at: list[Var], access: Access) -> Indexed | None:
+    if node.type.size > source.type.size and node is not source:
+        return None
+    offset = linear(access.resolved().at, node.shape)
+    if all(abs(c) != 1 for c in offset.terms.values()) and len(offset.terms) > 1:
+        return None
+    batch, rows, columns = (axis_strides(v, offset) for v in at)
+    return Indexed(node, offset.const, (batch, rows, columns))
