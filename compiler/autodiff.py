@@ -95,10 +95,7 @@ def is_view(node: Node) -> bool:
 
 
 def tensor_class(node: Node) -> str:
-    return {
-        "float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "int32": "IntTensor",
-        "int16": "ShortTensor", "int8": "CharTensor", "uint8": "ByteTensor", "bool": "BoolTensor",
-    }[node.dtype.name]
+    return f"{node.dtype.scalar_name}Tensor"
 
 
 def gradient_name(node: Node) -> str:

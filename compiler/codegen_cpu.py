@@ -77,6 +77,8 @@ class Writer:
         if argument.kind == "scalar":
             if argument.dtype.kind == FLOATING:
                 text = f"bitcast_i64_f64({text})"
+            if argument.dtype.compute is not argument.dtype:
+                text = f"{argument.dtype.compute.code}({text})"
             return f"{argument.dtype.code}({text})"
         return text
 

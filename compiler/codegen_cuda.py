@@ -214,6 +214,8 @@ class Writer:
             return f"pointer_{argument.dtype.code}({text})"
         if argument.dtype.kind == FLOATING:
             text = f"bitcast_i64_f64({text})"
+            if argument.dtype.compute is not argument.dtype:
+                text = f"{argument.dtype.compute.code}({text})"
         return f"{argument.dtype.code}({text})"
 
     def size(self, level: int) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from . import primitives as p, primitives_shape as s
 from .ir import Node, TensorType, grad_mode, topological
+from .narrow import rounded_once
 from .primitives import Primitive, remember
 from .primitives_conv import convolve
 
@@ -86,8 +87,11 @@ def composite(formula: Callable[..., Any]) -> Callable[..., Any]:
 
     The formula takes nodes, None for operands that are left out, and hashable parameters that its graph depends on. It
     returns a node or a tuple of nodes, looks at no values, and makes no number but from its parameters and from types.
+
+    Of 16-bit floats it is computed in float32 and rounded at its end, as a kernel of PyTorch does.
     """
     name = formula.__name__.strip("_")
+    computed = rounded_once(formula)
     templates: dict[tuple, tuple[Template, bool]] = {}
 
     @functools.wraps(formula)
@@ -101,14 +105,14 @@ def composite(formula: Callable[..., Any]) -> Callable[..., Any]:
                 key += (arg.type, tracked and arg.requires_grad)
             elif isinstance(arg, float) and type(arg) is not float:
                 # a number of a function that is being recorded for replay: it is read anew at every call
-                return formula(*args)
+                return computed(*args)
             else:
                 key += (arg.__class__, arg)
         known = templates.get(tuple(key))
         if known is None:
             inputs = [placeholder(x.type, tracked and x.requires_grad) for x in src]
             rest = iter(inputs)
-            results = formula(*[next(rest) if arg.__class__ is Node else arg for arg in args])
+            results = computed(*[next(rest) if arg.__class__ is Node else arg for arg in args])
             is_tuple = isinstance(results, tuple)
             template = Template(name, inputs, results if is_tuple else (results,))
             remember(templates, tuple(key), (template, is_tuple))

@@ -1,11 +1,14 @@
 """Element types: their names, sizes, NumPy equivalents and promotion.
 
-A :class:`DType` is a singleton; the eight below are all there are, and every other module compares them by
-identity. ``kind`` orders the categories of PyTorch's promotion rules (bool < integer < floating point).
+A :class:`DType` is a singleton; those below are all there are, and every other module compares them by
+identity. ``kind`` orders the categories of PyTorch's promotion rules (bool < integer < floating point). The 16-bit
+floats have no arithmetic of their own: ``narrow.py`` turns it into that of ``compute``.
 Next chapter: ``ir.py``, which gives every node one of these.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -20,18 +23,34 @@ class DType:
         code: the short name used in kernels and their keys, such as ``"f32"``.
         itemsize: size of one element in bytes.
         kind: category for promotion: 0 bool, 1 integer, 2 floating point.
-        numpy: the equivalent ``numpy.dtype``.
+        numpy: the equivalent ``numpy.dtype``; of bfloat16 that of ``ml_dtypes``.
+        compute: the dtype that arithmetic is done in.
+        scalar_name: what PyTorch's messages call it, such as ``"Float"``.
     """
 
-    __slots__ = ("name", "code", "itemsize", "kind", "numpy", "rank")
+    __slots__ = ("name", "code", "itemsize", "kind", "numpy", "rank", "compute", "scalar_name")
 
-    def __init__(self, name: str, code: str, kind: int, rank: int) -> None:
+    def __init__(
+        self, name: str, code: str, kind: int, rank: int, scalar_name: str, compute: DType | None = None
+    ) -> None:
         self.name = name
         self.code = code
+        self.scalar_name = scalar_name
         self.kind = kind
-        self.numpy = np.dtype(name)
-        self.itemsize = self.numpy.itemsize
+        self.itemsize = int(code.lstrip("abcdefghijklmnopqrstuvwxyz")) // 8
         self.rank = rank
+        self.compute = self if compute is None else compute
+        if name != "bfloat16":
+            self.numpy = np.dtype(name)
+
+    def __getattr__(self, name: str) -> Any:
+        # asked for what is not there: the package that knows bfloat16 is imported when somebody needs it
+        if name != "numpy":
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        import ml_dtypes
+
+        self.numpy = np.dtype(ml_dtypes.bfloat16)
+        return self.numpy
 
     @property
     def is_floating_point(self) -> bool:
@@ -52,18 +71,20 @@ class DType:
         return (dtype_named, (self.name,))
 
 
-bool_ = DType("bool", "b8", BOOL, 0)
-uint8 = DType("uint8", "u8", INTEGER, 1)
-int8 = DType("int8", "i8", INTEGER, 2)
-int16 = DType("int16", "i16", INTEGER, 3)
-int32 = DType("int32", "i32", INTEGER, 4)
-int64 = DType("int64", "i64", INTEGER, 5)
-float32 = DType("float32", "f32", FLOATING, 6)
-float64 = DType("float64", "f64", FLOATING, 7)
+bool_ = DType("bool", "b8", BOOL, 0, "Bool")
+uint8 = DType("uint8", "u8", INTEGER, 1, "Byte")
+int8 = DType("int8", "i8", INTEGER, 2, "Char")
+int16 = DType("int16", "i16", INTEGER, 3, "Short")
+int32 = DType("int32", "i32", INTEGER, 4, "Int")
+int64 = DType("int64", "i64", INTEGER, 5, "Long")
+float32 = DType("float32", "f32", FLOATING, 8, "Float")
+float64 = DType("float64", "f64", FLOATING, 9, "Double")
+float16 = DType("float16", "f16", FLOATING, 6, "Half", float32)
+bfloat16 = DType("bfloat16", "bf16", FLOATING, 7, "BFloat16", float32)
 
-ALL = (bool_, uint8, int8, int16, int32, int64, float32, float64)
+ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
 _BY_NAME = {d.name: d for d in ALL}
-_BY_NUMPY = {d.numpy: d for d in ALL}
+_BY_NUMPY = {d.numpy: d for d in ALL if d is not bfloat16}
 
 
 def dtype_named(name: str) -> DType:
@@ -74,18 +95,23 @@ def dtype_named(name: str) -> DType:
 def from_numpy(dtype: np.dtype) -> DType:
     """The dtype equal to a NumPy dtype in native byte order; ``TypeError`` for one that has no equivalent."""
     found = _BY_NUMPY.get(np.dtype(dtype))
+    if found is None and np.dtype(dtype).name == "bfloat16":
+        return bfloat16
     if found is None:
         raise TypeError(
             f"can't convert np.ndarray of type {np.dtype(dtype)}. The only supported types are: "
-            "float64, float32, int64, int32, int16, int8, uint8, and bool."
+            "float64, float32, float16, int64, int32, int16, int8, uint8, and bool."
         )
     return found
 
 
 def promote(a: DType, b: DType) -> DType:
-    """The smallest dtype that holds both, by PyTorch's table (uint8 with int8 gives int16)."""
+    """The smallest dtype that holds both, by PyTorch's table: that of uint8 and int8 is int16, of the two 16-bit floats
+    float32."""
     if a is b:
         return a
     if {a, b} == {uint8, int8}:
         return int16
+    if {a, b} == {float16, bfloat16}:
+        return float32
     return a if a.rank > b.rank else b

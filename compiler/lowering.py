@@ -360,6 +360,8 @@ class Lowering:
     def literal(self, dtype: DType, value) -> str:
         if dtype.kind == BOOL:
             return "True" if value else "False"
+        if dtype.compute is not dtype:
+            return f"{dtype.code}({self.literal(dtype.compute, value)})"
         if dtype.kind == FLOATING:
             value = float(value)
             if math.isnan(value) or math.isinf(value):
@@ -736,7 +738,7 @@ def expression(node: Node, operands: list[str], error: str) -> str:
     template = node.op.expr
     source = node.src[0].dtype
     if isinstance(template, dict):
-        template = template[p.KIND_LETTERS[source.kind]]
+        template = template[p.kind_letter(source)]
     return template.format(
         *operands, t=source.code, s=source.code, r=node.dtype.code, error=error
     )

@@ -251,6 +251,10 @@ def elementwise_jvp(tangents: Sequence[Node | None], saved: Saved) -> Node | Non
 KIND_LETTERS = {BOOL: "b", INTEGER: "i", FLOATING: "f"}
 
 
+def kind_letter(dtype: DType) -> str:
+    return "n" if dtype.compute is not dtype else KIND_LETTERS[dtype.kind]
+
+
 def elementwise(name: str, infer, expr, reference, vjp=None, cost: int = 1, checks: bool = False) -> Primitive:
     """A row whose batching rule and JVP follow from its being elementwise.
 
@@ -542,7 +546,9 @@ cast = Primitive(
     "cast", "elementwise", _cast_infer,
     vjp=(lambda g, n: cast(g, params=(n.type(0).dtype,)),), jvp=lambda t, n: cast(t[0], params=n.params),
     batch=lambda params, src: cast(*src, params=params),
-    reference=lambda params, x: quiet(x.astype)(params[0].numpy), expr="{r}({0})",
+    reference=lambda params, x: quiet(x.astype)(params[0].numpy),
+    # 16-bit floats are bits in a kernel, which a cast to an integer must not be mistaken for
+    expr={"f": "{r}({0})", "i": "{r}({0})", "b": "{r}({0})", "n": "{s}_to_{r}({0})"},
 )
 bitcast = Primitive(
     "bitcast", "elementwise", _bitcast_infer, batch=lambda params, src: bitcast(*src, params=params),

@@ -11,6 +11,7 @@ import numpy as np
 
 from .composite import flattened
 from .ir import Node, topological
+from .narrow import computes
 
 
 def evaluate(roots: Sequence[Node], read: Callable[[Node], np.ndarray]) -> list[np.ndarray]:
@@ -25,7 +26,11 @@ def evaluate(roots: Sequence[Node], read: Callable[[Node], np.ndarray]) -> list[
             result = read(node)
         else:
             with np.errstate(all="ignore"):
-                result = op.reference(node.params, *[values[s] for s in node.src])
+                arrays = [values[s] for s in node.src]
+                if computes(op):
+                    # 16-bit floats are computed with in float32
+                    arrays = [x.astype(s.dtype.compute.numpy, copy=False) for x, s in zip(arrays, node.src)]
+                result = op.reference(node.params, *arrays)
         result = np.asarray(result)
         if result.dtype != node.dtype.numpy:
             result = result.astype(node.dtype.numpy)

@@ -20,6 +20,7 @@ from .autodiff import recording_gradients
 from .composite import call, result
 from .dtypes import FLOATING
 from .ir import Node, topological
+from .narrow import as_float32
 from .primitives import Primitive
 
 Rule = Callable[[Node], Node | None]
@@ -304,7 +305,7 @@ class Interner:
             found = self.nodes.get(key)
             if found is not None:
                 return found
-            replacement = fold_constants(node)
+            replacement = as_float32(node) or fold_constants(node)
             if replacement is None:
                 for candidate in RULES.get(node.op, ()):
                     replacement = candidate(node)

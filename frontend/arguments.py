@@ -18,14 +18,14 @@ from .compiler.dtypes import DType
 from .compiler.ir import Node
 from .formulas import converted, fresh
 from .mutation import write_out
-from .recording import SCALAR_NAMES, node_of, read, tensor_of
+from .recording import node_of, read, tensor_of
 from .runtime import engine
 from .tensor import Tensor, axis_of
 
 
 def scalar_type(dtype: DType) -> str:
     """What PyTorch's messages call a dtype: ``"Float"`` for float32."""
-    return SCALAR_NAMES[dtype.name]
+    return dtype.scalar_name
 
 
 def tensor_argument(value: object, function: str, name: str, position: int) -> Node:

@@ -15,6 +15,7 @@ from .arguments import floating_only, returned, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
+from .compiler.narrow import rounded, rounded_once, widened
 from .formulas import argument, constant
 from .operators import OPERATORS, Operator, forward, power, rounded_quotient
 from .recording import float_operands, node_of, operands, promoted
@@ -49,7 +50,7 @@ def add(input: TensorLike, other: TensorLike, *, alpha: Scalar = 1, out: Tensor 
         return returned(OPERATORS["add"].node(input, other), out)
     a, b = operands(input, other)
     _check_alpha(a.type.dtype, alpha)
-    return returned(p.add(a, p.mul(b, argument(b, alpha))), out)
+    return returned(_plus_scaled(a, b, argument(b, alpha)), out)
 
 
 def sub(input: TensorLike, other: TensorLike, *, alpha: Scalar = 1, out: Tensor | None = None) -> Tensor:
@@ -70,7 +71,12 @@ def sub(input: TensorLike, other: TensorLike, *, alpha: Scalar = 1, out: Tensor 
     a, b = operands(input, other)
     OPERATORS["sub"].check((input, other))
     _check_alpha(a.type.dtype, alpha)
-    return returned(p.sub(a, p.mul(b, argument(b, alpha))), out)
+    return returned(_plus_scaled(a, b, argument(b, alpha), p.sub), out)
+
+
+def _plus_scaled(a: Node, b: Node, alpha: Node, row: p.Primitive = p.add) -> Node:
+    # of 16-bit floats PyTorch rounds the number first, and the sum once
+    return rounded(row(widened(a), p.mul(widened(b), widened(alpha))), a.type.dtype)
 
 
 def rsub(input: Tensor, other: TensorLike, *, alpha: Scalar = 1) -> Tensor:
@@ -210,9 +216,12 @@ def addcmul(
         [4.0]
     """
     x, a, b = operands(input, tensor1, tensor2)
-    if value != 1:
-        a = p.mul(argument(a, value), a)
-    return returned(p.add(x, p.mul(a, b)), out)
+    return returned(_plus_product(x, a, b, None if value == 1 else argument(a, value)), out)
+
+
+@rounded_once
+def _plus_product(x: Node, a: Node, b: Node, value: Node | None) -> Node:
+    return p.add(x, p.mul(a if value is None else p.mul(value, a), b))
 
 
 def addcdiv(
@@ -228,9 +237,12 @@ def addcdiv(
     x, a, b = operands(input, tensor1, tensor2)
     if x.type.dtype.kind != FLOATING:
         raise RuntimeError("addcdiv divides, and integer tensors would need rounding: use floating point tensors")
-    if value != 1:
-        a = p.mul(argument(a, value), a)
-    return returned(p.add(x, p.div(a, b)), out)
+    return returned(_plus_quotient(x, a, b, None if value == 1 else argument(a, value)), out)
+
+
+@rounded_once
+def _plus_quotient(x: Node, a: Node, b: Node, value: Node | None) -> Node:
+    return p.add(x, p.div(a if value is None else p.mul(value, a), b))
 
 
 def lerp(input: Tensor, end: Tensor, weight: Tensor | float, *, out: Tensor | None = None) -> Tensor:
@@ -252,14 +264,18 @@ def lerp(input: Tensor, end: Tensor, weight: Tensor | float, *, out: Tensor | No
         if other.type.dtype is not dtype:
             raise RuntimeError(f"expected dtype {dtype.name} for `end` but got dtype {other.type.dtype.name}")
     a, b, w = operands(input, end, weight)
+    return returned(_lerp(a, b, w, None if isinstance(weight, Tensor) else builtins.abs(weight) < 0.5), out)
+
+
+@rounded_once
+def _lerp(a: Node, b: Node, w: Node, is_near: bool | None) -> Node:
     # the end nearer to the result is the one that is corrected, so that both are reached exactly
-    near_start = p.add(a, p.mul(w, p.sub(b, a))) if isinstance(weight, Tensor) or builtins.abs(weight) < 0.5 else None
-    if near_start is not None and not isinstance(weight, Tensor):
-        return returned(near_start, out)
+    if is_near:
+        return p.add(a, p.mul(w, p.sub(b, a)))
     near_end = p.sub(b, p.mul(p.sub(b, a), p.sub(constant(w, 1), w)))
-    if near_start is None:
-        return returned(near_end, out)
-    return returned(p.where(p.lt(p.abs(w), constant(w, 0.5)), near_start, near_end), out)
+    if is_near is not None:
+        return near_end
+    return p.where(p.lt(p.abs(w), constant(w, 0.5)), p.add(a, p.mul(w, p.sub(b, a))), near_end)
 
 
 # ---------------------------------------------------------------------------------------------- limits and extrema
@@ -394,16 +410,21 @@ def hypot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     a, b = _two_tensors("hypot", input, other)
     floating_only(a, "hypot")
+    return returned(_hypot(a, b), out)
+
+
+@rounded_once
+def _hypot(a: Node, b: Node) -> Node:
     if a.type.dtype is dtypes.float32:
         # the squares of all float32 numbers fit float64
         wide = [f.converted(n, dtypes.float64) for n in (a, b)]
         total = p.add(p.mul(wide[0], wide[0]), p.mul(wide[1], wide[1]))
-        return returned(f.converted(f.root(total), dtypes.float32), out)
+        return f.converted(f.root(total), dtypes.float32)
     large, small = _ordered_sizes(a, b)
     flat = p.bor(p.eq(large, constant(large, 0)), p.eq(large, constant(large, math.inf)))
     ratio = p.div(small, p.where(flat, constant(large, 1), large))
     scaled = p.mul(large, p.sqrt(p.add(p.mul(ratio, ratio), constant(ratio, 1))))
-    return returned(p.where(flat, large, scaled), out)
+    return p.where(flat, large, scaled)
 
 
 def _ordered_sizes(a: Node, b: Node) -> tuple[Node, Node]:

@@ -18,11 +18,7 @@ from .tensor import Tensor, memory_format, method
 from .views import clone, contiguous
 
 # The class names of PyTorch's old interface, such as "FloatTensor" in x.type("torch.FloatTensor").
-CLASS_NAMES = {
-    "FloatTensor": dtypes.float32, "DoubleTensor": dtypes.float64, "LongTensor": dtypes.int64,
-    "IntTensor": dtypes.int32, "ShortTensor": dtypes.int16, "CharTensor": dtypes.int8, "ByteTensor": dtypes.uint8,
-    "BoolTensor": dtypes.bool_,
-}
+CLASS_NAMES = {f"{d.scalar_name}Tensor": d for d in dtypes.ALL}
 
 
 def converted(tensor: Tensor, dtype: DType | None, place: str | None, copy: bool = False) -> Tensor:
@@ -139,6 +135,7 @@ def _cast_method(name: str, dtype: DType) -> None:
 
 for _name, _dtype in (
     ("float", dtypes.float32), ("double", dtypes.float64), ("long", dtypes.int64), ("int", dtypes.int32),
-    ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8), ("bool", dtypes.bool_),
+    ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16), ("short", dtypes.int16), ("char", dtypes.int8),
+    ("byte", dtypes.uint8), ("bool", dtypes.bool_),
 ):
     _cast_method(_name, _dtype)

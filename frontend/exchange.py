@@ -145,7 +145,7 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
 
     Raises:
         RuntimeError: the tensor requires a gradient.
-        TypeError: the tensor is not on the CPU.
+        TypeError: the tensor is not on the CPU, or of a dtype that NumPy does not have.
     """
     if force:
         return self.detach().cpu().numpy()
@@ -156,6 +156,8 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
             f"can't convert {self._node.type.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor "
             "to host memory first."
         )
+    if self._node.type.dtype is dtypes.bfloat16:
+        raise TypeError("Got unsupported ScalarType BFloat16")
     flat = exported(self)
     return strided_array(self._chain, self._storage.node.type, flat)
 
@@ -305,8 +307,10 @@ def __contains__(self: Tensor, element: Any) -> bool:
 def __repr__(self: Tensor) -> str:
     kind = self._node.type
     function = None if self.is_leaf else self.grad_fn.name()
+    array = observe(self)
     return format_tensor(
-        observe(self), kind.dtype.name, get_default_dtype().name, requires_grad=self.requires_grad, grad_fn=function,
+        array.astype(np.float32) if kind.dtype is dtypes.bfloat16 else array, kind.dtype.name,
+        get_default_dtype().name, requires_grad=self.requires_grad, grad_fn=function,
         device=None if kind.device == "cpu" else kind.device,
     )
 

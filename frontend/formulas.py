@@ -21,6 +21,7 @@ from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.composite import composite
 from .compiler.dtypes import DType
 from .compiler.ir import Node
+from .compiler.narrow import rounded_once
 from .compiler.primitives import full_like as constant
 from .compiler.primitives_shape import broadcast_to, converted, expanded, permuted, reshaped  # noqa: F401
 from .recording import broadcast_shapes, scalar_node
@@ -118,11 +119,13 @@ def total(x: Node, axes: tuple[int, ...]) -> Node:
     return s.reduce_sum(x, params=axes) if axes else x
 
 
+@rounded_once
 def mean(x: Node, axes: tuple[int, ...]) -> Node:
     summed = total(x, axes)
     return p.div(summed, argument(summed, count_of(x, axes)))
 
 
+@rounded_once
 def moments(x: Node, axes: tuple[int, ...], correction: float) -> tuple[Node, Node, Node]:
     """Mean, the differences from it, and variance, in two passes: the mean, then the squares of the differences."""
     average = mean(x, axes)
@@ -244,6 +247,12 @@ def log_sum_exp(x: Node, axes: tuple[int, ...]) -> Node:
 # --------------------------------------------------------------------------------------------------------------- norms
 
 
+@rounded_once
+def deviation(x: Node, axes: tuple[int, ...], correction: float) -> Node:
+    return root(moments(x, axes, correction)[2])
+
+
+@rounded_once
 def vector_norm(x: Node, axes: tuple[int, ...], order: float) -> Node:
     """``(sum |x|**order) ** (1/order)``; the maximum and minimum for infinite orders, the count of non-zeros for 0."""
     if order == 0:
@@ -421,6 +430,7 @@ def doubling_scan(parts: tuple[Node, ...], axis: int, combine, empty: Sequence[f
     return parts
 
 
+@rounded_once
 def cumulative_product(x: Node, axis: int) -> Node:
     return doubling_scan((x,), axis, lambda a, b: (p.mul(a[0], b[0]),), (1,))[0]
 

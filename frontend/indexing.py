@@ -26,7 +26,6 @@ from .compiler.ir import Node, grad_mode
 from .mutation import LEAF, VIEW_OF_LEAF, assign, covers, overlaps
 from .parts import rooted
 from .recording import (
-    SCALAR_NAMES,
     broadcast_shapes,
     input_node,
     known,
@@ -399,7 +398,7 @@ def _assigned(value: Tensor | float, part: Node) -> Node:
     if missing < 0 or any(a != b and a != 1 for a, b in zip(shape, kind.shape[missing:])):
         if missing < 0:
             raise RuntimeError(
-                f"expand({SCALAR_NAMES[node.type.dtype.name]}, size={list(kind.shape)}): the number of sizes provided "
+                f"expand({node.type.dtype.scalar_name}, size={list(kind.shape)}): the number of sizes provided "
                 f"({kind.ndim}) must be greater or equal to the number of dimensions in the tensor ({len(shape)})"
             )
         axis = next(i for i, (a, b) in enumerate(zip(shape, kind.shape[missing:])) if a != b and a != 1)
@@ -422,7 +421,7 @@ def _source(value: Tensor | float, target: Node) -> Node:
     if node.type.dtype is not target.type.dtype:
         raise RuntimeError(
             "Index put requires the source and destination dtypes match, got "
-            f"{SCALAR_NAMES[target.type.dtype.name]} for the destination and {SCALAR_NAMES[node.type.dtype.name]} for "
+            f"{target.type.dtype.scalar_name} for the destination and {node.type.dtype.scalar_name} for "
             "the source."
         )
     return s.copy(node)

@@ -6,14 +6,23 @@ In: a dtype. Out: its range and precision as Python numbers.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from .compiler.dtypes import FLOATING, DType
+from .compiler.dtypes import FLOATING, DType, bfloat16
 from .recording import get_default_dtype
 
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
 newaxis = None
+
+
+def finfo_of(dtype: DType) -> Any:
+    if dtype is not bfloat16:
+        return np.finfo(dtype.numpy)
+    import ml_dtypes
+
+    return ml_dtypes.finfo(dtype.numpy)
 
 
 class finfo:
@@ -42,13 +51,13 @@ class finfo:
             raise TypeError(
                 f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{dtype.name}'"
             )
-        limits = np.finfo(dtype.numpy)
+        limits = finfo_of(dtype)
         self.bits = limits.bits
         self.eps = float(limits.eps)
         self.max = float(limits.max)
         self.min = float(limits.min)
         self.tiny = self.smallest_normal = float(limits.smallest_normal)
-        self.resolution = float(limits.resolution)
+        self.resolution = 10.0**-limits.precision
         self.dtype = dtype.name
 
     def __repr__(self) -> str:

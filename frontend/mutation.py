@@ -22,7 +22,6 @@ from .compiler.autodiff import recording_gradients
 from .compiler.dtypes import DType
 from .compiler.ir import Node, TensorType, grad_mode
 from .recording import (
-    SCALAR_NAMES,
     broadcast_shapes,
     input_node,
     node_of,
@@ -113,8 +112,8 @@ def fitted(type: TensorType, node: Node) -> Node:
     """``node`` as a value of a given type. Raises RuntimeError as :func:`assign` does."""
     if not can_cast(node.type.dtype, type.dtype):
         raise RuntimeError(
-            f"result type {SCALAR_NAMES[node.type.dtype.name]} can't be cast to the desired output type "
-            f"{SCALAR_NAMES[type.dtype.name]}"
+            f"result type {node.type.dtype.scalar_name} can't be cast to the desired output type "
+            f"{type.dtype.scalar_name}"
         )
     if node.type.shape != type.shape:
         raise RuntimeError(
@@ -239,8 +238,8 @@ def write_out(out: Tensor, node: Node, name: str = "out") -> Tensor:
 def fitted_dtype(dtype: DType, node: Node) -> Node:
     if not can_cast(node.type.dtype, dtype):
         raise RuntimeError(
-            f"result type {SCALAR_NAMES[node.type.dtype.name]} can't be cast to the desired output type "
-            f"{SCALAR_NAMES[dtype.name]}"
+            f"result type {node.type.dtype.scalar_name} can't be cast to the desired output type "
+            f"{dtype.scalar_name}"
         )
     return s.converted(node, dtype)
 

@@ -20,7 +20,6 @@ from .compiler.ir import Node, TensorType, grad_mode
 from .compiler.primitives import Primitive, remember
 from .mutation import assign, original
 from .recording import (
-    SCALAR_NAMES,
     _pending_tensors,
     float_operands,
     node_of,
@@ -56,7 +55,7 @@ def _no_floats(name: str) -> Callable[[tuple], None]:
     def check(args: tuple) -> None:
         dtype = promoted(*args)
         if dtype.kind == FLOATING:
-            raise RuntimeError(f"\"{name}\" not implemented for '{SCALAR_NAMES[dtype.name]}'")
+            raise RuntimeError(f"\"{name}\" not implemented for '{dtype.scalar_name}'")
 
     return check
 

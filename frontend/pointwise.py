@@ -10,20 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
-
 from . import formulas as f
 from .arguments import floating_only, returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
+from .compiler.narrow import rounded_once
 from .formulas import argument, constant
+from .limits import finfo
 from .recording import float_operands, get_default_dtype, node_of, tensor_of
 from .tensor import Tensor
 
 
 def _float_function(row: p.Primitive | Callable[[Node], Node], name: str, says: str, example: str):
     """A public function of one floating point argument; integers and bools become the default dtype first."""
+
+    if not isinstance(row, p.Primitive):
+        row = rounded_once(row)
 
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         try:
@@ -269,7 +272,12 @@ def logit(input: Tensor, eps: float | None = None, *, out: Tensor | None = None)
     (x,) = float_operands(input)
     if eps is not None:
         x = f.clamped(x, argument(x, eps), argument(x, 1 - eps))
-    return returned(p.log(p.div(x, p.sub(constant(x, 1), x))), out)
+    return returned(_logit(x), out)
+
+
+@rounded_once
+def _logit(x: Node) -> Node:
+    return p.log(p.div(x, p.sub(constant(x, 1), x)))
 
 
 def nan_to_num(
@@ -288,7 +296,7 @@ def nan_to_num(
     x = tensor_argument(input, "nan_to_num", "input", 1)
     if x.type.dtype.kind != FLOATING:
         return returned(x, out, x)
-    limit = float(np.finfo(x.type.dtype.numpy).max)
+    limit = finfo(x.type.dtype).max
     low = argument(x, -limit if neginf is None else neginf)
     high = argument(x, limit if posinf is None else posinf)
     y = p.where(f.is_nan(x), argument(x, 0.0 if nan is None else nan), x)

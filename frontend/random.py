@@ -181,10 +181,15 @@ def _float_dtype(function: str, dtype: DType | None, out: Tensor | None) -> DTyp
 def _drawn(draw: Callable[[], np.ndarray], shape: Sequence[int], place: str) -> Node:
     """What ``draw`` returns as a node; while a function is recorded, one that is drawn again at every replay."""
     if engine.refuse is None:
-        return input_node(np.ascontiguousarray(draw()).reshape(shape), place)
+        return input_node(np.ascontiguousarray(_typed(draw())).reshape(shape), place)
     from .capture import drawn_node
 
-    return drawn_node(lambda: draw().reshape(shape), place)
+    return drawn_node(lambda: _typed(draw()).reshape(shape), place)
+
+
+def _typed(drawn: np.ndarray) -> np.ndarray:
+    """What was drawn, with its dtype: bfloat16 comes as bits."""
+    return drawn.view(dtypes.bfloat16.numpy) if drawn.dtype == np.uint16 else drawn
 
 
 def rand(

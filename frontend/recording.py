@@ -45,11 +45,6 @@ from .tensor import Tensor
 _new = Tensor.__new__
 _ref = weakref.ref
 
-SCALAR_NAMES = {
-    "float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char",
-    "uint8": "Byte", "bool": "Bool",
-}
-
 # ------------------------------------------------------------------------------------------------------- default dtype
 
 

@@ -190,7 +190,7 @@ def std(
         1.0
     """
     x, axes, correction = _variance_arguments("std", input, dim, unbiased, keepdim, correction)
-    return returned(_kept(f.root(f.moments(x, axes, correction)[2]), axes, x, keepdim), out)
+    return returned(_kept(f.deviation(x, axes, correction), axes, x, keepdim), out)
 
 
 @numpy_names
@@ -223,8 +223,8 @@ def std_mean(
         [1.0, 2.0]
     """
     x, axes, correction = _variance_arguments("std_mean", input, dim, unbiased, keepdim, correction)
-    average, _, variance = f.moments(x, axes, correction)
-    return tensor_of(_kept(f.root(variance), axes, x, keepdim)), tensor_of(_kept(average, axes, x, keepdim))
+    average, deviation = f.mean(x, axes), f.deviation(x, axes, correction)
+    return tensor_of(_kept(deviation, axes, x, keepdim)), tensor_of(_kept(average, axes, x, keepdim))
 
 
 # ------------------------------------------------------------------------------------------------------------- extrema

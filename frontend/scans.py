@@ -14,6 +14,7 @@ from .arguments import floating_only, numpy_names, returned, tensor_argument, wi
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING, DType
 from .compiler.ir import Node
+from .compiler.narrow import rounded_once
 from .mutation import write_out
 from .recording import node_of, tensor_of
 from .tensor import Tensor, axis_of
@@ -126,8 +127,12 @@ def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tenso
     axis = axis_of(dim, x.ndim)
     if x.ndim == 0:
         return returned(x, out, x)
-    (result,) = f.doubling_scan((x,), axis, lambda a, b: (f.log_add_exp(a[0], b[0]),), (-math.inf,))
-    return returned(result, out, x)
+    return returned(_log_cumulated(x, axis), out, x)
+
+
+@rounded_once
+def _log_cumulated(x: Node, axis: int) -> Node:
+    return f.doubling_scan((x,), axis, lambda a, b: (f.log_add_exp(a[0], b[0]),), (-math.inf,))[0]
 
 
 @numpy_names

@@ -13,6 +13,7 @@ from ..arguments import floating_only
 from ..compiler import primitives as p, primitives_shape as s
 from ..compiler.dtypes import BOOL, DType
 from ..compiler.ir import Node
+from ..compiler.narrow import rounded_once
 from ..formulas import argument, constant
 from ..mutation import assign
 from ..recording import node_of, tensor_of
@@ -184,6 +185,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     return result(_hardsigmoid(_argument(input, "hardsigmoid")), input, inplace)
 
 
+@rounded_once
 def _hardsigmoid(x: Node) -> Node:
     ramp = p.scale(p.add(x, constant(x, 3)), 1 / 6)
     low, high = p.le(x, constant(x, -3)), p.le(constant(x, 3), x)
@@ -192,10 +194,14 @@ def _hardsigmoid(x: Node) -> Node:
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """``x * hardsigmoid(x)``. As ``torch.nn.functional.hardswish``."""
-    x = _argument(input, "hardswish")
+    return result(_hardswish(_argument(input, "hardswish")), input, inplace)
+
+
+@rounded_once
+def _hardswish(x: Node) -> Node:
     ramp = p.mul(x, p.scale(p.add(x, constant(x, 3)), 1 / 6))
     low, high = p.le(x, constant(x, -3)), p.le(constant(x, 3), x)
-    return result(p.where(low, constant(x, 0), p.where(high, x, ramp)), input, inplace)
+    return p.where(low, constant(x, 0), p.where(high, x, ramp))
 
 
 def logsigmoid(input: Tensor) -> Tensor:
@@ -206,7 +212,7 @@ def logsigmoid(input: Tensor) -> Tensor:
 def softsign(input: Tensor) -> Tensor:
     """``x / (1 + |x|)``. As ``torch.nn.functional.softsign``."""
     x = _argument(input, "softsign")
-    return tensor_of(p.div(x, p.add(p.abs(x), constant(x, 1))))
+    return tensor_of(rounded_once(lambda x: p.div(x, p.add(p.abs(x), constant(x, 1))))(x))
 
 
 def tanhshrink(input: Tensor) -> Tensor:
@@ -251,7 +257,12 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if extent % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {axis} is size {extent}")
     half = extent // 2
-    return tensor_of(p.mul(f.axis_slice(x, axis, 0, half), p.sigmoid(f.axis_slice(x, axis, half, half))))
+    return tensor_of(_gated(f.axis_slice(x, axis, 0, half), f.axis_slice(x, axis, half, half)))
+
+
+@rounded_once
+def _gated(x: Node, gate: Node) -> Node:
+    return p.mul(x, p.sigmoid(gate))
 
 
 def tanh(input: Tensor) -> Tensor:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from .. import formulas as f
 from ..arguments import floating_only, tensor_argument
 from ..compiler import primitives as p
 from ..compiler.autodiff import recording_gradients
 from ..compiler.composite import composite
 from ..compiler.ir import Node
+from ..compiler.narrow import rounded, widened
 from ..formulas import argument
 from ..formulas_windows import pooled_sum
+from ..limits import finfo
 from ..mutation import assign, write_out
 from ..recording import node_of, tensor_of
 from ..tensor import Tensor, axis_of
@@ -107,7 +107,7 @@ def rms_norm(
     x = floating_only(tensor_argument(input, "rms_norm", "input", 1), "rms_norm")
     shape = _sizes(normalized_shape)
     _check_rows(x, shape, weight, None)
-    eps = float(np.finfo(x.type.dtype.numpy).eps) if eps is None else eps
+    eps = finfo(x.type.dtype).eps if eps is None else eps
     return tensor_of(_rms_norm(x, *_nodes(weight), len(shape), eps))
 
 
@@ -119,9 +119,9 @@ def _rms_norm(x: Node, weight: Node | None, count: int, eps: float) -> Node:
 
 def _affine_channels(x: Node, weight: Tensor | None, bias: Tensor | None) -> Node:
     if weight is not None:
-        x = p.mul(x, f.channelwise(node_of(weight), x, 1))
+        x = p.mul(x, f.channelwise(widened(node_of(weight)), x, 1))
     if bias is not None:
-        x = p.add(x, f.channelwise(node_of(bias), x, 1))
+        x = p.add(x, f.channelwise(widened(node_of(bias)), x, 1))
     return x
 
 
@@ -153,8 +153,8 @@ def group_norm(
         )
     _check_channels(channels, weight=weight, bias=bias)
     length = channels // num_groups * math.prod(x.type.shape[2:])
-    rows = f.layer_norm(f.reshaped(x, (batch, num_groups, length)), eps)
-    return tensor_of(_affine_channels(f.reshaped(rows, x.type.shape), weight, bias))
+    rows = f.layer_norm(widened(f.reshaped(x, (batch, num_groups, length))), eps)
+    return tensor_of(rounded(_affine_channels(f.reshaped(rows, x.type.shape), weight, bias), x.type.dtype))
 
 
 def batch_norm(
@@ -178,6 +178,7 @@ def batch_norm(
     x = floating_only(tensor_argument(input, "batch_norm", "input", 1), "batch_norm")
     if x.ndim < 2:
         raise RuntimeError(f"batch_norm: expected an input of at least 2 axes, got {x.ndim}")
+    dtype, x = x.type.dtype, widened(x)
     axes = (0, *range(2, x.ndim))
     count = f.count_of(x, axes)
     _check_channels(x.type.shape[1], running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
@@ -193,15 +194,15 @@ def batch_norm(
         average, variance = node_of(running_mean), node_of(running_var)
         centred = p.sub(x, f.channelwise(f.converted(average, x.type.dtype), x, 1))
         variance = f.converted(variance, x.type.dtype)
-    return tensor_of(_channel_scaled(centred, variance, weight, bias, eps))
+    return tensor_of(rounded(_channel_scaled(centred, variance, weight, bias, eps), dtype))
 
 
 def _channel_scaled(centred: Node, variance: Node, weight: Tensor | None, bias: Tensor | None, eps: float) -> Node:
     scale = p.rsqrt(p.add(variance, argument(variance, eps)))
     if weight is not None:
-        scale = p.mul(scale, f.reshaped(node_of(weight), scale.type.shape))
+        scale = p.mul(scale, f.reshaped(widened(node_of(weight)), scale.type.shape))
     out = p.mul(centred, f.channelwise(scale, centred, 1))
-    return out if bias is None else p.add(out, f.channelwise(node_of(bias), out, 1))
+    return out if bias is None else p.add(out, f.channelwise(widened(node_of(bias)), out, 1))
 
 
 def _update_running(
@@ -237,6 +238,7 @@ def instance_norm(
     x = floating_only(tensor_argument(input, "instance_norm", "input", 1), "instance_norm")
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    dtype, x = x.type.dtype, widened(x)
     axes = tuple(range(2, x.ndim))
     count = f.count_of(x, axes)
     if not axes or count == 1:
@@ -246,7 +248,7 @@ def instance_norm(
     whole = (f.mean(f.cut(average), (0,)), f.mean(f.cut(variance), (0,)))
     _update_running(running_mean, running_var, *whole, momentum, count)
     scale = p.rsqrt(p.add(variance, argument(variance, eps)))
-    return tensor_of(_affine_channels(p.mul(centred, f.along(scale, axes, x)), weight, bias))
+    return tensor_of(rounded(_affine_channels(p.mul(centred, f.along(scale, axes, x)), weight, bias), dtype))
 
 
 def local_response_norm(

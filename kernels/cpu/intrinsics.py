@@ -45,6 +45,10 @@ SHORT_NAMES = {
     "u8": types.uint8, "u16": types.uint16, "u32": types.uint32, "u64": types.uint64,
     "f32": types.float32, "f64": types.float64, "bool": types.boolean,
 }  # fmt: skip
+#: What an element of each dtype is in a kernel, by the dtype's code: the 16-bit floats are bits.
+ELEMENTS = {code: element for code, element in SHORT_NAMES.items() if code != "bool"} | {
+    "b8": types.boolean, "f16": types.uint16, "bf16": types.uint16,
+}
 
 _I1, _I8, _I16, _I32, _I64, _I128 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64, 128))
 _HALF, _FLOAT, _DOUBLE = ir.HalfType(), ir.FloatType(), ir.DoubleType()
@@ -186,11 +190,8 @@ def _llvm_type(t) -> ir.Type:
     return {types.float32: _FLOAT, types.float64: _DOUBLE, types.boolean: _I1}.get(t) or ir.IntType(t.bitwidth)
 
 
-for _short, _element in SHORT_NAMES.items():
+for _short, _element in (SHORT_NAMES | ELEMENTS).items():
     _define_pointer(_short, _element, _I8 if _element == types.boolean else _llvm_type(_element))
-# The 16-bit floats have no arithmetic of their own: they are loaded as bits and converted.
-_define_pointer("f16", types.uint16, _I16)
-_define_pointer("bf16", types.uint16, _I16)
 
 
 # Loop hints -----------------------------------------------------------------------------------------------------
@@ -466,9 +467,9 @@ def _emit_bitcast(source: types.Type, target: types.Type) -> Callable:
     return emit
 
 
-for _names in (("i8", "u8", "b8"), ("i16", "u16"), ("i32", "u32", "f32"), ("i64", "u64", "f64")):
+for _names in (("i8", "u8", "b8"), ("i16", "u16", "f16", "bf16"), ("i32", "u32", "f32"), ("i64", "u64", "f64")):
     for _from, _to in itertools.product(_names, repeat=2):
-        _source, _target = (SHORT_NAMES["bool" if name == "b8" else name] for name in (_from, _to))
+        _source, _target = (ELEMENTS[name] for name in (_from, _to))
         define(
             f"bitcast_{_from}_{_to}",
             lambda x, s=_source, r=_target: r if x == s else None,
@@ -542,10 +543,14 @@ def _emit_float_to_bfloat(builder, argument_types, x):
     bits = builder.bitcast(x, _I32)
     odd = builder.and_(builder.lshr(bits, _I32(16)), _I32(1))
     rounded = builder.lshr(builder.add(builder.add(bits, _I32(0x7FFF)), odd), _I32(16))
-    return builder.trunc(builder.select(builder.fcmp_unordered("uno", x, x), _I32(0x7FC0), rounded), _I16)
+    # by its bits, because a comparison of floats is merged with a maximum that follows, which then does not vectorise
+    is_nan = builder.icmp_unsigned(">", builder.and_(bits, _I32(0x7FFFFFFF)), _I32(0x7F800000))
+    return builder.trunc(builder.select(is_nan, _I32(0x7FC0), rounded), _I16)
 
 
 for _name, _source, _result, _emit in (
+    ("f16", types.float32, types.uint16, _emit_float_to_half),
+    ("bf16", types.float32, types.uint16, _emit_float_to_bfloat),
     ("f16_to_f32", types.uint16, types.float32, _emit_half_to_float),
     ("f32_to_f16", types.float32, types.uint16, _emit_float_to_half),
     ("bf16_to_f32", types.uint16, types.float32, _emit_bfloat_to_float),

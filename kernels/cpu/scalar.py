@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from ...compiler.philox import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1
-from .intrinsics import INTRINSICS, SHORT_NAMES, _llvm_type, call_llvm, define
+from .intrinsics import ELEMENTS, INTRINSICS, _llvm_type, call_llvm, define
 from .vmath import FUNCTIONS
 
 NAMESPACE: dict[str, object] = {}
@@ -184,9 +184,9 @@ def _local(element: types.Type, storage: ir.Type):
     return result, emit
 
 
-for _short, _element in SHORT_NAMES.items():
+for _short, _element in ELEMENTS.items():
     _result, _emit = _local(_element, ir.IntType(8) if _element == types.boolean else _llvm_type(_element))
-    define(f"local_{'b8' if _short == 'bool' else _short}", _result, _emit, takes_literals=True, into=NAMESPACE)
+    define(f"local_{_short}", _result, _emit, takes_literals=True, into=NAMESPACE)
 
 # the table's names for what the intrinsics have under LLVM's
 for _name, _other in {

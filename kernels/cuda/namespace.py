@@ -20,7 +20,7 @@ from collections.abc import Callable
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from ..cpu.intrinsics import INTRINSICS, SHORT_NAMES, Intrinsic, define
+from ..cpu.intrinsics import ELEMENTS, INTRINSICS, Intrinsic, define
 from ..cpu.scalar import NAMESPACE as CPU
 
 #: Every name that generated source may use besides ``cuda``, the names of dtypes, ``inf`` and ``nan``.
@@ -36,7 +36,8 @@ GLOBAL_MEMORY = 1  # NVVM's number of the address space
 # The same on both -----------------------------------------------------------------------------------------------
 
 SHARED_WITH_CPU = {
-    1: ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64", "b8", "ineg", "inot", "iabs", "isign",
+    1: ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64", "b8", "bf16",
+        "bf16_to_f32", "ineg", "inot", "iabs", "isign",
         "fsign", "bnot"),
     2: ("iadd", "isub", "imul", "iand", "ior", "ixor", "ishl", "ishr", "imax", "imin", "ipow", "band", "bor", "bxor",
         "inside", "philox"),
@@ -75,9 +76,9 @@ def _element_type(kind: types.Type) -> ir.Type:
     return _I8 if kind == types.boolean else _llvm_type(kind)
 
 
-for _short, _element in SHORT_NAMES.items():
+for _short, _element in ELEMENTS.items():
     _define(
-        f"pointer_{'b8' if _short == 'bool' else _short}",
+        f"pointer_{_short}",
         1,
         lambda address, e=_element: types.CPointer(e)(types.int64) if isinstance(address, types.Integer) else None,
         lambda b, t, address, e=_element: b.inttoptr(address, _element_type(e).as_pointer()),
@@ -184,7 +185,7 @@ _define("udiv", 2, _same_integer, lambda b, t, x, y: b.udiv(x, y))
 
 # Bits -----------------------------------------------------------------------------------------------------------
 
-_BY_SIZE = (("i8", "u8", "b8"), ("i16", "u16"), ("i32", "u32", "f32"), ("i64", "u64", "f64"))
+_BY_SIZE = (("i8", "u8", "b8"), ("i16", "u16", "f16", "bf16"), ("i32", "u32", "f32"), ("i64", "u64", "f64"))
 
 
 def _emit_bitcast(source: types.Type, target: types.Type) -> Callable:
@@ -203,7 +204,7 @@ def _emit_bitcast(source: types.Type, target: types.Type) -> Callable:
 for _names in _BY_SIZE:
     for _from in _names:
         for _to in _names:
-            _source, _target = (SHORT_NAMES["bool" if n == "b8" else n] for n in (_from, _to))
+            _source, _target = (ELEMENTS[n] for n in (_from, _to))
             _define(
                 f"bitcast_{_from}_{_to}",
                 1,
@@ -212,6 +213,16 @@ for _names in _BY_SIZE:
             )
 
 # Floating point -------------------------------------------------------------------------------------------------
+
+# The 16-bit floats are bits, which the GPU converts itself.
+_define(
+    "f16", 1, lambda x: types.uint16 if x == types.float32 else None,
+    lambda b, t, x: b.bitcast(b.fptrunc(x, ir.HalfType()), ir.IntType(16)),
+)
+_define(
+    "f16_to_f32", 1, lambda x: types.float32 if x == types.uint16 else None,
+    lambda b, t, x: b.fpext(b.bitcast(x, ir.HalfType()), _FLOAT),
+)
 
 #: The functions of libdevice, by their number of arguments: ``__nv_<name>f`` for float32, ``__nv_<name>`` for float64.
 LIBDEVICE = {

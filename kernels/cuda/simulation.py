@@ -51,7 +51,9 @@ def _pointer(dtype: type) -> Callable:
     return typed
 
 
-for _code, _dtype in DTYPES.items():
+# The 16-bit floats are bits.
+ELEMENTS = DTYPES | {"f16": np.uint16, "bf16": np.uint16}
+for _code, _dtype in ELEMENTS.items():
     NAMESPACE[f"pointer_{_code}"] = _pointer(_dtype)
 
 
@@ -274,10 +276,33 @@ def _bitcast(source: type, target: type) -> Callable:
     return lambda x: bool(x) if target is np.bool_ else source(x).view(target)
 
 
-for _from, _source in DTYPES.items():
-    for _to, _target in DTYPES.items():
+for _from, _source in ELEMENTS.items():
+    for _to, _target in ELEMENTS.items():
         if np.dtype(_source).itemsize == np.dtype(_target).itemsize:
             NAMESPACE[f"bitcast_{_from}_{_to}"] = _bitcast(_source, _target)
+
+@_name
+def f16(x):
+    return np.float16(x).view(np.uint16)
+
+
+@_name
+def f16_to_f32(x):
+    return np.float32(x.view(np.float16))
+
+
+@_name
+def bf16(x):
+    if x != x:
+        return np.uint16(0x7FC0)
+    bits = int(np.float32(x).view(np.uint32))
+    return np.uint16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
+
+
+@_name
+def bf16_to_f32(x):
+    return np.uint32(int(x) << 16).view(np.float32)
+
 
 # Floating point -------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import graphs
 import numpy as np
 from flamework.compiler import dtypes, primitives as p
-from flamework.compiler.dtypes import FLOATING, DType, bool_, float32, float64, int8, int32, int64, uint8
+from flamework.compiler.dtypes import DType, bool_, float32, float64, int8, int32, int64, uint8
 from flamework.compiler.ir import Node, tensor_type
 from flamework.compiler.primitives import TABLE, Primitive
 
@@ -25,11 +25,15 @@ ROWS: dict[str, Primitive] = {name: row for name, row in TABLE.items() if name n
 Values = Callable[[np.random.Generator, tuple, np.dtype], np.ndarray]
 
 
+def is_float(dtype: np.dtype) -> bool:
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
 def uniform(low: float, high: float) -> Values:
     """Floats between two bounds, integers too if there is one between them; bools at random."""
 
     def values(rng, shape, dtype):
-        if dtype.kind == "f":
+        if is_float(dtype):
             return np.asarray(rng.uniform(low, high, shape)).astype(dtype)
         if dtype.kind == "b":
             return rng.integers(0, 2, shape).astype(dtype)
@@ -49,13 +53,13 @@ def distinct(rng, shape, dtype):
     """No two are equal, and none is close to another: no tie for a maximum."""
     count = int(np.prod(shape))
     order = rng.permutation(count).reshape(shape)
-    return order.astype(dtype) if dtype.kind != "f" else (0.37 * order - 0.17 * count).astype(dtype)
+    return order.astype(dtype) if not is_float(dtype) else (0.37 * order - 0.17 * count).astype(dtype)
 
 
 def fractions(rng, shape, dtype):
     """Away from whole numbers and from halves."""
     whole = rng.integers(-3, 4, shape)
-    return (whole + rng.choice([0.2, 0.3, 0.7, 0.8], shape)).astype(dtype) if dtype.kind == "f" else whole.astype(dtype)
+    return (whole + rng.choice([0.2, 0.3, 0.7, 0.8], shape)).astype(dtype) if is_float(dtype) else whole.astype(dtype)
 
 
 def given(*values) -> Values:
@@ -146,7 +150,7 @@ class Case:
 
     def node(self, row: Primitive, dtype: DType, seed: int = 0) -> Node:
         """The row applied to inputs; every floating point one requires a gradient."""
-        sources = [graphs.variable(a, a.dtype.kind == "f") for a in self.arrays(dtype, seed)]
+        sources = [graphs.variable(a, is_float(a.dtype)) for a in self.arrays(dtype, seed)]
         return row(*sources, params=self.parameters(dtype))
 
     def accepted(self, row: Primitive) -> list[DType]:
@@ -255,7 +259,7 @@ CASES: dict[str, list[Case]] = {
     "ceil": pointwise(fractions),
     "trunc": pointwise(fractions),
     "round": pointwise(fractions),
-    "cast": [case(X(*shape, values=eighths), params=(to,), step=1 / 8, wrt=None if to.kind == FLOATING else ())
+    "cast": [case(X(*shape, values=eighths), params=(to,), step=1 / 8, wrt=None if to in (float32, float64) else ())
              for to, shape in [*itertools.product(dtypes.ALL, ((4, 5),)), (float32, ()), (float32, (0,))]],
     "bitcast": [case(X(3, 4), params=(to,), dtypes=(of,)) for of, to in SAME_SIZE],
     "wrap_index": [case(index(*shape, values=below(7, -7)), index(*shape, values=always(7)), dtypes=(int64,))

@@ -147,6 +147,8 @@ WHAT_VECTORISES = {
     "a row sum": (lambda: s.reduce_sum(X, params=(1,)), ["add"]),
     "a column sum": (lambda: s.reduce_sum(X, params=(0,)), ["add"]),
     "a layer norm": (lambda: graphs.layer_norm(X, normal(100), normal(100)), ["sub", "mul", "add"]),
+    # a NaN that the rounding looked for with a comparison of floats would be merged with the maximum
+    "a maximum of rounded numbers": (lambda: s.reduce_max(p.cast(X, params=(dtypes.bfloat16,)), params=(1,)), ["max"]),
     "an addition of a transposed matrix": (lambda: p.add(X, s.permute(normal(100, 64), params=(1, 0))), ["add"]),
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from flamework.compiler import autodiff, dtypes
 from flamework.compiler.ir import IRError, Node, TensorType, tensor_type, verify
+from flamework.compiler.narrow import computes
 from flamework.compiler.reference import evaluate
 from primitive_cases import CASES, REFUSED, ROWS, SHAPES, Case
 
@@ -45,6 +46,8 @@ def test_result_has_the_shape_and_dtype_that_the_reference_gives(name):
     row = ROWS[name]
     for case in CASES[name]:
         for dtype in case.accepted(row):
+            if dtype.compute is not dtype and computes(row):
+                continue
             with np.errstate(all="ignore"):
                 value = np.asarray(row.reference(case.parameters(dtype), *case.arrays(dtype)))
             node = case.node(row, dtype)

@@ -26,7 +26,8 @@ from flamework.kernels.cpu.intrinsics import call_llvm
 from flamework.kernels.cuda import namespace, simulation, toolchain
 from flamework.runtime import loader
 
-DTYPES = {d.code: d.numpy.type for d in dtypes.ALL if d is not dtypes.bool_}
+NARROW = ("f16", "bf16")
+DTYPES = {d.code: d.numpy.type for d in dtypes.ALL if d is not dtypes.bool_ and d.code not in NARROW}
 INTEGERS = ("i8", "u8", "i16", "i32", "i64")
 FLOATS = ("f32", "f64")
 
@@ -38,9 +39,12 @@ def names_in_the_table() -> set[str]:
     """Every name that a row's expression can print."""
     names = set()
     for row in p.TABLE.values():
-        for template in row.expr.values() if isinstance(row.expr, dict) else [row.expr or ""]:
+        for kind, template in row.expr.items() if isinstance(row.expr, dict) else [("", row.expr or "")]:
             fields = {field for _, field, _, _ in string.Formatter().parse(template) if field}
             codes = [d.code for d in dtypes.ALL]
+            if kind == "n":
+                names |= {template.format("x", s=code, r="f32")[:-3] for code in NARROW}
+                continue
             for code in codes:
                 same_size = [d.code for d in dtypes.ALL if d.itemsize == dtypes.ALL[codes.index(code)].itemsize]
                 for result in same_size if "bitcast" in template else codes:
@@ -254,6 +258,10 @@ def test_products_and_sums_are_not_contracted(compiler):
 def test_every_name_compiles(compiler, name):
     if match := re.fullmatch(r"bitcast_(\w+)_(\w+)", name):
         codes, result = [match[1]], match[2]
+    elif name in NARROW:
+        codes, result = ["f32"], name
+    elif name.endswith("_to_f32"):
+        codes, result = [name.partition("_")[0]], "f32"
     elif name in DTYPES or name in ("b8", "u16", "u32", "u64"):
         codes, result = [*DTYPES, "b8"], name
     elif name in ("inside", "wrap_index", "philox", "udiv"):
