@@ -695,15 +695,15 @@ class Lowering:
             return False
         if any(not i.load and i.node.op.kind == "scan" for i in self.order):
             return False
+        across, along = self.groups[0][-1], self.groups[1][-1]
         weight = 0
         for instance in self.order:
             if instance.load and instance.level == 1:
-                expr = self.exprs[instance.offset]
-                if expr.terms.get(self.groups[0][-1]) == 1:
-                    weight += 1
-                elif expr.terms.get(self.groups[1][-1]) == 1:
-                    weight -= 1
-        return weight > 0 and self.groups[0][-1].extent > 1
+                terms = self.exprs[instance.offset].terms
+                # what is one number for a whole row, an index or a weight, costs the same either way
+                if across in terms:
+                    weight += (terms[across] == 1) - (terms.get(along) == 1)
+        return weight > 0 and across.extent > 1
 
     def count_bytes(self, lowered: Lowered, results) -> None:
         written = {self.pointers.get((self.fusion.base(store.target), True)) for store, _ in results}

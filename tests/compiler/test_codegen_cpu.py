@@ -118,6 +118,15 @@ def test_a_split_kernel_has_a_second_function_for_what_comes_after_the_pieces():
     assert "sqrt" in source[source.index("def finish") :]
 
 
+def test_sums_down_columns_run_by_columns_whatever_is_read_once_for_each_row():
+    x, weight = normal(300, 70), normal(300, seed=1)
+    weighted = p.mul(x, s.back(weight, (1,), x.shape))
+    kernel = only(s.reduce_sum(weighted, params=(0,))).kernel
+    assert kernel.mode == "columns"
+    kernel = only(s.reduce_sum(weighted, params=(1,))).kernel
+    assert kernel.mode == "rows"
+
+
 def test_different_operands_have_different_alias_scopes_and_one_operand_has_one():
     a, b = normal(50), normal(50, seed=1)
     source = generate(only(p.add(p.mul(a, b), a)).kernel)
