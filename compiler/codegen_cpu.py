@@ -16,7 +16,20 @@ import re
 
 from . import dtypes
 from .dtypes import BOOL, FLOATING, DType
-from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, independent, mentioned
+from .loopir import (
+    Accumulator,
+    Argument,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    LoopVar,
+    Scan,
+    Store,
+    independent,
+    invariant,
+    mentioned,
+)
 from .lowering import BLOCK, COLUMN_TILE, TILE
 
 SHORT_BLOCK = 64  # where it is not
@@ -118,6 +131,16 @@ class Writer:
         for st in statements:
             self.statement(st)
 
+    def before_loop(self, statements: list, varying: set[str]) -> list:
+        """Write what is the same in each iteration of a loop that begins here. Returns the rest of its body.
+
+        LLVM moves what it can by itself, but nothing that may report an error, and nothing that is read after that:
+        an index would be checked once for each element of the row that it picks, and the loop not be vectorised.
+        """
+        same, others = invariant(statements, varying)
+        self.block(same)
+        return others
+
     def decode(self, number: str, group: list[LoopVar]) -> None:
         """The group's variables from their running number."""
         if not group:
@@ -150,6 +173,7 @@ class Writer:
             self.line(f"for {v.name} in range({bounds}):")
             self.depth += 1
         low, high = first if first and not outer else ("0", last.extent)
+        body = self.before_loop(loop.body, {last.name})
         blocked = any(a.dtype.kind == FLOATING and a.op in ("sum", "prod") for a in accumulators)
         if blocked:
             size = SHORT_BLOCK if deep else BLOCK
@@ -165,12 +189,12 @@ class Writer:
         hint = self.hint(accumulators)
         if hint and not deep:
             self.line(hint)
-        self.block(loop.body)
+        self.block(body)
         suffix = "_part" if blocked else ""
         for a in accumulators:
             held = f"{a.name}{suffix}"
             self.line(f"{held} = {combine(a.op, a.dtype, held, self.typed(a.text, a.dtype))}")
-        if not accumulators and not loop.body:
+        if not accumulators and not body:
             self.line("pass")
         self.depth -= 1
         if blocked:
@@ -202,9 +226,10 @@ class Writer:
         self.decode("row", outer)
         self.line(f"low = imax(start - row * {last.extent}, 0)")
         self.line(f"high = imin(stop - row * {last.extent}, {last.extent})")
+        body = self.before_loop(self.kernel.body, {last.name})
         self.line(f"for {last.name} in range(low, high):")
         self.depth += 1
-        self.block(self.kernel.body)
+        self.block(body)
 
     def tiled(self) -> None:
         kernel = self.kernel
@@ -220,9 +245,10 @@ class Writer:
         self.decode("tile_row", outer)
         self.line(f"for {rows.name} in range(row, imin(row + {TILE}, {rows.extent})):")
         self.depth += 1
+        body = self.before_loop(kernel.body, {columns.name})
         self.line(f"for {columns.name} in range(column, imin(column + {TILE}, {columns.extent})):")
         self.depth += 1
-        self.block(kernel.body)
+        self.block(body)
 
     def scatter(self) -> None:
         kernel = self.kernel
@@ -236,11 +262,14 @@ class Writer:
             self.line(f"high = imin(low + {COLUMN_TILE}, {last.extent})")
             self.line(f"place = idiv_floor(unit, {kernel.tiles})")
         self.decode("place" if kernel.tiles else "unit", [v for v in divided if v is not last])
-        for v in kernel.groups[0]:
-            if v not in divided or v is last:
-                self.line(f"for {v.name} in range({'low, high' if v in divided else v.extent}):")
-                self.depth += 1
-        self.block(kernel.body)
+        body = kernel.body
+        looped = [v for v in kernel.groups[0] if v not in divided or v is last]
+        for v in looped:
+            if v is looped[-1]:
+                body = self.before_loop(body, {v.name})
+            self.line(f"for {v.name} in range({'low, high' if v in divided else v.extent}):")
+            self.depth += 1
+        self.block(body)
 
     def rows(self) -> None:
         self.header("kernel")
@@ -406,9 +435,10 @@ class Writer:
         self.fill(accumulators, "part")
         self.line(f"for {inner.name} in range({base}, imin({base} + {SHORT_BLOCK}, {inner.extent})):")
         self.depth += 1
+        body = self.before_loop(loop.body, {last.name, *kept})
         self.each_column(last)
-        self.restore(loop.body, kept, " ".join(a.text for a in accumulators))
-        self.block(loop.body)
+        self.restore(body, kept, " ".join(a.text for a in accumulators))
+        self.block(body)
         for a in accumulators:
             scope = self.scope(a.name + "_part")
             held = f"load({a.name}_part, t, {scope})"

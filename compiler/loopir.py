@@ -194,6 +194,37 @@ def independent(kernel: Kernel) -> list[LoopVar]:
     return [v for v in kernel.groups[0] if all(v.name in names for names in named)]
 
 
+def invariant(statements: list, varying: set[str]) -> tuple[list, list]:
+    """The statements of a loop's body that come out the same each time, and the others.
+
+    Args:
+        varying: what differs from one iteration to the next: the loop's variable, and values that are read back in it.
+    """
+    varying = set(varying)
+    same, others = [], []
+    for st in statements:
+        match st:
+            case Let(_, _, text):
+                texts = text
+            case Load(_, _, _, index, guard, fill):
+                texts = f"{index} {guard or ''} {fill}"
+            case Loop(_, _, accumulators):
+                varying.update(a.name for a in accumulators)
+                others.append(st)
+                continue
+            case _:
+                if isinstance(st, Scan):
+                    varying.add(st.name)
+                others.append(st)
+                continue
+        if varying.isdisjoint(re.findall(r"\w+", texts)):
+            same.append(st)
+        else:
+            varying.add(st.name)
+            others.append(st)
+    return same, others
+
+
 def _format(block: list, lines: list[str], indent: str) -> None:
     for statement in block:
         match statement:

@@ -17,6 +17,7 @@ import pytest
 from flamework.compiler import codegen_cpu, dtypes, primitives as p, primitives_shape as s
 from flamework.compiler.codegen_cpu import functions, generate, identity
 from flamework.compiler.ir import Node
+from flamework.compiler.loopir import Accumulator, Let, Load, Loop, Scan, Store, invariant
 from flamework.compiler.lowering import Lowered
 from flamework.kernels.cpu import scalar, toolchain
 from flamework.runtime import threads
@@ -125,6 +126,65 @@ def test_sums_down_columns_run_by_columns_whatever_is_read_once_for_each_row():
     assert kernel.mode == "columns"
     kernel = only(s.reduce_sum(weighted, params=(1,))).kernel
     assert kernel.mode == "rows"
+
+
+def picked(table: Node, index: Node) -> Node:
+    """Rows of a table by checked indices."""
+    wrapped = p.wrap_index(index, number(table.shape[0], index.shape, dtypes.int64))
+    count = index.shape[0]
+    around = s.reshape(wrapped, params=(count, *[1] * (table.ndim - 1)))
+    return s.gather(table, s.expand(around, params=(count, *table.shape[1:])), params=(0,))
+
+
+def added(table: Node, index: Node, new: Node) -> Node:
+    """A table with rows added at checked indices."""
+    wrapped = p.wrap_index(index, number(table.shape[0], index.shape, dtypes.int64))
+    around = s.expand(s.reshape(wrapped, params=(*index.shape, 1)), params=new.shape)
+    return s.scatter(table, around, new, params=(0, "add"))
+
+
+INDEX = variable(np.random.default_rng(0).integers(-50, 50, 300))
+PICKED_ROWS = {
+    "rows": lambda: picked(normal(50, 70), INDEX),
+    "rows of rows": lambda: picked(normal(50, 9, 70), INDEX),
+    "sums of rows": lambda: s.reduce_sum(picked(normal(50, 70), INDEX), params=(1,)),
+    "sums down columns": lambda: s.reduce_sum(picked(normal(50, 70), INDEX), params=(0,)),
+    "sums of rows with a mean": lambda: graphs.standardise(picked(normal(50, 70), INDEX), (1,)),
+    "additions to rows": lambda: added(normal(50, 70), INDEX, normal(300, 70, seed=1)),
+}
+
+
+@pytest.mark.parametrize("name", PICKED_ROWS)
+def test_an_index_is_checked_once_for_each_row_and_not_for_each_element(name):
+    root = PICKED_ROWS[name]()
+    (kernel,) = (k for k in lowered(root) if any(a.kind == "error" for a in k.kernel.arguments))
+    source = generate(kernel.kernel)
+    assert kernel.kernel.mode == ("columns" if "columns" in name else "scatter" if "additions" in name else
+                                  "rows" if "sums" in name else "flat")  # fmt: skip
+    (check,) = re.findall(r"^( *)v\d+ = wrap_index", source, re.MULTILINE)
+    used = re.findall(r"^( *)(?:v\d+ = load|at = ).*\bv\d+ \* s\d+", source, re.MULTILINE)
+    assert used and all(len(spaces) > len(check) for spaces in used)
+    np.testing.assert_allclose(computed(root)[0], graphs.expected(root)[0], rtol=2e-5, atol=1e-5)
+
+
+def test_reading_a_checked_row_vectorises():
+    kernel = only(p.mul(picked(normal(50, 70), INDEX), normal(300, 70))).kernel
+    compiled = toolchain.compile_kernels(generate(kernel), functions(kernel), scalar.NAMESPACE)
+    assert re.search(r"fmul <\d+ x float>", compiled.llvm_ir)
+    assert "masked.scatter" not in compiled.llvm_ir and "masked.gather" not in compiled.llvm_ir
+
+
+def test_what_a_loop_does_not_change_is_written_before_it():
+    body = [
+        Load("v0", dtypes.float32, "p0", "i0"), Let("v1", dtypes.float32, "exp(v0)"),
+        Load("v2", dtypes.float32, "p1", "i0 * s0 + i1"), Let("v3", dtypes.float32, "(v1 + v2)"),
+        Load("v4", dtypes.float32, "p2", "i0", "inside(i1, n0)", "f32(0.0)"),
+        Loop(2, [], [Accumulator("r0", dtypes.float32, "sum", "v0")]), Let("v5", dtypes.float32, "exp(r0)"),
+        Scan("v6", dtypes.float32, "sum", "v0"), Let("v7", dtypes.float32, "exp(v6)"),
+        Store("p3", dtypes.float32, "i0", "v1"),
+    ]  # fmt: skip
+    assert invariant(body, {"i1"}) == (body[:2], body[2:])
+    assert invariant(body, {"i0", "i1"})[0] == []
 
 
 def test_different_operands_have_different_alias_scopes_and_one_operand_has_one():
