@@ -27,6 +27,9 @@ from .compiler.primitives_shape import broadcast_to, converted, expanded, permut
 from .recording import broadcast_shapes, scalar_node
 from .storage import straight_through
 
+BLOCK = 8192  # elements of a block of a long vector in which an extremum is looked for
+LONG = 1 << 21  # from which a vector is not read a second time from memory: a shorter one is in cache
+
 # ------------------------------------------------------------------------------------------------------------- leaves
 
 
@@ -148,17 +151,37 @@ def is_nan(x: Node) -> Node:
 
 def first_index(chosen: Node, axis: int) -> Node:
     """The first position along ``axis`` where a condition holds, int64."""
-    position = iota(chosen, axis)
-    return s.reduce_min(p.where(chosen, position, constant(position, 2**63 - 1)), params=(axis,))
+    # in 32 bits where they do, which is twice as fast: as many numbers in a vector as there are float32
+    small = chosen.type.shape[axis] < 2**31
+    position = iota(chosen, axis, dtypes.int32 if small else dtypes.int64)
+    none = constant(position, 2**31 - 1 if small else 2**63 - 1)
+    return converted(s.reduce_min(p.where(chosen, position, none), params=(axis,)), dtypes.int64)
 
 
 def extremum_index(x: Node, axis: int, row: p.Primitive) -> Node:
     """The first position along ``axis`` of the extremum that ``row`` reduces to, or of a NaN if there is one."""
     x = cut(x)
+    if x.ndim == 1 and x.type.size >= LONG:
+        return _extremum_index_by_blocks(x, row)
     chosen = p.eq(x, along(row(x, params=(axis,)), (axis,), x))
     if x.dtype.is_floating_point:
         chosen = p.bor(chosen, is_nan(x))
     return first_index(chosen, axis)
+
+
+def _extremum_index_by_blocks(x: Node, row: p.Primitive) -> Node:
+    """The same of a long vector, which is read once: the extrema of its blocks, the first block that holds the extremum
+    of them all, and the position in that block. The last block overlaps the one before it: all have one length."""
+    count = x.type.size
+    blocks = (count - 1) // BLOCK
+    begun = reshaped(axis_slice(x, 0, 0, blocks * BLOCK), (blocks, BLOCK))
+    last = reshaped(axis_slice(x, 0, count - BLOCK, BLOCK), (1, BLOCK))
+    extrema = s.cat(row(begun, params=(1,)), row(last, params=(1,)), params=(0,))
+    block = extremum_index(extrema, 0, row)
+    start = p.minimum(p.mul(block, constant(block, BLOCK)), argument(block, count - BLOCK))
+    places = expanded(reshaped(start, (1,)), (BLOCK,))
+    places = p.add(places, iota(places, 0))
+    return p.add(start, extremum_index(s.gather(x, places, params=(0,)), 0, row))
 
 
 def extremum_with_index(x: Node, axis: int, row: p.Primitive) -> tuple[Node, Node]:

@@ -1,6 +1,8 @@
 """Reductions, scans, softmax and order statistics against PyTorch: values, dtypes, gradients, errors."""
 
+import numpy as np
 import pytest
+from flamework import formulas
 from rows import check, check_error
 
 DIMS = ["", ", 0", ", -1", ", 1, True", ", (0, 1)", ", dim=(1,), keepdim=True"]
@@ -133,3 +135,55 @@ def test_maximum_with_index_sends_the_gradient_to_the_first_of_equal_elements():
     x = flamework.tensor([[2.0, 5.0, 5.0]], requires_grad=True)
     flamework.max(x, 1).values.sum().backward()
     assert x.grad.tolist() == [[0.0, 1.0, 0.0]]
+
+
+LONG_VECTORS = {
+    "ties": lambda x, at: np.put(x, at, 9),
+    "NaN": lambda x, at: np.put(x, at, np.nan),
+    "NaN after infinity": lambda x, at: np.put(x, sorted(at), [np.inf, np.nan]),
+    "all alike": lambda x, at: x.fill(-np.inf),
+    "zeros of both signs": lambda x, at: (x.fill(-0.0), np.put(x, at, 0.0)),
+}
+
+
+@pytest.mark.parametrize("name", LONG_VECTORS)
+def test_position_in_a_long_vector_is_that_of_its_first_extremum(monkeypatch, name):
+    import flamework
+
+    monkeypatch.setattr(formulas, "BLOCK", 8)
+    monkeypatch.setattr(formulas, "LONG", 16)
+    rng = np.random.default_rng(0)
+    for length in (15, 16, 17, 24, 25, 31, 130):
+        for first in range(0, length, 3):
+            x = rng.standard_normal(length).astype("f")
+            LONG_VECTORS[name](x, [first, int(rng.integers(first, length))])
+            largest, smallest = flamework.argmax(flamework.tensor(x)), flamework.argmin(-flamework.tensor(x) * 2)
+            assert (largest.dtype, largest.shape) == (flamework.int64, ())
+            assert largest.item() == smallest.item() == np.argmax(x)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64", "float64"])
+def test_position_in_a_long_vector_of_any_dtype(monkeypatch, dtype):
+    import flamework
+
+    monkeypatch.setattr(formulas, "BLOCK", 8)
+    monkeypatch.setattr(formulas, "LONG", 16)
+    x = np.random.default_rng(0).integers(0, 100, (9, 11)).astype(dtype)
+    assert flamework.argmax(flamework.tensor(x)).item() == x.argmax()
+    assert flamework.argmin(flamework.tensor(x), keepdim=True).tolist() == [[x.argmin()]]
+    flat = flamework.max(flamework.tensor(x.ravel()), 0)
+    assert (flat.values.item(), flat.indices.item()) == (x.max(), x.argmax())
+
+
+def test_position_in_a_vector_of_millions_and_its_gradient():
+    import flamework
+
+    x = np.random.default_rng(0).standard_normal(formulas.LONG + 5).astype("f")
+    for at in (0, formulas.BLOCK, x.size - 1, x.size - formulas.BLOCK - 1):
+        x[at] = 10
+        leaf = flamework.tensor(x, requires_grad=True)
+        found = flamework.compile(lambda x: flamework.max(x, 0))(leaf)
+        found.values.backward()
+        assert found.indices.item() == at
+        assert leaf.grad.nonzero().tolist() == [[at]]
+        x[at] = 0
