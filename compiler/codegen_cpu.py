@@ -30,9 +30,11 @@ from .loopir import (
     invariant,
     mentioned,
 )
-from .lowering import BLOCK, COLUMN_TILE, TILE
+from .lowering import BLOCK, COLUMN_TILE, NARROW_TILE, TILE
 
 SHORT_BLOCK = 64  # where it is not
+ROWS = 4  # that are added to the columns of a tile at a time,
+MAX_REPEATED = 8  # if their statements are few
 
 
 def identity(op: str, dtype: DType) -> str:
@@ -258,8 +260,8 @@ class Writer:
         self.line("for unit in range(start, stop):")
         self.depth += 1
         if kernel.tiles:
-            self.line(f"low = irem_floor(unit, {kernel.tiles}) * {COLUMN_TILE}")
-            self.line(f"high = imin(low + {COLUMN_TILE}, {last.extent})")
+            self.line(f"low = irem_floor(unit, {kernel.tiles}) * {NARROW_TILE}")
+            self.line(f"high = imin(low + {NARROW_TILE}, {last.extent})")
             self.line(f"place = idiv_floor(unit, {kernel.tiles})")
         self.decode("place" if kernel.tiles else "unit", [v for v in divided if v is not last])
         body = kernel.body
@@ -350,8 +352,8 @@ class Writer:
             self.line(f"piece = irem_floor(unit, {kernel.pieces})")
             self.line(f"tile = idiv_floor(unit, {kernel.pieces})")
             tile = "tile"
-        self.line(f"low = irem_floor({tile}, {kernel.tiles}) * {COLUMN_TILE}")
-        self.line(f"width = imin({COLUMN_TILE}, {last.extent} - low)")
+        self.line(f"low = irem_floor({tile}, {kernel.tiles}) * {kernel.width}")
+        self.line(f"width = imin({kernel.width}, {last.extent} - low)")
         self.line(f"column_row = idiv_floor({tile}, {kernel.tiles})")
         self.decode("column_row", outer)
         for segment in segments:
@@ -433,21 +435,43 @@ class Writer:
         self.line(f"for {base} in range({chunk}, imin({chunk} + {BLOCK}, {inner.extent}), {SHORT_BLOCK}):")
         self.depth += 1
         self.fill(accumulators, "part")
-        self.line(f"for {inner.name} in range({base}, imin({base} + {SHORT_BLOCK}, {inner.extent})):")
+        self.line(f"last_row = imin({base} + {SHORT_BLOCK}, {inner.extent})")
+        first = base
+        if not invariant(loop.body, {last.name, *kept})[0] and len(loop.body) <= MAX_REPEATED:
+            # several rows at a time: what a column holds stays in a register meanwhile, and more rows are on their way
+            first, rows = f"{inner.name}_single", f"{inner.name}_rows"
+            self.line(f"{first} = last_row - irem_floor(last_row - {base}, {ROWS})")
+            self.line(f"for {rows} in range({base}, {first}, {ROWS}):")
+            self.depth += 1
+            self.column_rows(loop, last, kept, inner.name, [f"{rows} + {k}" for k in range(ROWS)])
+            self.depth -= 1
+        self.line(f"for {inner.name} in range({first}, last_row):")
         self.depth += 1
-        body = self.before_loop(loop.body, {last.name, *kept})
-        self.each_column(last)
-        self.restore(body, kept, " ".join(a.text for a in accumulators))
-        self.block(body)
-        for a in accumulators:
-            scope = self.scope(a.name + "_part")
-            held = f"load({a.name}_part, t, {scope})"
-            self.line(f"store({a.name}_part, t, {combine(a.op, a.dtype, held, self.typed(a.text, a.dtype))}, {scope})")
-        self.depth -= 2
+        self.column_rows(loop, last, kept, inner.name, [])
+        self.depth -= 1
         self.collect(accumulators, "chunk", "part")
         self.depth -= 1
         self.collect(accumulators, "tile", "chunk")
         self.depth = depth
+
+    def column_rows(self, loop: Loop, last: LoopVar, kept: dict[str, DType], row: str, rows: list[str]) -> None:
+        """One or several rows of a loop for all columns of a tile, one after the other for each column."""
+        body = self.before_loop(loop.body, {last.name, *kept})
+        self.each_column(last)
+        self.restore(body, kept, " ".join(a.text for a in loop.accumulators))
+        for a in loop.accumulators:
+            self.line(f"{a.name}_held = load({a.name}_part, t, {self.scope(f'{a.name}_part')})")
+        for number in rows or [row]:
+            if rows:
+                self.line(f"{row} = {number}")
+            self.block(body)
+            for a in loop.accumulators:
+                # in this order: neighbours in a vector are different columns, so that nothing need be reordered
+                step = combine(a.op, a.dtype, f"{a.name}_held", self.typed(a.text, a.dtype))
+                self.line(f"{a.name}_held = {step.replace('_reassoc', '') if 'add' in step or 'mul' in step else step}")
+        for a in loop.accumulators:
+            self.line(f"store({a.name}_part, t, {a.name}_held, {self.scope(f'{a.name}_part')})")
+        self.depth -= 1
 
     def fill(self, accumulators: list[Accumulator], level: str) -> None:
         """Set the accumulators of a level for every column of the tile."""

@@ -19,8 +19,8 @@ group too, and write where an index says: what can never meet in one element (:f
 last variable in tiles, and the rest runs in order, so that the last write and the order of additions are the same on
 any number of threads. ``rows`` run their block once
 for each value of group 0. ``split`` is ``rows`` with few, long rows: the only loop of the outer block is cut into
-pieces of fixed size, whose partial results a second function combines. ``columns`` keep one accumulator for each of 64
-neighbouring values of the last variable of group 0, because those are neighbours in memory.
+pieces of fixed size, whose partial results a second function combines. ``columns`` keep one accumulator for each
+of a tile of neighbouring values of the last variable of group 0, because those are neighbours in memory.
 
 Extents, strides, numbers and addresses are arguments: a kernel has no sizes.
 """
@@ -122,6 +122,7 @@ class Kernel:
         serial: iterations must run in order on one core (a scatter all of whose writes may meet).
         tiles: ``columns``: the argument that holds the number of tiles; ``scatter``: the same, if the last variable is
             divided; ``tiled``: those of the last two variables.
+        width: ``columns``: the argument that holds the number of columns of a tile.
         step, pieces: ``split``, and ``columns`` if they are few and long: the arguments that hold the length, in values
             of the first variable, and the number of pieces.
         operations: the rows of the table that it evaluates, for reports.
@@ -133,6 +134,7 @@ class Kernel:
     body: list
     serial: bool = False
     tiles: str = ""
+    width: str = ""
     step: str = ""
     pieces: str = ""
     operations: list[str] = field(default_factory=list)

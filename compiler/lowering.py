@@ -69,7 +69,9 @@ class Lowered:
     numbers: list = field(default_factory=list)
 
 
-COLUMN_TILE = 64
+COLUMN_TILE = 256  # most columns of a tile: a row of it is read from memory nearly as fast as a whole row
+NARROW_TILE = 64  # fewest, where there are more
+ENOUGH_UNITS = 8  # for the cores to share, before tiles are made wider
 BLOCK = 4096  # elements of a sum's block where the loop is vectorised: 64 lanes of 64 each; rows of a piece of columns
 TILE = 32
 KEEP_COST = 8  # from which a value is kept for the next loop over its row and not computed again
@@ -635,10 +637,16 @@ class Lowering:
             loops = [st for st in body if isinstance(st, Loop)]
             if self.columnwise():
                 kernel.mode = "columns"
-                tile = self.integer(-(-extents[0][-1] // COLUMN_TILE), "n")
-                kernel.tiles = tile
-                lowered.units = math.prod(extents[0][:-1]) * -(-extents[0][-1] // COLUMN_TILE)
-                if lowered.units < SPLIT_ROWS and len(extents[1]) == 1 and len(loops) == 1:
+                may_split = len(extents[1]) == 1 and len(loops) == 1
+                pieces = -(-extents[1][0] // BLOCK) if may_split else 1
+                *outer, columns = extents[0]
+                width = NARROW_TILE
+                while width < COLUMN_TILE and math.prod(outer) * -(-columns // (2 * width)) * pieces >= ENOUGH_UNITS:
+                    width *= 2
+                kernel.width = self.integer(width, "n")
+                kernel.tiles = self.integer(-(-columns // width), "n")
+                lowered.units = math.prod(outer) * -(-columns // width)
+                if lowered.units < SPLIT_ROWS and may_split:
                     self.split_columns(lowered, loops[0], extents[1][0])
             elif any(not i.load and i.node.op.kind == "scan" for i in self.order):
                 pass
@@ -653,7 +661,7 @@ class Lowering:
         kernel.mode, kernel.serial = "scatter", False
         divided = [extents[v.name] for v in independent(kernel)]
         if independent(kernel)[-1] is kernel.groups[0][-1]:
-            divided[-1] = -(-divided[-1] // COLUMN_TILE)
+            divided[-1] = -(-divided[-1] // NARROW_TILE)
             kernel.tiles = self.integer(divided[-1], "n")
         lowered.units = math.prod(divided)
 

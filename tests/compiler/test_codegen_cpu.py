@@ -263,6 +263,28 @@ def test_the_bits_are_the_same_for_every_division_of_the_units(name):
             assert bits(array) == bits(whole[key])
 
 
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 63, 64, 67, 4097, 4099])
+@pytest.mark.parametrize("columns", [1, 7, 64, 300])
+def test_several_rows_at_a_time_give_the_bits_of_one_row_after_the_other(monkeypatch, rows, columns):
+    x = normal(rows, columns)
+    programs = {
+        "sum": lambda: s.reduce_sum(p.mul(x, x), params=(0,)),
+        "product": lambda: s.reduce_prod(x, params=(0,)),
+        "largest": lambda: s.reduce_max(x, params=(0,)),
+        "standardised": lambda: graphs.standardise(x, (0,)),
+    }
+    for program in programs.values():
+        root = program()
+        together = lowered(root)
+        found = [run(kernel, []) for kernel in together]
+        with monkeypatch.context() as patched:
+            patched.setattr(codegen_cpu, "MAX_REPEATED", -1)
+            single = [run(kernel, []) for kernel in together]
+        for one, other in zip(found, single):
+            assert {k: bits(v) for k, v in one.items()} == {k: bits(v) for k, v in other.items()}
+        np.testing.assert_allclose(computed(root)[0], graphs.expected(root)[0], rtol=1e-3, atol=1e-3)
+
+
 @pytest.fixture
 def restored_threads():
     before = threads.get_num_threads()

@@ -8,7 +8,7 @@ import graphs
 import numpy as np
 import pytest
 from flamework.compiler import dtypes, primitives as p, primitives_shape as s
-from flamework.compiler.lowering import COLUMN_TILE, PIECE, Lowered, expression
+from flamework.compiler.lowering import NARROW_TILE, PIECE, Lowered, expression
 from graphs import indices, lowered, normal, number, total
 
 X = normal(64, 100)
@@ -53,7 +53,7 @@ KERNELS = {
         kernel columns
           group 0: i0 < n0
           group 1: i1 < n1
-          arguments: n0:integer, n1:integer, p0:pointer, s0:integer, p1:pointer, n2:integer
+          arguments: n0:integer, n1:integer, p0:pointer, s0:integer, p1:pointer, n2:integer, n3:integer
           loop group 1 -> r0 = sum(v1)
             v0:f32 = p0[i0 + i1 * s0]
             v1:f32 = (v0 * v0)
@@ -232,7 +232,7 @@ def test_a_buffer_read_across_the_direction_of_the_result_is_walked_in_tiles():
 def test_units_of_work_by_mode():
     assert only(p.exp(X)).units == 6400
     assert only(graphs.softmax(X)).units == 64
-    assert only(s.reduce_sum(normal(10, 200), params=(0,))).units == -(-200 // COLUMN_TILE)
+    assert only(s.reduce_sum(normal(10, 200), params=(0,))).units == -(-200 // NARROW_TILE)
     large = only(total(normal(700, 1000)))
     assert large.pieces == -(-700_000 // PIECE)
     assert (large.units, large.finish_units) == (large.pieces, 1)
@@ -292,5 +292,16 @@ def test_few_long_columns_are_cut_into_pieces_of_a_block_of_rows():
     (few,) = lowered(s.reduce_sum(normal(10_000, 8), params=(0,)))
     assert (few.kernel.mode, few.pieces, few.units, few.finish_units) == ("columns", 3, 3, 1)
     (short,) = lowered(s.reduce_sum(normal(4096, 8), params=(0,)))
-    (wide,) = lowered(s.reduce_sum(normal(10_000, 2000), params=(0,)))
+    (wide,) = lowered(s.reduce_sum(normal(10_000, 4096), params=(0,)))
     assert short.kernel.pieces == wide.kernel.pieces == ""
+
+
+def test_tiles_of_columns_are_as_wide_as_leaves_work_for_the_cores():
+    def tile(*shape: int) -> tuple[int, int]:
+        kernel = only(s.reduce_sum(normal(*shape), params=(0,)))
+        return next(a.source for a in kernel.kernel.arguments if a.name == kernel.kernel.width), kernel.units
+
+    assert tile(100, 4096) == (256, 16)
+    assert tile(100, 1000) == (128, 8)
+    assert tile(100, 300) == (64, 5)
+    assert tile(10_000, 1000) == (256, 4 * 3)  # pieces
