@@ -17,6 +17,7 @@ Every time that two neighbours are not fused, the reason is noted in :attr:`Fusi
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from . import primitives as p, primitives_shape as s
@@ -61,6 +62,9 @@ class Fusion:
         self.loads: dict[Node, list[Cluster]] = {}
         self.clusters: list[Cluster] = []
         self.borders: list[Border] = []
+        # of sums of products: who adds the next one, and whether anything else reads it
+        self.next_product: dict[Node, Cluster] = {}
+        self.uses = Counter(x for node in self.order for x in node.src)
         self.again = computed_again(self.order, self.required)
         # what positions and numbers alone decide, such as a dropout's mask: it reads nothing from memory
         self.from_nothing: set[Node] = set()
@@ -541,7 +545,10 @@ class Fusion:
         cluster = Cluster("dot" if node.op.kind == "contract" else "sort")
         cluster.node = node
         self.clusters.append(cluster)
-        self.store_for_all(node, cluster)
+        if node in self.next_product:
+            self.precede(cluster, self.next_product[node])
+        else:
+            self.store_for_all(node, cluster)
         if cluster.kind == "sort":
             for source in node.src:
                 self.required.add(source)
@@ -551,6 +558,23 @@ class Fusion:
         for operand in cluster.matrices:
             self.required.add(operand.base)
             self.demand(operand.base, cluster, Access([of(Var(e)) for e in operand.base.shape]))
+        if node.op is s.dot_add:
+            self.begin_sum(node, cluster)
+
+    def begin_sum(self, node: Node, cluster: Cluster) -> None:
+        """The product that ``cluster`` adds goes on top of what is in the buffer of ``node`` by then: the products
+        before it in the sum, or the values of the sum that one kernel puts there."""
+        before = node.src[2]
+        alone = self.uses[before] == 1 and before not in self.required
+        if before.op.kind == "contract" and before.value is None and alone:
+            self.required.add(before)
+            self.alias[before] = node
+            self.next_product[before] = cluster
+            return
+        first = Cluster()
+        self.clusters.append(first)
+        self.start_block(node, before, first, [0] * node.ndim, [1] * node.ndim)
+        self.precede(first, cluster)
 
     def visit_cat(self, node: Node) -> None:
         """Each part is stored as a block of the result; the first cluster stands for the node."""

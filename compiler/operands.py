@@ -12,21 +12,24 @@ from __future__ import annotations
 from .affine import Access, Var, linear, of, pull
 from .cluster import Indexed, Matrix, axis_strides, contiguous_matrix
 from .ir import Node
+from .primitives_shape import dot
 
 
 def product_operands(node: Node) -> list[Matrix] | list[Indexed]:
     """Both operands of a product, read in place below their movement where that can be described.
 
     Two matrices with strides are for BLAS. Where one is not, but lies in a buffer no larger than itself with
-    elements side by side, as the windows of an image do, both are described by their axes. Else it is copied.
+    elements side by side, as the windows of an image do, both are described by their axes. Else it is copied; so are
+    such operands of a product that is added to others.
     """
-    below = [operand_below(source) for source in node.src]
-    matrices = [strided(source, *found) for source, found in zip(node.src, below)]
-    if None in matrices:
-        indexed = [indexed_operand(source, *found) for source, found in zip(node.src, below)]
+    sources = node.src[:2]
+    below = [operand_below(source) for source in sources]
+    matrices = [strided(source, *found) for source, found in zip(sources, below)]
+    if None in matrices and node.op is dot:
+        indexed = [indexed_operand(source, *found) for source, found in zip(sources, below)]
         if None not in indexed:
             return indexed
-    first, second = (m or contiguous_matrix(source) for m, source in zip(matrices, node.src))
+    first, second = (m or contiguous_matrix(source) for m, source in zip(matrices, sources))
     if len(first.batch) == 2 and second.batch_strides(first.batch[1][0]) is None:
         second = contiguous_matrix(node.src[1])
     elif len(second.batch) == 2 and first.batch_strides(second.batch[1][0]) is None:

@@ -442,7 +442,7 @@ def _dot_infer(params: tuple, a: TensorType, b: TensorType) -> TensorType:
 
 
 def _dot_jvp(tangents, saved):
-    a, b = saved.node.src
+    a, b = saved.node.src[:2]
     terms = [dot(t, b) if i == 0 else dot(a, t) for i, t in enumerate(tangents) if t is not None]
     return terms[0] if len(terms) == 1 else p.add(*terms)
 
@@ -461,6 +461,29 @@ dot = Primitive(
     "dot", "contract", _dot_infer, jvp=_dot_jvp, batch=_dot_batch, cost=100,
     vjp=(lambda g, n: dot(g, swapped(n.y)), lambda g, n: dot(swapped(n.x), g)),
     reference=lambda params, a, b: np.matmul(a, b),
+)
+
+
+def _dot_add_infer(params: tuple, a: TensorType, b: TensorType, sum: TensorType) -> TensorType:
+    if _dot_infer(params, a, b) is not sum:
+        raise ValueError("the sum has the type of the product")
+    return sum
+
+
+def _dot_add_jvp(tangents, saved):
+    product = _dot_jvp(tangents[:2], saved) if any(t is not None for t in tangents[:2]) else None
+    return p.add(tangents[2], product) if None not in (tangents[2], product) else product or tangents[2]
+
+
+def _dot_add_batch(params: tuple, src: Sequence[Node]) -> Node:
+    flat = [reshaped(x, (x.shape[0] * x.shape[1], *x.shape[2:])) for x in src]
+    return reshaped(dot_add(*flat), src[2].shape)
+
+
+# ``sum + a @ b``, written over the sum: how several products are added up (accumulate.py).
+dot_add = Primitive(
+    "dot_add", "contract", _dot_add_infer, jvp=_dot_add_jvp, batch=_dot_add_batch, cost=100,
+    vjp=(*dot.vjp, lambda g, n: g), reference=lambda params, a, b, sum: sum + np.matmul(a, b),
 )
 
 # ----------------------------------------------------------------------------------------------------------- indexing

@@ -276,6 +276,7 @@ def describe(item: Item, plan: Plan, names: dict[Node, str]) -> Kernel:
     if item.kind != "kernel":
         node = item.clusters[0].node
         sources = [m.base for m in item.clusters[0].matrices] or list(node.src)
+        sources += node.src[2:]  # of a sum of products, the others
         for source in sources:
             add(fusion.base(source), "read")
         add(node, "write")

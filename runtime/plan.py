@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..compiler import codegen_cpu, primitives_shape as s
+from ..compiler.accumulate import accumulate
 from ..compiler.cluster import Cluster, Indexed, find
 from ..compiler.dtypes import FLOATING
 from ..compiler.fusion import Fusion, fuse
@@ -57,7 +58,7 @@ class Plan:
     def __init__(self, roots: Sequence[Node], leaves: Mapping[Node, Node], inputs: int) -> None:
         self.lock = threading.Lock()
         self.before = format_program(list(roots)) if ENABLED.rewrite else ""
-        graph = distinct(rewrite(roots, leaves))
+        graph = distinct(accumulate(rewrite(roots, leaves)))
         if ENABLED.rewrite:
             log("rewrite", f"{self.before.count(chr(10))} nodes -> {format_program(graph).count(chr(10))}")
         self.roots = graph
@@ -217,6 +218,7 @@ class Plan:
             (*second.batch_strides(inner), second.rows, second.columns),
             (m * n * inner, m * n, n, 1),
             (batch // inner, inner),
+            accumulate=node.op is s.dot_add,
             gemm_address=blas.gemm_addresses()[function],
         )
         loaded = KERNELS.gemm
