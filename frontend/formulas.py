@@ -227,8 +227,25 @@ def shifted_exponential(x: Node, axis: int) -> tuple[Node, Node, Node]:
 def softmax(x: Node, axis: int) -> Node:
     if x.type.shape[axis] == 0:
         return s.copy(x)
-    _, powers, denominator = shifted_exponential(x, axis)
-    return p.div(powers, along(denominator, (axis,), x))
+    _, powers, denominator = shifted_exponential(cut(x), axis)
+    return softmax_of(p.div(powers, along(denominator, (axis,), x)), x, params=(axis,))
+
+
+def _softmax_derivative(change: Node, n: p.Saved) -> Node:
+    """The Jacobian of a softmax is symmetric, so this is its VJP and its JVP."""
+    weighted = p.mul(change, n.out)
+    total = s.reduce_sum(weighted, params=n.params)
+    return p.mul(n.out, p.sub(change, along(total, n.params, change)))
+
+
+# The softmax of the second source along an axis, computed without a gradient, which needs nothing but the result:
+# through its division and its exponential it would need the scores, too.
+softmax_of = p.Primitive(
+    "softmax_of", "alias", lambda params, value, x: value,
+    vjp=(None, _softmax_derivative), jvp=lambda tangents, saved: _softmax_derivative(tangents[1], saved),
+    batch=lambda params, src: softmax_of(*src, params=(params[0] + 1,)),
+    reference=lambda params, value, x: value, cost=0,
+)
 
 
 @composite
@@ -242,13 +259,14 @@ def log_softmax(x: Node, axis: int) -> Node:
 @composite
 def masked_softmax(x: Node, axis: int) -> Node:
     """Softmax in which a row of nothing but ``-inf`` gives zeros: attention with a row that may look at nothing."""
-    largest = s.reduce_max(cut(x), params=(axis,))
+    given, x = x, cut(x)
+    largest = s.reduce_max(x, params=(axis,))
     dead = p.eq(largest, constant(largest, -math.inf))
     shifted = p.sub(x, along(p.where(dead, constant(largest, 0), largest), (axis,), x))
     powers = p.exp(shifted)
     denominator = s.reduce_sum(powers, params=(axis,))
     denominator = p.where(dead, constant(denominator, 1), denominator)
-    return p.div(powers, along(denominator, (axis,), x))
+    return softmax_of(p.div(powers, along(denominator, (axis,), x)), given, params=(axis,))
 
 
 def logsumexp(x: Node, axes: tuple[int, ...]) -> Node:
