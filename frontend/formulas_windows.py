@@ -97,14 +97,19 @@ def window_axes(rank: int) -> tuple[int, ...]:
 
 
 def window_maximum(x: Node, view: Node, place: Node) -> tuple[Node, Node]:
-    """Maximum and place of every window of ``view``; the gradient goes to the first place where it is reached."""
+    """Maximum and place of every window of ``view``; the gradient goes to the first place where it is reached, or to
+    the last NaN, as PyTorch's loop leaves it."""
     axes = window_axes(x.ndim - 2)
     largest = s.reduce_max(view, params=axes)
-    chosen = p.eq(view, s.back(largest, axes, view.type.shape))
-    if x.dtype.is_floating_point:
-        chosen = p.bor(chosen, is_nan(view))
     place = expanded(place, view.type.shape)
-    index = s.reduce_min(p.where(chosen, place, constant(place, NO_INDEX)), params=axes)
+    chosen = p.eq(view, s.back(largest, axes, view.type.shape))
+    key = p.where(chosen, place, constant(place, NO_INDEX))
+    if x.dtype.is_floating_point:
+        # negative keys, the least for the last place, are NaNs' and come before all others
+        key = p.where(is_nan(view), p.bnot(place), key)
+    index = s.reduce_min(key, params=axes)
+    if x.dtype.is_floating_point:
+        index = p.where(p.lt(index, constant(index, 0)), p.bnot(index), index)
     return (picked_places(x, index) if x.requires_grad else largest), index
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import formulas as f, formulas_windows as w
 from ..arguments import floating_only, integers, tensor_argument
-from ..compiler import primitives as p, primitives_shape as s
+from ..compiler import dtypes, primitives as p, primitives_shape as s
 from ..compiler.ir import Node
 from ..formulas import argument
 from ..gathering import checked_index
@@ -231,36 +231,61 @@ def lp_pool2d(
 # ------------------------------------------------------------------------------------------------------------ adaptive
 
 
-def _output_size(function: str, x: Node, output_size: int | Sequence[int | None] | None) -> list[int]:
+def _output_size(function: str, x: Node, output_size: int | Sequence[int | None]) -> list[int]:
     space = x.type.shape[2:]
-    if output_size is None or isinstance(output_size, int):
+    if isinstance(output_size, int) and not isinstance(output_size, bool):
         output_size = [output_size] * len(space)
+    # a sequence has no axis to take from but its own, and PyTorch takes no None there
+    entries = int if len(space) == 1 else int | None
+    if not isinstance(output_size, Sequence) or not all(isinstance(count, entries) for count in output_size):
+        raise TypeError(f"{function}(): argument 'output_size' must be tuple of ints, not {output_size!r}")
     if len(output_size) != len(space):
-        raise RuntimeError(f"{function}: output_size must have {len(space)} elements, got {len(output_size)}")
-    counts = [extent if count is None else int(count) for count, extent in zip(output_size, space)]
+        raise RuntimeError(f"{function}: output_size must be {len(space)} long, got {list(output_size)}")
+    counts = [extent if count is None else count for count, extent in zip(output_size, space)]
     if any(c < 0 for c in counts):
         raise RuntimeError(f"{function}: elements of output_size must be greater than or equal to 0, got {counts}")
     return counts
 
 
-def _adaptive_avg(rank: int, input: Tensor, output_size) -> Tensor:
-    function = f"adaptive_avg_pool{rank}d"
+def _adaptive_input(function: str, input: Tensor, rank: int, first: int) -> tuple[Node, bool]:
+    """The input with a batch axis, and whether it had one. Axes from ``first`` on must not be empty."""
     x, batched = _with_batch(floating_only(tensor_argument(input, function, "input", 1), function), rank)
+    if 0 in x.type.shape[first:]:
+        raise RuntimeError(
+            f"{function}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes "
+            f"{list(input.shape)}"
+        )
+    return x, batched
+
+
+def _no_windows(x: Node, counts: Sequence[int]) -> Node:
+    """Nothing, of the shape of so many windows, to which a gradient flows through all the same."""
+    none = s.sliced(x, (0,) * x.ndim, (*x.type.shape[:2], *(0,) * len(counts)))
+    return f.reshaped(none, (*x.type.shape[:2], *counts))
+
+
+def _adaptive_avg(rank: int, input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
+    function = f"adaptive_avg_pool{rank}d"
+    x, batched = _adaptive_input(function, input, rank, 2)
     counts = _output_size(function, x, output_size)
     if 0 in counts:
-        return without_batch(f.filled((*x.type.shape[:2], *counts), x.type.dtype, x.type.device, 0), batched)
+        return without_batch(_no_windows(x, counts), batched)
     view, held = w.adaptive_windows(x, counts, 0)
     summed = s.reduce_sum(view, params=w.window_axes(rank))
     return without_batch(p.div(summed, w.window_sizes(held, summed)), batched)
 
 
-def _adaptive_max(rank: int, input: Tensor, output_size, return_indices: bool):
+def _adaptive_max(
+    rank: int, input: Tensor, output_size: int | Sequence[int | None], return_indices: bool
+) -> Tensor | tuple[Tensor, Tensor]:
     function = f"adaptive_max_pool{rank}d"
-    x, batched = _with_batch(tensor_argument(input, function, "input", 1), rank)
+    x, batched = _adaptive_input(function, input, rank, 1)
     counts = _output_size(function, x, output_size)
     if 0 in counts:
-        raise RuntimeError(f"{function}: elements of output_size must be positive, got {counts}")
-    values, index = w.adaptive_maximum(x, counts, return_indices)
+        values = _no_windows(x, counts)
+        index = f.filled(values.type.shape, dtypes.int64, x.type.device, 0)
+    else:
+        values, index = w.adaptive_maximum(x, counts, return_indices)
     if return_indices:
         return without_batch(values, batched), without_batch(index, batched)
     return without_batch(values, batched)
@@ -274,7 +299,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tens
     return _adaptive_avg(1, input, output_size)
 
 
-def adaptive_avg_pool2d(input: Tensor, output_size: int | None | Sequence[int | None]) -> Tensor:
+def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
     """The means of windows that cover an image evenly.
 
     Args:
@@ -291,7 +316,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | None | Sequence[int | 
     return _adaptive_avg(2, input, output_size)
 
 
-def adaptive_avg_pool3d(input: Tensor, output_size: int | None | Sequence[int | None]) -> Tensor:
+def adaptive_avg_pool3d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
     """The means of windows that cover a volume evenly. As ``torch.nn.functional.adaptive_avg_pool3d``."""
     return _adaptive_avg(3, input, output_size)
 
@@ -304,7 +329,7 @@ def adaptive_max_pool1d(
 
 
 def adaptive_max_pool2d(
-    input: Tensor, output_size: int | None | Sequence[int | None], return_indices: bool = False
+    input: Tensor, output_size: int | Sequence[int | None], return_indices: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The maxima of windows that cover an image evenly; see :func:`adaptive_avg_pool2d` and :func:`max_pool2d`.
 
@@ -314,7 +339,7 @@ def adaptive_max_pool2d(
 
 
 def adaptive_max_pool3d(
-    input: Tensor, output_size: int | None | Sequence[int | None], return_indices: bool = False
+    input: Tensor, output_size: int | Sequence[int | None], return_indices: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The maxima of windows that cover a volume evenly. As ``torch.nn.functional.adaptive_max_pool3d``."""
     return _adaptive_max(3, input, output_size, return_indices)

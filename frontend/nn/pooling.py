@@ -1,19 +1,64 @@
 """Pooling layers: each output is the maximum or the mean of a window of the input.
 
-In: images (N, C, H, W) or (C, H, W). Out: smaller images. They have no parameters; the computation is in
-``flamework/nn/functional.py``.
+What layers of any number of spatial dimensions have in common is in a base class; a subclass adds the function that
+computes. An adaptive layer is told the size of its result instead of its windows'.
+
+In: (N, C, *spatial) or (C, *spatial). Out: the same with other spatial sizes. They have no parameters; the computation
+is in ``functional_pool.py``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flamework.nn import functional as F
+from flamework.nn.conv import to_tuple
 from flamework.nn.module import Module
 from flamework.tensor import Tensor
 
-_Size = int | tuple[int, int]
+_Size = int | tuple[int, ...]
+_OutputSize = int | None | tuple[int | None, ...]
 
 
-class MaxPool2d(Module):
+class _MaxPool(Module):
+    """Arguments of a maximum over windows; ``function`` computes."""
+
+    function: Callable
+
+    def __init__(self, kernel_size: _Size, stride: _Size | None = None, padding: _Size = 0, dilation: _Size = 1,
+                 return_indices: bool = False, ceil_mode: bool = False) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.return_indices = return_indices
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return self.function(input, self.kernel_size, self.stride, self.padding, self.dilation,
+                             ceil_mode=self.ceil_mode, return_indices=self.return_indices)
+
+    def extra_repr(self) -> str:
+        return (f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+                f"dilation={self.dilation}, ceil_mode={self.ceil_mode}")
+
+
+class MaxPool1d(_MaxPool):
+    """The maximum of each window of a sequence.
+
+    Arguments as of :class:`MaxPool2d`. Shape: (N, C, L) to (N, C, L'). As ``torch.nn.MaxPool1d``.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.MaxPool1d(2)(flamework.tensor([[1.0, 3.0, 2.0, 0.0]])).tolist()
+        [[3.0, 2.0]]
+    """
+
+    function = staticmethod(F.max_pool1d)
+
+
+class MaxPool2d(_MaxPool):
     """The maximum of each window.
 
     Args:
@@ -33,26 +78,75 @@ class MaxPool2d(Module):
         (1, 3, 4, 3)
     """
 
-    def __init__(self, kernel_size: _Size, stride: _Size | None = None, padding: _Size = 0, dilation: _Size = 1,
-                 return_indices: bool = False, ceil_mode: bool = False) -> None:
+    function = staticmethod(F.max_pool2d)
+
+
+class MaxPool3d(_MaxPool):
+    """The maximum of each window of a volume.
+
+    Arguments as of :class:`MaxPool2d`. Shape: (N, C, D, H, W) to (N, C, D', H', W'). As ``torch.nn.MaxPool3d``.
+
+    Example:
+        >>> import flamework
+        >>> tuple(flamework.nn.MaxPool3d(2)(flamework.zeros(1, 3, 4, 8, 6)).shape)
+        (1, 3, 2, 4, 3)
+    """
+
+    function = staticmethod(F.max_pool3d)
+
+
+class AvgPool1d(Module):
+    """The mean of each window of a sequence.
+
+    Arguments as of :class:`AvgPool2d`, without ``divisor_override``. Shape: (N, C, L) to (N, C, L'). As
+    ``torch.nn.AvgPool1d``.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.AvgPool1d(2)(flamework.tensor([[1.0, 3.0, 2.0, 0.0]])).tolist()
+        [[2.0, 1.0]]
+    """
+
+    def __init__(self, kernel_size: _Size, stride: _Size | None = None, padding: _Size = 0, ceil_mode: bool = False,
+                 count_include_pad: bool = True) -> None:
+        super().__init__()
+        self.kernel_size = to_tuple(kernel_size, 1)
+        self.stride = self.kernel_size if stride is None else to_tuple(stride, 1)
+        self.padding = to_tuple(padding, 1)
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class _AvgPool(Module):
+    """Arguments of a mean over windows of images or volumes; ``function`` computes."""
+
+    function: Callable
+
+    def __init__(self, kernel_size: _Size, stride: _Size | None = None, padding: _Size = 0, ceil_mode: bool = False,
+                 count_include_pad: bool = True, divisor_override: int | None = None) -> None:
         super().__init__()
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
-        self.dilation = dilation
-        self.return_indices = return_indices
         self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+        self.divisor_override = divisor_override
 
-    def forward(self, input: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        return F.max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation,
-                            ceil_mode=self.ceil_mode, return_indices=self.return_indices)
+    def forward(self, input: Tensor) -> Tensor:
+        return self.function(input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+                             self.count_include_pad, self.divisor_override)
 
     def extra_repr(self) -> str:
-        return (f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-                f"dilation={self.dilation}, ceil_mode={self.ceil_mode}")
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool2d(Module):
+class AvgPool2d(_AvgPool):
     """The mean of each window.
 
     Args:
@@ -72,19 +166,146 @@ class AvgPool2d(Module):
         [[[[1.0, 1.0]]]]
     """
 
-    def __init__(self, kernel_size: _Size, stride: _Size | None = None, padding: _Size = 0, ceil_mode: bool = False,
-                 count_include_pad: bool = True, divisor_override: int | None = None) -> None:
+    function = staticmethod(F.avg_pool2d)
+
+
+class AvgPool3d(_AvgPool):
+    """The mean of each window of a volume.
+
+    Arguments as of :class:`AvgPool2d`. Shape: (N, C, D, H, W) to (N, C, D', H', W'). As ``torch.nn.AvgPool3d``.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.AvgPool3d(2)(flamework.ones(1, 1, 2, 2, 4)).tolist()
+        [[[[[1.0, 1.0]]]]]
+    """
+
+    function = staticmethod(F.avg_pool3d)
+
+
+class _AdaptiveAvgPool(Module):
+    function: Callable
+
+    def __init__(self, output_size: _OutputSize) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
-        self.divisor_override = divisor_override
+        self.output_size = output_size
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.avg_pool2d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
-                            self.count_include_pad, self.divisor_override)
+        return self.function(input, self.output_size)
 
     def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+    """The means of ``output_size`` windows that cover a sequence evenly.
+
+    Shape: (N, C, L) to (N, C, output_size). As ``torch.nn.AdaptiveAvgPool1d``.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.AdaptiveAvgPool1d(2)(flamework.tensor([[1.0, 3.0, 2.0]])).tolist()
+        [[2.0, 2.5]]
+    """
+
+    function = staticmethod(F.adaptive_avg_pool1d)
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    """The means of windows that cover an image evenly, so many whatever its size.
+
+    Args:
+        output_size: number of windows; one number, or (height, width). None means as many as the input has there.
+
+    Shape: (N, C, H, W) to (N, C, *output_size); window i of n along H is rows floor(i H / n) to ceil((i + 1) H / n).
+    As ``torch.nn.AdaptiveAvgPool2d``.
+
+    Raises:
+        RuntimeError, when called: an output size of another number of dimensions, or a negative one.
+
+    Example:
+        >>> import flamework
+        >>> tuple(flamework.nn.AdaptiveAvgPool2d((1, None))(flamework.zeros(2, 3, 8, 6)).shape)
+        (2, 3, 1, 6)
+    """
+
+    function = staticmethod(F.adaptive_avg_pool2d)
+
+
+class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+    """The means of windows that cover a volume evenly; see :class:`AdaptiveAvgPool2d`.
+
+    Shape: (N, C, D, H, W) to (N, C, *output_size). As ``torch.nn.AdaptiveAvgPool3d``.
+
+    Example:
+        >>> import flamework
+        >>> tuple(flamework.nn.AdaptiveAvgPool3d((1, None, 2))(flamework.zeros(2, 3, 4, 8, 6)).shape)
+        (2, 3, 1, 8, 2)
+    """
+
+    function = staticmethod(F.adaptive_avg_pool3d)
+
+
+class _AdaptiveMaxPool(Module):
+    function: Callable
+
+    def __init__(self, output_size: _OutputSize, return_indices: bool = False) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.return_indices = return_indices
+
+    def forward(self, input: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return self.function(input, self.output_size, self.return_indices)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    """The maxima of ``output_size`` windows that cover a sequence evenly; see :class:`AdaptiveMaxPool2d`.
+
+    Shape: (N, C, L) to (N, C, output_size). As ``torch.nn.AdaptiveMaxPool1d``.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.AdaptiveMaxPool1d(2)(flamework.tensor([[1.0, 3.0, 2.0]])).tolist()
+        [[3.0, 3.0]]
+    """
+
+    function = staticmethod(F.adaptive_max_pool1d)
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+    """The maxima of windows that cover an image evenly, so many whatever its size.
+
+    Args:
+        output_size: number of windows; one number, or (height, width). None means as many as the input has there.
+        return_indices: return the positions of the maxima too.
+
+    Shape: (N, C, H, W) to (N, C, *output_size), in the windows of :class:`AdaptiveAvgPool2d`. As
+    ``torch.nn.AdaptiveMaxPool2d``.
+
+    Raises:
+        RuntimeError, when called: an output size of another number of dimensions, or one that is not positive.
+
+    Example:
+        >>> import flamework
+        >>> tuple(flamework.nn.AdaptiveMaxPool2d((5, 7))(flamework.zeros(1, 64, 8, 9)).shape)
+        (1, 64, 5, 7)
+    """
+
+    function = staticmethod(F.adaptive_max_pool2d)
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+    """The maxima of windows that cover a volume evenly; see :class:`AdaptiveMaxPool2d`.
+
+    Shape: (N, C, D, H, W) to (N, C, *output_size). As ``torch.nn.AdaptiveMaxPool3d``.
+
+    Example:
+        >>> import flamework
+        >>> tuple(flamework.nn.AdaptiveMaxPool3d(2)(flamework.zeros(1, 2, 4, 5, 6)).shape)
+        (1, 2, 2, 2, 2)
+    """
+
+    function = staticmethod(F.adaptive_max_pool3d)

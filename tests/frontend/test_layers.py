@@ -12,6 +12,7 @@ from same_as_torch import array, assert_same
 
 IMAGE = [(2, 4, 7, 6)]
 ROWS = [(3, 5, 8)]
+VOLUME = [(2, 3, 5, 4, 6)]
 
 # Constructor of the layer and the shapes of its inputs.
 LAYERS = {
@@ -38,6 +39,30 @@ LAYERS = {
     "AvgPool2d": (lambda nn: nn.AvgPool2d((2, 3)), IMAGE),
     "AvgPool2d, all arguments": (lambda nn: nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), IMAGE),
     "AvgPool2d, divisor": (lambda nn: nn.AvgPool2d(2, divisor_override=3), IMAGE),
+    "MaxPool1d": (lambda nn: nn.MaxPool1d(3, 2, 1, ceil_mode=True), ROWS),
+    "MaxPool1d, one sequence": (lambda nn: nn.MaxPool1d((2,), dilation=2), [(5, 8)]),
+    "MaxPool3d": (lambda nn: nn.MaxPool3d((2, 3, 2), 2, (1, 1, 0)), VOLUME),
+    "MaxPool3d, one volume": (lambda nn: nn.MaxPool3d(2), [(3, 5, 4, 6)]),
+    "AvgPool1d": (lambda nn: nn.AvgPool1d(3, 2, 1, True, False), ROWS),
+    "AvgPool1d, one sequence": (lambda nn: nn.AvgPool1d((2,)), [(5, 8)]),
+    "AvgPool3d": (lambda nn: nn.AvgPool3d((2, 3, 2), 2, (1, 1, 0), divisor_override=5), VOLUME),
+    "AvgPool3d, one volume": (lambda nn: nn.AvgPool3d(2), [(3, 5, 4, 6)]),
+    "AdaptiveAvgPool1d": (lambda nn: nn.AdaptiveAvgPool1d(3), ROWS),
+    "AdaptiveAvgPool1d, more than there are": (lambda nn: nn.AdaptiveAvgPool1d((11,)), ROWS),
+    "AdaptiveAvgPool2d": (lambda nn: nn.AdaptiveAvgPool2d((3, 4)), IMAGE),
+    "AdaptiveAvgPool2d, one": (lambda nn: nn.AdaptiveAvgPool2d(1), IMAGE),
+    "AdaptiveAvgPool2d, None": (lambda nn: nn.AdaptiveAvgPool2d((None, 2)), IMAGE),
+    "AdaptiveAvgPool2d, all None": (lambda nn: nn.AdaptiveAvgPool2d((None, None)), IMAGE),
+    "AdaptiveAvgPool2d, list": (lambda nn: nn.AdaptiveAvgPool2d([7, 3]), IMAGE),
+    "AdaptiveAvgPool2d, one image": (lambda nn: nn.AdaptiveAvgPool2d((2, 9)), [(4, 7, 6)]),
+    "AdaptiveAvgPool3d": (lambda nn: nn.AdaptiveAvgPool3d((2, None, 4)), VOLUME),
+    "AdaptiveAvgPool3d, one volume": (lambda nn: nn.AdaptiveAvgPool3d(2), [(3, 5, 4, 6)]),
+    "AdaptiveMaxPool1d": (lambda nn: nn.AdaptiveMaxPool1d(3), ROWS),
+    "AdaptiveMaxPool2d": (lambda nn: nn.AdaptiveMaxPool2d((None, 4)), IMAGE),
+    "AdaptiveMaxPool2d, one": (lambda nn: nn.AdaptiveMaxPool2d(1), IMAGE),
+    "AdaptiveMaxPool2d, one image": (lambda nn: nn.AdaptiveMaxPool2d((2, 9)), [(4, 7, 6)]),
+    "AdaptiveMaxPool3d": (lambda nn: nn.AdaptiveMaxPool3d((2, None, 4)), VOLUME),
+    "AdaptiveMaxPool3d, one volume": (lambda nn: nn.AdaptiveMaxPool3d(2), [(3, 5, 4, 6)]),
     "LayerNorm": (lambda nn: nn.LayerNorm(8), ROWS),
     "LayerNorm, two dimensions": (lambda nn: nn.LayerNorm([5, 8], eps=1e-3, bias=False), ROWS),
     "LayerNorm, plain": (lambda nn: nn.LayerNorm((8,), elementwise_affine=False), ROWS),
@@ -154,9 +179,60 @@ def test_inplace_layers_overwrite_their_input(name):
     assert_same(script, atol=1e-6)
 
 
-def test_max_pooling_returns_positions():
+POOLS_WITH_POSITIONS = {
+    "MaxPool1d": (lambda nn: nn.MaxPool1d(2, return_indices=True), (2, 3, 7)),
+    "MaxPool2d": (lambda nn: nn.MaxPool2d(2, return_indices=True), (1, 2, 4, 4)),
+    "MaxPool3d": (lambda nn: nn.MaxPool3d(2, 1, 1, return_indices=True), (1, 2, 4, 3, 5)),
+    "AdaptiveMaxPool1d": (lambda nn: nn.AdaptiveMaxPool1d(3, return_indices=True), (3, 7)),
+    "AdaptiveMaxPool2d": (lambda nn: nn.AdaptiveMaxPool2d((3, None), True), (2, 2, 5, 4)),
+    "AdaptiveMaxPool3d": (lambda nn: nn.AdaptiveMaxPool3d(2, True), (1, 2, 4, 3, 5)),
+}
+
+
+@pytest.mark.parametrize("name", POOLS_WITH_POSITIONS)
+def test_max_pooling_returns_positions(name):
+    make, shape = POOLS_WITH_POSITIONS[name]
+
     def script(torch):
-        return torch.nn.MaxPool2d(2, return_indices=True)(torch.tensor(array(1, 2, 4, 4)))
+        value = array(*shape)
+        value.reshape(-1)[::3] = np.nan  # the last NaN of a window is its maximum
+        layer = make(torch.nn)
+        equal = torch.zeros(shape, requires_grad=True)
+        layer(equal)[0].sum().backward()
+        return layer(torch.tensor(value)), layer(equal), equal.grad
+    assert_same(script)
+
+
+@pytest.mark.parametrize("kind", ["Avg", "Max"])
+def test_adaptive_pooling_of_no_images_and_to_no_windows(kind):
+    def script(torch):
+        layers = [getattr(torch.nn, f"Adaptive{kind}Pool{rank}d") for rank in (1, 2, 3)]
+        results = []
+        for rank, layer in enumerate(layers, 1):
+            for images, windows in ((0, 2), (2, 0)):
+                x = torch.zeros((images, 3, *(4,) * rank), requires_grad=True)
+                y = layer(windows)(x)
+                if kind == "Avg" and windows:  # PyTorch has no other gradient of nothing
+                    y.sum().backward()
+                results += [y, y.requires_grad, x.grad]
+        return results
+    assert_same(script)
+
+
+@pytest.mark.parametrize(("call", "kind"), [
+    ("AdaptiveAvgPool2d((2,))(image)", RuntimeError), ("AdaptiveAvgPool2d((2, 2, 2))(image)", RuntimeError),
+    ("AdaptiveAvgPool2d(-1)(image)", RuntimeError), ("AdaptiveMaxPool2d(-1)(image)", RuntimeError),
+    ("AdaptiveAvgPool2d(None)(image)", TypeError), ("AdaptiveAvgPool1d((None,))(image[0])", TypeError),
+    ("AdaptiveMaxPool1d(1.5)(image[0])", TypeError), ("AdaptiveAvgPool2d(2)(image[:, :, :0])", RuntimeError),
+    ("AdaptiveMaxPool2d(2)(image[:, :0])", RuntimeError), ("AdaptiveAvgPool3d(2)(image[0])", RuntimeError),
+    ("AdaptiveMaxPool2d(2)(image.long())", RuntimeError), ("AdaptiveAvgPool2d(2)(image.long())", RuntimeError),
+    ("MaxPool1d(2)(image)", RuntimeError), ("AvgPool3d(2, padding=2)(image)", RuntimeError),
+    ("AvgPool1d((2, 3))(image[0])", RuntimeError), ("MaxPool3d(3)(image)", RuntimeError),
+])
+def test_pooling_refuses_what_pytorch_refuses(call, kind):
+    def script(torch):
+        with pytest.raises(kind):
+            eval("torch.nn." + call, {"torch": torch, "image": torch.zeros(1, 3, 2, 4)})
     assert_same(script)
 
 
