@@ -337,9 +337,19 @@ def describe_indexed(cluster: Cluster) -> contraction.Contraction | None:
         return None
     node = cluster.node
     first, second = (operand.axes for operand in cluster.matrices)
+    paddings = tuple(padding_of(operand) for operand in cluster.matrices)
     return contraction.describe_contraction(
-        (*node.shape[1:], node.src[0].shape[2]), first, second, node.dtype.itemsize
+        (*node.shape[1:], node.src[0].shape[2]), first, second, node.dtype.itemsize, paddings
     )
+
+
+def padding_of(operand: Indexed) -> contraction.Padding | None:
+    """Where an operand's buffer holds zeros that stand around an image."""
+    base = operand.base
+    if base.value is not None or base.op is not s.pad or base.params[2] != 0:
+        return None
+    before, after, _ = base.params
+    return contraction.Padding(base.shape, before, after, operand.offset)
 
 
 def distinct(roots: list[Node]) -> list[Node]:

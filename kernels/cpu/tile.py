@@ -23,7 +23,7 @@ def _emit_multiply_tile(element: ir.Type, itemsize: int):
     vector = ir.VectorType(element, lanes)
     word, index = ir.IntType(64), ir.IntType(32)
 
-    def emit(builder, argument_types, count, depth, a, rows, offsets, b, width, sums):
+    def emit(builder, argument_types, count, depth, a, rows, steps, b, width, sums):
         count = argument_types[0].literal_value
         function = builder.function
         module = builder.module
@@ -54,8 +54,10 @@ def _emit_multiply_tile(element: ir.Type, itemsize: int):
         k.add_incoming(word(0), before)
         for phi, value in zip(held, first):
             phi.add_incoming(value, before)
-        offset = builder.mul(read(builder.add(offsets, builder.mul(k, word(8))), word, 8), word(itemsize))
-        row = builder.add(b, builder.mul(k, builder.mul(width, word(itemsize))))
+        step = builder.add(steps, builder.mul(k, word(16)))
+        offset = builder.mul(read(step, word, 8), word(itemsize))
+        place = read(builder.add(step, word(8)), word, 8)
+        row = builder.add(b, builder.mul(place, builder.mul(width, word(itemsize))))
         columns = [read(builder.add(row, word(v * lanes * itemsize)), vector, itemsize) for v in range(count)]
         sums_after = []
         for i in range(ROWS):
@@ -91,8 +93,8 @@ define(
     lambda builder, argument_types, pointer: builder.ptrtoint(pointer, ir.IntType(64)),
     into=INTRINSICS,
 )
-# multiply_tile_f32(count, depth, a, rows, offsets, b, width, sums): add `depth` > 0 products to a tile of sums, six
-# rows by `count` vectors (a literal). Addresses of: A, six offsets of rows, offsets along the depth, the panel's first
-# row (of `width` elements), the sums.
+# multiply_tile_f32(count, depth, a, rows, steps, b, width, sums): add `depth` > 0 products to a tile of sums, six rows
+# by `count` vectors (a literal). Addresses of: A, six offsets of rows, for each product its offset in A and its row of
+# the panel, the panel (rows of `width` elements), the sums.
 define("multiply_tile_f32", _type_multiply_tile, _emit_multiply_tile(ir.FloatType(), 4), True, INTRINSICS)
 define("multiply_tile_f64", _type_multiply_tile, _emit_multiply_tile(ir.DoubleType(), 8), True, INTRINSICS)

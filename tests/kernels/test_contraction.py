@@ -25,11 +25,11 @@ def native():
 def contract(native):
     pool = Pool(native[0], threshold=1)
 
-    def contract(shape, first, second, first_axes, second_axes, batch=1):
+    def contract(shape, first, second, first_axes, second_axes, batch=1, paddings=(None, None)):
         """The product as an array [batch, m, n], between guards that must stay as they are."""
         m, n, k = shape
         size = first.itemsize
-        described = describe_contraction(shape, first_axes, second_axes, size)
+        described = describe_contraction(shape, first_axes, second_axes, size, paddings)
         guarded = np.full(batch * m * n + 128, 7, first.dtype)
         out = guarded[64:-64]
         packed = np.full(described.packed_bytes // size + 64, np.nan, first.dtype)
@@ -149,3 +149,94 @@ def test_images_become_rows_of_one_product_with_a_weight():
     call = describe_contraction((8, 100, 9), ([(50, 0)], [(8, 9)], [(9, 1)]), ([(50, 900)], [(9, 1)], [(100, 9)]), 4)
     assert not call.first_is_a  # the weight is packed
     assert len(call.tables["A_ROWS"]) == 5000 and len(call.tables["A_BATCH"]) == 1
+
+
+def padded_images(images, channels, height, width, low, high, dtype=np.float32):
+    """Images in frames of zeros, and what the kernel is told of them."""
+    x = np.pad(random((images, channels, height, width), dtype), ((0, 0), (0, 0), *zip(low, high)))
+    return x, contraction.Padding(x.shape, (0, 0, *low), (0, 0, *high), 0)
+
+
+def filtered(contract, x, padding, weight, stride, dilation, image_first):
+    """The convolution of padded images, as rows or as columns, with its windows read in place."""
+    images, channels, height, width = x.shape
+    filters, _, k, _ = weight.shape
+    rows, columns = ((e - dilation * (k - 1) - 1) // stride + 1 for e in (height, width))
+    depth = [(channels, height * width), (k, dilation * width), (k, dilation)]
+    places = [(images, channels * height * width), (rows, stride * width), (columns, stride)]
+    total = images * rows * columns
+    size = channels * k * k
+    if image_first:
+        out = contract((total, filters, size), x, weight, ([], places, depth),
+                       ([], [(size, 1)], [(filters, size)]), 1, (padding, None))[0]
+        return out.reshape(images, rows, columns, filters).transpose(0, 3, 1, 2)
+    out = contract((filters, total, size), weight, x, ([], [(filters, size)], [(size, 1)]), ([], depth, places), 1,
+                   (None, padding))[0]
+    return out.reshape(filters, images, rows, columns).transpose(1, 0, 2, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("images", "height", "width", "low", "high", "k", "stride", "dilation"), [
+    (7, 4, 4, (1, 1), (1, 1), 3, 1, 1),
+    (5, 4, 3, (2, 1), (0, 3), 3, 1, 1),  # widths of every size, rows that are a tail of chunks
+    (3, 5, 6, (1, 1), (1, 1), 3, 2, 1),
+    (13, 3, 3, (2, 2), (2, 2), 3, 1, 2),
+    (2, 1, 2, (2, 2), (2, 2), 2, 1, 1),  # windows that are all padding
+    (1, 2, 2, (1, 0), (0, 1), 2, 1, 1),
+])
+def test_padding_is_left_out_without_changing_a_bit(
+    contract, dtype, images, height, width, low, high, k, stride, dilation
+):
+    channels = 70  # a depth of several blocks
+    x, padding = padded_images(images, channels, height, width, low, high, dtype)
+    weight = random((29, channels, k, k), dtype, 1)
+    for image_first in (True, False):
+        whole = filtered(contract, x, None, weight, stride, dilation, image_first)
+        left_out = filtered(contract, x, padding, weight, stride, dilation, image_first)
+        np.testing.assert_array_equal(left_out, whole)
+        covered = [dilation * (k - 1) + 1] * 2
+        windows = np.lib.stride_tricks.sliding_window_view(x, covered, (2, 3))
+        windows = windows[:, :, ::stride, ::stride, ::dilation, ::dilation]
+        np.testing.assert_allclose(whole, np.einsum("bcyxij,fcij->bfyx", windows, weight), atol=1e-3)
+
+
+def test_padding_times_infinity_is_not_a_number_as_if_it_were_multiplied(contract):
+    x, padding = padded_images(6, 64, 4, 4, (1, 1), (1, 1))
+    for value in (np.inf, -np.inf, np.nan):
+        weight = random((40, 64, 3, 3), seed=1)
+        weight[33, 60, 0, 1] = value
+        weight[2, 0, 1, 1] = np.finfo(np.float32).max
+        whole = filtered(contract, x, None, weight, 1, 1, True)
+        left_out = filtered(contract, x, padding, weight, 1, 1, True)
+        assert np.isnan(whole[:, 33, 0]).all()  # the first row's windows have padding there
+        np.testing.assert_array_equal(left_out, whole)
+
+
+def test_rows_are_sorted_by_where_their_padding_is():
+    x, padding = padded_images(6, 2, 4, 4, (1, 1), (1, 1))
+    rows = offsets([(6, 72), (4, 6), (4, 1)])
+    order, kinds, present = contraction.row_kinds(
+        np.zeros(1, np.int64), rows, offsets([(2, 36), (3, 6), (3, 1)]), padding
+    )
+    assert sorted(order) == list(range(96))
+    assert (kinds > 0).all()  # no tile has rows of several kinds
+    assert present[kinds].mean() == pytest.approx((10 / 12) ** 2)
+    # a large image has too little padding to be worth it
+    large = contraction.Padding((1, 1, 102, 102), (0, 0, 1, 1), (0, 0, 1, 1), 0)
+    rows = offsets([(100, 102), (100, 1)])
+    depth = offsets([(3, 102), (3, 1)])
+    assert len(contraction.row_kinds(np.zeros(1, np.int64), rows, depth, large)[2]) == 1
+
+
+def test_windows_as_rows_of_a_weights_gradient_leave_padding_out(contract):
+    images, channels, filters = 9, 64, 5
+    x, padding = padded_images(images, channels, 4, 4, (1, 1), (1, 1))
+    g = random((images, filters, 4, 4), seed=1)
+    depth = [(images, channels * 36), (4, 6), (4, 1)]
+    args = (channels * 9, filters, images * 16), x, g, ([], [(channels, 36), (3, 6), (3, 1)], depth), (
+        [], [(images, filters * 16), (16, 1)], [(filters, 16)])
+    left_out = contract(*args, 1, (padding, None))
+    np.testing.assert_array_equal(left_out, contract(*args))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (2, 3))
+    expected = np.einsum("bcyxij,bfyx->cijf", windows, g)
+    np.testing.assert_allclose(left_out[0], expected.reshape(channels * 9, filters), atol=1e-3)
