@@ -19,16 +19,16 @@ def product_operands(node: Node) -> list[Matrix] | list[Indexed]:
     """Both operands of a product, read in place below their movement where that can be described.
 
     Two matrices with strides are for BLAS. Where one is not, but lies in a buffer no larger than itself with
-    elements side by side, as the windows of an image do, both are described by their axes. Else it is copied; so are
-    such operands of a product that is added to others.
+    elements side by side, as the windows of an image do, both are described by their axes, after a copy of the
+    other if it needs one. Else it is copied; so are such operands of a product that is added to others.
     """
     sources = node.src[:2]
     below = [operand_below(source) for source in sources]
     matrices = [strided(source, *found) for source, found in zip(sources, below)]
     if None in matrices and node.op is dot:
         indexed = [indexed_operand(source, *found) for source, found in zip(sources, below)]
-        if None not in indexed:
-            return indexed
+        if any(m is None and x is not None for m, x in zip(matrices, indexed)):
+            return [x or indexed_copy(source) for x, source in zip(indexed, sources)]
     first, second = (m or contiguous_matrix(source) for m, source in zip(matrices, sources))
     if len(first.batch) == 2 and second.batch_strides(first.batch[1][0]) is None:
         second = contiguous_matrix(node.src[1])
@@ -63,10 +63,16 @@ def strided(source: Node, node: Node, at: list[Var], access: Access) -> Matrix |
 
 
 def indexed_operand(source: Node, node: Node, at: list[Var], access: Access) -> Indexed | None:
-    if node.type.size > source.type.size and node is not source:
-        return None
     offset = linear(access.resolved().at, node.shape)
-    if all(abs(c) != 1 for c in offset.terms.values()) and len(offset.terms) > 1:
-        return None
     batch, rows, columns = (axis_strides(v, offset) for v in at)
+    # A weight that serves a whole batch is read where it lies, however it does: a copy would be one for each part.
+    repeated = source.shape[0] > 1 and all(stride == 0 for _, stride in batch)
+    scattered = all(abs(c) != 1 for c in offset.terms.values()) and len(offset.terms) > 1
+    if not repeated and (scattered or (node.type.size > source.type.size and node is not source)):
+        return None
     return Indexed(node, offset.const, (batch, rows, columns))
+
+
+def indexed_copy(source: Node) -> Indexed:
+    batch, rows, columns = source.shape
+    return Indexed(source, 0, ([(batch, rows * columns)], [(rows, columns)], [(columns, 1)]))

@@ -1,8 +1,8 @@
 """The convolution's row of the table, and the products that it becomes.
 
 A convolution is a composition: windows of the image as one more axis each (``unfold``), and a matrix product, ``dot``.
-It has a row because its gradient is simpler than the composition's: with respect to the image it is again a
-convolution, where the rule of ``unfold`` would add up windows, which are several times as large as the image. Before
+It has a row because its gradient is simpler than the composition's: with respect to the image it is again made of
+convolutions, where the rule of ``unfold`` would add up windows, which are several times as large as the image. Before
 fusion a rewrite replaces the row by its product, or a depthwise one by a sum, so nothing below knows it; whether
 windows are copied or read where they lie is for the code generators to decide.
 
@@ -150,31 +150,65 @@ def _images(g: Node, groups: int) -> Node:
 
 
 def _vjp_x(g: Node, n: Saved) -> Node:
-    weight, (stride, low, high, dilation, groups) = n.y, n.params
-    x = n.type(0)
+    """The gradient of an image, in as many parts as there are remainders of its positions by the strides.
+
+    Elements whose positions have the same remainders meet the same places of the windows, evenly spaced ones, and their
+    gradient is a convolution of stride one with these. So there are no more products than forward, and nothing is
+    added up in memory: the parts are interleaved.
+    """
+    weight, (stride, low, _, dilation, groups) = n.y, n.params
+    batch, channels, *space = n.type(0).shape
+    if all(step == 1 for step in stride):
+        return _turned(g, weight, low, space, dilation, groups)
+    size = weight.shape[2:]
+    counts = [-(-e // step) for e, step in zip(space, stride)]
+    parts = []
+    for remainders in np.ndindex(*stride):
+        at = [a + remainder for a, remainder in zip(low, remainders)]
+        places = [
+            [i for i in range(k) if (i * gap - a) % step == 0] for k, gap, step, a in zip(size, dilation, stride, at)
+        ]
+        if all(places):
+            apart = [x[1] - x[0] if len(x) > 1 else 1 for x in places]
+            starts, steps = (0, 0, *(x[0] for x in places)), (1, 1, *apart)
+            filters = s.slice_(weight, params=(starts, steps, (*weight.shape[:2], *map(len, places))))
+            gaps = tuple(max(1, x * gap // step) for x, gap, step in zip(apart, dilation, stride))
+            first = [(a - x[0] * gap) // step for x, gap, step, a in zip(places, dilation, stride, at)]
+            part = _turned(g, filters, first, counts, gaps, groups)
+        else:
+            part = const(params=((batch, channels, *counts), g.dtype, g.type.device, 0.0))
+        parts.append(s.reshaped(part, (1, *part.shape)))
+    rank = len(stride)
+    whole = s.reshaped(s.cat(*parts, params=(0,)), (*stride, batch, channels, *counts))
+    interleaved = [axis for i in range(rank) for axis in (rank + 2 + i, i)]
+    whole = s.permuted(whole, (rank, rank + 1, *interleaved))
+    whole = s.reshaped(whole, (batch, channels, *(count * step for count, step in zip(counts, stride))))
+    return s.sliced(whole, (0,) * (2 + rank), (batch, channels, *space))
+
+
+def _turned(
+    g: Node, weight: Node, low: Sequence[int], space: Sequence[int], dilation: Sequence[int], groups: int
+) -> Node:
+    """``sum over k of g[y + low - dilation k] weight[k]`` at the positions y of ``space``, and zeros around g.
+
+    These are the places of a window in which an element stands, backwards. What is padding has no gradient, so the
+    result has the extent of the image: for small images that is half of the work.
+    """
     out_channels, group_channels, *size = weight.shape
     rank = len(size)
-    if all(step == 1 for step in stride):
-        # The places of a window in which an element stands, backwards. What is padding has no gradient, so the result
-        # has the extent of the image: for small images that is half of the work.
-        reach = [gap * (k - 1) for k, gap in zip(size, dilation)]
-        around = padded(g, [r - a for r, a in zip(reach, low)], [r - b for r, b in zip(reach, high)])
-        split = (groups, out_channels // groups, group_channels, *size)
-        turned = s.permuted(s.reshaped(weight, split), (0, 2, 1, *range(3, 3 + rank)))
-        turned = s.reshaped(turned, (groups * group_channels, out_channels // groups, *size))
-        if any(k > 1 for k in size):
-            turned = s.flip(turned, params=tuple(range(2, 2 + rank)))
-        none = (0,) * rank
-        return convolve(around, turned, params=(stride, none, none, dilation, groups))
-    batch, _, *space = g.shape
-    rows = s.reshaped(weight, (groups, out_channels // groups, group_channels * math.prod(size)))
-    cols = s.dot(s.swapped(rows), _images(g, groups))
-    cols = s.reshaped(cols, (groups, group_channels, *size, batch, *space))
-    within, outer = range(2, 2 + rank), range(3 + rank, 3 + 2 * rank)
-    cols = s.permuted(cols, (2 + rank, 0, 1, *outer, *within))
-    cols = s.reshaped(cols, (batch, groups * group_channels, *space, *size))
-    summed = overlap_added(cols, [a + e + b for a, e, b in zip(low, x.shape[2:], high)], stride, dilation)
-    return padded(summed, [-a for a in low], [-b for b in high])
+    before = [gap * (k - 1) - a for k, gap, a in zip(size, dilation, low)]
+    after = [e + a - extent for e, a, extent in zip(space, low, g.shape[2:])]
+    if any(min(a, b) <= -extent for a, b, extent in zip(before, after, g.shape[2:])):
+        shape = (g.shape[0], groups * group_channels, *space)
+        return const(params=(shape, g.dtype, g.type.device, 0.0))
+    split = (groups, out_channels // groups, group_channels, *size)
+    turned = s.permuted(s.reshaped(weight, split), (0, 2, 1, *range(3, 3 + rank)))
+    turned = s.reshaped(turned, (groups * group_channels, out_channels // groups, *size))
+    if any(k > 1 for k in size):
+        turned = s.flip(turned, params=tuple(range(2, 2 + rank)))
+    none = (0,) * rank
+    params = ((1,) * rank, none, none, tuple(dilation), groups)
+    return convolve(padded(g, before, after), turned, params=params)
 
 
 def _vjp_weight(g: Node, n: Saved) -> Node:

@@ -1,0 +1,97 @@
+"""Convolutions of every geometry and their gradients are PyTorch's, and results do not depend on threads."""
+
+from __future__ import annotations
+
+import itertools
+
+import flamework
+import numpy as np
+import pytest
+from same_as_torch import array, assert_same
+
+SPACES = [(1,), (5,), (8,), (4, 7)]
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("space", SPACES)
+def test_gradients_with_steps_gaps_and_padding_of_every_size(space, groups):
+    rank = len(space)
+    geometries = [
+        (size, stride, padding, dilation)
+        for size, stride, padding, dilation in itertools.product((1, 2, 3), (1, 2, 3, 4), (0, 1, 3, 8), (1, 2, 4))
+        if min(space) + 2 * padding >= dilation * (size - 1) + 1
+    ][:: 1 if rank == 1 else 5]
+    assert geometries
+
+    def script(torch):
+        convolve = getattr(torch.nn.functional, f"conv{rank}d")
+        results = []
+        for size, stride, padding, dilation in geometries:
+            x = torch.tensor(array(2, 4, *space, dtype="float64"), requires_grad=True)
+            weight = torch.tensor(array(8, 4 // groups, *(size,) * rank, seed=1, dtype="float64"), requires_grad=True)
+            y = convolve(x, weight, None, stride, padding, dilation, groups)
+            y.backward(torch.tensor(array(*y.shape, seed=2, dtype="float64")))
+            results += [y, x.grad, weight.grad]
+        return results
+    assert_same(script, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(0, 64, 5, 5), (7, 64, 4, 4), (3, 40, 9, 6)])
+@pytest.mark.parametrize("stride", [1, 2, (2, 1)])
+def test_training_on_small_and_no_images(shape, stride):
+    def script(torch):
+        x = torch.tensor(array(*shape), requires_grad=True)
+        weight = torch.tensor(array(96, shape[1], 3, 3, seed=1), requires_grad=True)
+        y = torch.nn.functional.conv2d(x, weight, None, stride, 1)
+        y.backward(torch.tensor(array(*y.shape, seed=2)))
+        return y, x.grad, weight.grad
+    assert_same(script, rtol=1e-4, atol=1e-3)
+
+
+def test_not_a_number_inside_an_image_reaches_its_windows_only():
+    def script(torch):
+        value = array(6, 64, 4, 4)
+        value[2, 5, 0, 3], value[3, 0, 1, 1], value[5, 9, 3, 0] = np.nan, np.inf, -np.inf
+        x = torch.tensor(value, requires_grad=True)
+        weight = torch.tensor(array(80, 64, 3, 3, seed=1), requires_grad=True)
+        y = torch.nn.functional.conv2d(x, weight, None, 2, 1)
+        cotangent = array(*y.shape, seed=2)
+        cotangent[1, 3, 1, 1] = np.nan  # of a window without padding
+        y.backward(torch.tensor(cotangent))
+        return y, x.grad.isnan(), weight.grad.isfinite()
+    assert_same(script, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("shape", "size", "stride", "groups"), [
+    ((7, 64, 4, 4), 3, 1, 1), ((7, 64, 8, 8), 3, 2, 1), ((7, 64, 8, 8), 1, 2, 1), ((7, 64, 5, 6), 3, 2, 4),
+    ((7, 64, 9, 9), 3, 2, 64),
+])
+def test_results_have_the_same_bits_with_any_number_of_threads(shape, size, stride, groups):
+    def step():
+        x = flamework.tensor(array(*shape), requires_grad=True)
+        weight = flamework.tensor(array(64, shape[1] // groups, size, size, seed=1), requires_grad=True)
+        y = flamework.nn.functional.conv2d(x, weight, None, stride, size // 2, 1, groups)
+        (y * y).sum().backward()
+        return [value.detach().numpy().tobytes() for value in (y, x.grad, weight.grad)]
+
+    before = flamework.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 5):
+            flamework.set_num_threads(threads)
+            results.append(step())
+    finally:
+        flamework.set_num_threads(before)
+    assert results[0] == results[1] == results[2]
+
+
+def test_a_strided_image_gradient_copies_no_weight_for_each_image():
+    weight = flamework.tensor(array(32, 32, 3, 3))
+    g = flamework.tensor(array(64, 32, 2, 2))
+
+    def gradient(x):
+        return flamework.autograd.grad(flamework.nn.functional.conv2d(x, weight, None, 2, 1), (x,), g)[0]
+
+    fused = flamework.explain(gradient)(flamework.zeros(64, 32, 4, 4, requires_grad=True))
+    for kernel in fused.kernels:
+        assert kernel.bytes_written <= 2 * 4 * 64 * 32 * 4 * 4
