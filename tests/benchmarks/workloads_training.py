@@ -187,9 +187,27 @@ def convnet_arithmetic(batch, side, channels):
     return 2 * one + 3 * (one * second + 2 * batch * second * (side // 2) ** 2 * 10)
 
 
+RESNET_BLOCKS = [(1, 1, 1), (1, 1, 1), (1, 2, 2), (2, 2, 1), (2, 4, 2), (4, 4, 1), (4, 8, 2), (8, 8, 1)]
+
+
 def resnet_inputs(batch, side, width):
-    images, = normal((batch, 3, side, side))
-    return images, np.random.default_rng(1).integers(0, 10, batch), np.array(width)
+    """Images, labels, then the parameters in the order of the modules: weights, and a scale and shift of each norm."""
+    rng = np.random.default_rng(0)
+    parameters = []
+
+    def layer(inside, outside, size):
+        parameters.append(scaled(rng, outside, inside, size, size, fan_in=inside * size**2))
+        parameters.extend((np.ones(outside, np.float32), np.zeros(outside, np.float32)))
+
+    layer(3, width, 3)
+    for inside, outside, stride in RESNET_BLOCKS:  # channels in units of the width
+        layer(inside * width, outside * width, 3)
+        layer(outside * width, outside * width, 3)
+        if stride > 1:
+            layer(inside * width, outside * width, 1)
+    parameters += [scaled(rng, 10, 8 * width), np.zeros(10, np.float32)]
+    images = rng.standard_normal((batch, 3, side, side), dtype=np.float32)
+    return images, rng.integers(0, 10, batch), *parameters
 
 
 def resnet18(torch, width):
@@ -211,26 +229,46 @@ def resnet18(torch, width):
             y = torch.relu(self.norm1(self.conv1(x)))
             return torch.relu(self.norm2(self.conv2(y)) + self.short(x))
 
-    widths = [width, width, 2 * width, 4 * width, 8 * width]
     blocks = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-    for i, (inside, outside) in enumerate(zip(widths, widths[1:])):
-        blocks += [Block(inside, outside, 2 if i else 1), Block(outside, outside, 1)]
+    blocks += [Block(inside * width, outside * width, stride) for inside, outside, stride in RESNET_BLOCKS]
 
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
             self.features = nn.Sequential(*blocks)
-            self.head = nn.Linear(widths[-1], 10)
+            self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(8 * width, 10)
 
         def forward(self, x):
-            return self.head(self.features(x).mean(dim=(2, 3)))
+            return self.head(self.pool(self.features(x)).flatten(1))
 
     return Net()
 
 
-def torch_resnet(torch, whole, part, images, labels, width):
-    torch.manual_seed(0)
-    return _model_steps(torch, whole, part, resnet18(torch, int(width)), images, labels)
+def torch_resnet(torch, whole, part, images, labels, *parameters):
+    model = resnet18(torch, len(parameters[0]))
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), parameters, strict=True):
+            parameter.copy_(torch.tensor(value))
+    return _model_steps(torch, whole, part, model, images, labels)
+
+
+def jax_resnet_loss(xp, parameters, images, labels):
+    import jax
+
+    left = iter(parameters)
+
+    def layer(x, stride, pad):
+        x = jax.lax.conv_general_dilated(x, next(left), (stride, stride), [(pad, pad)] * 2)
+        scale, shift = (next(left)[:, None, None] for _ in range(2))
+        x = x - xp.mean(x, axis=(0, 2, 3), keepdims=True)
+        return x * jax.lax.rsqrt(xp.mean(x * x, axis=(0, 2, 3), keepdims=True) + 1e-5) * scale + shift
+
+    x = xp.maximum(layer(images, 1, 1), 0.0)
+    for _, _, stride in RESNET_BLOCKS:
+        y = layer(xp.maximum(layer(x, stride, 1), 0.0), 1, 1)
+        x = xp.maximum(y + (layer(x, stride, 0) if stride > 1 else x), 0.0)
+    weight, bias = left
+    return array_cross_entropy(xp, xp.matmul(xp.mean(x, axis=(2, 3)), weight.T) + bias, labels)
 
 
 def resnet_arithmetic(batch, side, width):
@@ -355,7 +393,8 @@ TRAINING = [
              arithmetic=convnet_arithmetic, grows="batch"),
     Workload("resnet18_train_b32", "ResNet-18 on 32 x 32 images, cross-entropy, Adam, batch 32",
              {"batch": 32, "side": 32, "width": 64}, {"batch": 4, "side": 8, "width": 2}, resnet_inputs,
-             {"torch": torch_resnet}, arithmetic=resnet_arithmetic, grows="batch"),
+             {"torch": torch_resnet, "jax": jax_training(jax_resnet_loss)}, arithmetic=resnet_arithmetic,
+             grows="batch"),
     Workload("gpt_train_6l384", "6 layers, 384 wide, 6 heads, context 256, 256 words, Adam, batch 8",
              {"batch": 8, "length": 256, "layers": 6, "width": 384, "heads": 6, "words": 256},
              {"batch": 2, "length": 5, "layers": 2, "width": 8, "heads": 2, "words": 7}, gpt_inputs,
