@@ -1,8 +1,9 @@
 """Element types: their names, sizes, NumPy equivalents and promotion.
 
 A :class:`DType` is a singleton; those below are all there are, and every other module compares them by
-identity. ``kind`` orders the categories of PyTorch's promotion rules (bool < integer < floating point). The 16-bit
-floats have no arithmetic of their own: ``narrow.py`` turns it into that of ``compute``.
+identity. ``kind`` orders the categories of PyTorch's promotion rules (bool < integer < floating point < complex). The
+16-bit floats have no arithmetic of their own: ``narrow.py`` turns it into that of ``compute``. Complex numbers are two
+of their ``part``: ``parts.py`` takes them apart.
 Next chapter: ``ir.py``, which gives every node one of these.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-BOOL, INTEGER, FLOATING = 0, 1, 2
+BOOL, INTEGER, FLOATING, COMPLEX = 0, 1, 2, 3
 
 
 class DType:
@@ -22,16 +23,18 @@ class DType:
         name: PyTorch's name, such as ``"float32"``.
         code: the short name used in kernels and their keys, such as ``"f32"``.
         itemsize: size of one element in bytes.
-        kind: category for promotion: 0 bool, 1 integer, 2 floating point.
+        kind: category for promotion: 0 bool, 1 integer, 2 floating point, 3 complex.
         numpy: the equivalent ``numpy.dtype``; of bfloat16 that of ``ml_dtypes``.
         compute: the dtype that arithmetic is done in.
+        part: of a complex dtype that of the real and of the imaginary part, else the dtype itself.
         scalar_name: what PyTorch's messages call it, such as ``"Float"``.
     """
 
-    __slots__ = ("name", "code", "itemsize", "kind", "numpy", "rank", "compute", "scalar_name")
+    __slots__ = ("name", "code", "itemsize", "kind", "numpy", "rank", "compute", "part", "scalar_name")
 
     def __init__(
-        self, name: str, code: str, kind: int, rank: int, scalar_name: str, compute: DType | None = None
+        self, name: str, code: str, kind: int, rank: int, scalar_name: str, compute: DType | None = None,
+        part: DType | None = None,
     ) -> None:
         self.name = name
         self.code = code
@@ -40,6 +43,7 @@ class DType:
         self.itemsize = int(code.lstrip("abcdefghijklmnopqrstuvwxyz")) // 8
         self.rank = rank
         self.compute = self if compute is None else compute
+        self.part = self if part is None else part
         if name != "bfloat16":
             self.numpy = np.dtype(name)
 
@@ -58,11 +62,11 @@ class DType:
 
     @property
     def is_complex(self) -> bool:
-        return False
+        return self.kind == COMPLEX
 
     @property
     def is_signed(self) -> bool:
-        return self.kind == FLOATING or self.code[0] == "i"
+        return self.kind >= FLOATING or self.code[0] == "i"
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"
@@ -81,8 +85,10 @@ float32 = DType("float32", "f32", FLOATING, 8, "Float")
 float64 = DType("float64", "f64", FLOATING, 9, "Double")
 float16 = DType("float16", "f16", FLOATING, 6, "Half", float32)
 bfloat16 = DType("bfloat16", "bf16", FLOATING, 7, "BFloat16", float32)
+complex64 = DType("complex64", "c64", COMPLEX, 10, "ComplexFloat", part=float32)
+complex128 = DType("complex128", "c128", COMPLEX, 11, "ComplexDouble", part=float64)
 
-ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
+ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL if d is not bfloat16}
 
@@ -100,9 +106,14 @@ def from_numpy(dtype: np.dtype) -> DType:
     if found is None:
         raise TypeError(
             f"can't convert np.ndarray of type {np.dtype(dtype)}. The only supported types are: "
-            "float64, float32, float16, int64, int32, int16, int8, uint8, and bool."
+            "float64, float32, float16, complex64, complex128, int64, int32, int16, int8, uint8, and bool."
         )
     return found
+
+
+def complex_of(dtype: DType) -> DType:
+    """The complex dtype of numbers that a floating point dtype is the part of."""
+    return complex128 if dtype is float64 else complex64
 
 
 def promote(a: DType, b: DType) -> DType:
@@ -114,4 +125,6 @@ def promote(a: DType, b: DType) -> DType:
         return int16
     if {a, b} == {float16, bfloat16}:
         return float32
+    if COMPLEX in (a.kind, b.kind) and float64 in (a, b):
+        return complex128
     return a if a.rank > b.rank else b

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from . import primitives as p
 from .affine import Access, Expr, Indirect, Var, linear, pull, resolve
 from .cluster import Cluster, live
-from .dtypes import BOOL, FLOATING, DType
+from .dtypes import BOOL, COMPLEX, FLOATING, DType
 from .fusion import SPLIT_LENGTH, SPLIT_ROWS, Fusion
 from .ir import Node
 from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, independent, mentions
@@ -328,7 +328,7 @@ class Lowering:
         key = (base, writes)
         if key not in self.pointers:
             name = self.fresh("p")
-            self.arguments.append(Argument(name, "pointer", node.dtype, len(self.operands)))
+            self.arguments.append(Argument(name, "pointer", node.dtype.part, len(self.operands)))
             self.operands.append(base)
             self.pointers[key] = name
         return self.pointers[key]
@@ -495,7 +495,13 @@ class Lowering:
         for index in self.indices_of(offset):
             self.emit(index)
         pointer = self.pointer(store.target, True)
-        statement = Store(pointer, store.target.dtype, self.index(offset), text, store.mode)
+        index, dtype = self.index(offset), store.target.dtype
+        if isinstance(text, tuple):
+            self.blocks[-1] += [
+                Store(pointer, dtype.part, at, part, store.mode) for at, part in zip(part_indices(index), text)
+            ]
+            return
+        statement = Store(pointer, dtype, index, text, store.mode)
         self.blocks[-1].append(statement)
         if store.mode == "set" and store.target is store.value:
             self.results.append((self.blocks[-1], store.access, statement))
@@ -557,8 +563,21 @@ class Lowering:
         block, scope = self.blocks[level], self.scopes[level]
         guard, fill = self.guard(instance)
         if instance.load:
+            pointer, index = self.pointer(node, False), self.index(instance.offset)
+            if node.dtype.kind == COMPLEX:
+                scope[instance] = names = self.fresh("v"), self.fresh("v")
+                for name, at in zip(names, part_indices(index)):
+                    block.append(Load(name, node.dtype.part, pointer, at, guard, fill))
+                return
             scope[instance] = name = self.fresh("v")
-            block.append(Load(name, node.dtype, self.pointer(node, False), self.index(instance.offset), guard, fill))
+            block.append(Load(name, node.dtype, pointer, index, guard, fill))
+            return
+        if node.op is p.complex_:
+            scope[instance] = tuple([self.lookup(x) for x in instance.sources])
+            return
+        if node.op is p.real or node.op is p.imag:
+            # of what is loaded in pairs; outside of a pad's source the load gives the pad's value
+            scope[instance] = self.lookup(instance.sources[0])[node.op is p.imag]
             return
         if node.op.kind == "scan":
             self.operations.append(node.op.name)
@@ -592,7 +611,7 @@ class Lowering:
         """The condition under which an access is inside its padded sources, and what stands outside."""
         if not instance.guards:
             return None, ""
-        dtype = instance.node.dtype
+        dtype = instance.node.dtype.part
         conditions = [
             f"inside({self.index(number)}, {self.shared_integer((number, 'extent'), extent, 'n')})"
             for number, extent, _ in instance.guards
@@ -724,6 +743,11 @@ class Lowering:
         lowered.bytes_written = sum(
             min(store.value.type.nbytes, store.target.type.nbytes) for store, _ in results
         )
+
+
+def part_indices(index: str) -> tuple[str, str]:
+    """Where in memory the parts of a complex element are."""
+    return f"2 * ({index})", f"2 * ({index}) + 1"
 
 
 def position_of(block: list, name: str) -> int:

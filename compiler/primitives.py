@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .dtypes import BOOL, FLOATING, INTEGER, DType
+from .dtypes import BOOL, COMPLEX, FLOATING, INTEGER, DType, complex_of
 from .ir import IRError, Node, TensorType, grad_mode, tensor_type
 
 TABLE: dict[str, Primitive] = {}
@@ -101,7 +101,7 @@ class Primitive:
         if self.vjp is not None and grad_mode.enabled:
             for s in src:
                 if s.requires_grad:
-                    node.requires_grad = type.dtype.kind == FLOATING
+                    node.requires_grad = type.dtype.kind >= FLOATING
                     break
         return node
 
@@ -218,9 +218,16 @@ def floating(params: tuple, *types: TensorType) -> TensorType:
     return first
 
 
+def inexact(params: tuple, *types: TensorType) -> TensorType:
+    first = same_type(params, *types)
+    if first.dtype.kind < FLOATING:
+        raise ValueError(f"needs a floating point or complex dtype, not {first.dtype}")
+    return first
+
+
 def integral(params: tuple, *types: TensorType) -> TensorType:
     first = same_type(params, *types)
-    if first.dtype.kind == FLOATING:
+    if first.dtype.kind >= FLOATING:
         raise ValueError(f"needs an integer or bool dtype, not {first.dtype}")
     return first
 
@@ -228,6 +235,12 @@ def integral(params: tuple, *types: TensorType) -> TensorType:
 def comparison(params: tuple, *types: TensorType) -> TensorType:
     first = same_type(params, *types)
     return tensor_type(first.shape, dtypes.bool_, first.device)
+
+
+def order(params: tuple, *types: TensorType) -> TensorType:
+    if types[0].dtype.kind == COMPLEX:
+        raise ValueError("complex numbers have no order")
+    return comparison(params, *types)
 
 
 def selection(params: tuple, condition: TensorType, a: TensorType, b: TensorType) -> TensorType:
@@ -238,24 +251,27 @@ def selection(params: tuple, condition: TensorType, a: TensorType, b: TensorType
 
 
 def elementwise_jvp(tangents: Sequence[Node | None], saved: Saved) -> Node | None:
-    """An elementwise row's Jacobian is diagonal, so its VJP applied to a tangent is its JVP."""
+    """An elementwise row's Jacobian is diagonal, so its VJP applied to a tangent is its JVP: where that multiplies with
+    the conjugate of a slope, with the slope."""
     total = None
     for rule, tangent in zip(saved.node.op.vjp, tangents, strict=True):
         if rule is not None and tangent is not None:
-            term = rule(tangent, saved)
+            term = conjugate(rule(conjugate(tangent), saved))
             total = term if total is None else add(total, term)
     return total
 
 
 # The keys of an elementwise row's expressions, by the kind of its first operand's dtype.
-KIND_LETTERS = {BOOL: "b", INTEGER: "i", FLOATING: "f"}
+KIND_LETTERS = {BOOL: "b", INTEGER: "i", FLOATING: "f", COMPLEX: "c"}
 
 
 def kind_letter(dtype: DType) -> str:
     return "n" if dtype.compute is not dtype else KIND_LETTERS[dtype.kind]
 
 
-def elementwise(name: str, infer, expr, reference, vjp=None, cost: int = 1, checks: bool = False) -> Primitive:
+def elementwise(
+    name: str, infer, expr, reference, vjp=None, cost: int = 1, checks: bool = False, jvp=elementwise_jvp
+) -> Primitive:
     """A row whose batching rule and JVP follow from its being elementwise.
 
     It takes as many sources as its expression names, of the kinds of dtype that it has an expression for.
@@ -271,7 +287,7 @@ def elementwise(name: str, infer, expr, reference, vjp=None, cost: int = 1, chec
         return infer(params, *types)
 
     return Primitive(
-        name, "elementwise", checked, vjp=vjp, jvp=None if vjp is None else elementwise_jvp,
+        name, "elementwise", checked, vjp=vjp, jvp=None if vjp is None else jvp,
         batch=lambda params, src: TABLE[name](*src, params=params),
         reference=lambda params, *arrays: reference(*arrays), expr=expr, cost=cost, checks=checks,
     )
@@ -302,12 +318,19 @@ NEGATIVE_ZERO = NegativeZero(-0.0)
 
 def python_value(dtype: DType, value) -> bool | int | float:
     """A number as the parameter of a node: of the dtype's kind, and equal only to itself, as a key should be."""
-    if dtype.kind != FLOATING:
+    if dtype.kind < FLOATING:
         return bool(value) if dtype.kind == BOOL else int(value)
+    if isinstance(value, complex):
+        return value
     value = float(value)
     if math.isnan(value):
         return math.nan  # one object, because two are never equal
     return NEGATIVE_ZERO if value == 0 and math.copysign(1, value) < 0 else value
+
+
+def conjugate(x: Node) -> Node:
+    """The complex conjugate, which of a real number is the number: what a gradient is multiplied with."""
+    return conj(x) if x.type.dtype.kind == COMPLEX else x
 
 
 def scale(x: Node, factor: float) -> Node:
@@ -343,23 +366,30 @@ def quiet(function):
     return call
 
 
+# Operations on complex numbers have no expression: ``parts.py`` makes real operations of them.
+PART, PARTS = "{0}", "{0} {1}"
+
 # ------------------------------------------------------------------------------------------------- arithmetic rows
 
 add = elementwise(
-    "add", same_type, {"f": "({0} + {1})", "i": "iadd({0}, {1})", "b": "bor({0}, {1})"}, np.add,
+    "add", same_type, {"f": "({0} + {1})", "i": "iadd({0}, {1})", "b": "bor({0}, {1})", "c": PARTS}, np.add,
     vjp=(lambda g, n: g, lambda g, n: g),
 )
 sub = elementwise(
-    "sub", same_type, {"f": "({0} - {1})", "i": "isub({0}, {1})"}, np.subtract,
+    "sub", same_type, {"f": "({0} - {1})", "i": "isub({0}, {1})", "c": PARTS}, np.subtract,
     vjp=(lambda g, n: g, lambda g, n: neg(g)),
 )
 mul = elementwise(
-    "mul", same_type, {"f": "({0} * {1})", "i": "imul({0}, {1})", "b": "band({0}, {1})"}, np.multiply,
-    vjp=(lambda g, n: mul(g, n.y), lambda g, n: mul(g, n.x)),
+    "mul", same_type, {"f": "({0} * {1})", "i": "imul({0}, {1})", "b": "band({0}, {1})", "c": PARTS},
+    quiet(np.multiply),
+    vjp=(lambda g, n: mul(g, conjugate(n.y)), lambda g, n: mul(g, conjugate(n.x))),
 )
 div = elementwise(
-    "div", floating, "({0} / {1})", quiet(np.divide), cost=4,
-    vjp=(lambda g, n: div(g, n.y), lambda g, n: neg(div(mul(g, div(n.x, n.y)), n.y))),
+    "div", inexact, {"f": "({0} / {1})", "c": PARTS}, quiet(np.divide), cost=4,
+    vjp=(
+        lambda g, n: div(g, conjugate(n.y)),
+        lambda g, n: neg(div(mul(g, conjugate(div(n.x, n.y))), conjugate(n.y))),
+    ),
 )
 floordiv = elementwise(
     "floordiv", same_type, {"f": "floordiv({0}, {1})", "i": "idiv_floor({0}, {1})"},
@@ -440,8 +470,8 @@ shl = elementwise("shl", integral, {"i": "ishl({0}, {1})"}, np.left_shift)
 shr = elementwise("shr", integral, {"i": "ishr({0}, {1})"}, np.right_shift)
 eq = elementwise("eq", comparison, "({0} == {1})", np.equal)
 ne = elementwise("ne", comparison, "({0} != {1})", np.not_equal)
-lt = elementwise("lt", comparison, "({0} < {1})", np.less)
-le = elementwise("le", comparison, "({0} <= {1})", np.less_equal)
+lt = elementwise("lt", order, "({0} < {1})", np.less)
+le = elementwise("le", order, "({0} <= {1})", np.less_equal)
 where = elementwise(
     "where", selection, "select({0}, {1}, {2})", np.where,
     vjp=(None, lambda g, n: where(n.x, g, full_like(g, 0)), lambda g, n: where(n.x, full_like(g, 0), g)),
@@ -449,7 +479,9 @@ where = elementwise(
 
 # --------------------------------------------------------------------------------------------------------- unary rows
 
-neg = elementwise("neg", same_type, {"f": "(-{0})", "i": "ineg({0})"}, np.negative, vjp=(lambda g, n: neg(g),))
+neg = elementwise(
+    "neg", same_type, {"f": "(-{0})", "i": "ineg({0})", "c": PART}, np.negative, vjp=(lambda g, n: neg(g),)
+)
 abs = elementwise(
     "abs", same_type, {"f": "fabs({0})", "i": "iabs({0})", "b": "{0}"}, np.abs, vjp=(lambda g, n: mul(g, sign(n.x)),)
 )
@@ -458,8 +490,8 @@ sign = elementwise(
     sign_reference, vjp=(lambda g, n: full_like(g, 0),),
 )
 recip = elementwise(
-    "recip", floating, "({t}(1.0) / {0})", quiet(np.reciprocal), cost=4,
-    vjp=(lambda g, n: neg(mul(g, mul(n.out, n.out))),),
+    "recip", inexact, {"f": "({t}(1.0) / {0})", "c": PART}, quiet(np.reciprocal), cost=4,
+    vjp=(lambda g, n: neg(mul(g, conjugate(mul(n.out, n.out)))),),
 )
 sqrt = elementwise(
     "sqrt", floating, "sqrt({0})", quiet(np.sqrt), cost=4, vjp=(lambda g, n: div(g, scale(n.out, 2.0)),)
@@ -542,13 +574,62 @@ def _bitcast_infer(params: tuple, x: TensorType) -> TensorType:
     return tensor_type(x.shape, params[0], x.device)
 
 
+def _cast_back(g: Node, dtype: DType) -> Node:
+    if g.type.dtype.kind == COMPLEX and dtype.kind != COMPLEX:
+        g = real(g)
+    return cast(g, params=(dtype,))
+
+
+def _cast_reference(x: np.ndarray, dtype: DType) -> np.ndarray:
+    if x.dtype.kind == "c" and dtype.kind not in (BOOL, COMPLEX):
+        x = x.real
+    return quiet(x.astype)(dtype.numpy)
+
+
+def _parts_infer(params: tuple, re: TensorType, im: TensorType) -> TensorType:
+    first = floating(params, re, im)
+    if first.dtype not in (dtypes.float32, dtypes.float64):
+        raise ValueError(f"there are no complex numbers of {first.dtype}")
+    return tensor_type(first.shape, complex_of(first.dtype), first.device)
+
+
+def _part_infer(params: tuple, x: TensorType) -> TensorType:
+    if x.dtype.kind != COMPLEX:
+        raise ValueError(f"needs a complex dtype, not {x.dtype}")
+    return tensor_type(x.shape, x.dtype.part, x.device)
+
+
+def _complex_reference(re: np.ndarray, im: np.ndarray) -> np.ndarray:
+    out = np.empty(re.shape, np.result_type(re.dtype, np.complex64))
+    out.real, out.imag = re, im
+    return out
+
+
+# Complex numbers: made of two real ones, and taken apart. Gradients are PyTorch's: of a real number L with respect to
+# z = a + ib the gradient is dL/da + i dL/db.
+complex_ = elementwise(
+    "complex", _parts_infer, PARTS, _complex_reference, vjp=(lambda g, n: real(g), lambda g, n: imag(g)),
+    jvp=lambda tangents, n: complex_(*[full_like(x, 0) if t is None else t for t, x in zip(tangents, n.node.src)]),
+)
+real = elementwise(
+    "real", _part_infer, {"c": PART}, np.real, vjp=(lambda g, n: complex_(g, full_like(g, 0)),),
+    jvp=lambda tangents, n: real(tangents[0]),
+)
+imag = elementwise(
+    "imag", _part_infer, {"c": PART}, np.imag, vjp=(lambda g, n: complex_(full_like(g, 0), g),),
+    jvp=lambda tangents, n: imag(tangents[0]),
+)
+conj = elementwise(
+    "conj", same_type, {"c": PART}, np.conj, vjp=(lambda g, n: conj(g),), jvp=lambda tangents, n: conj(tangents[0])
+)
+
 cast = Primitive(
     "cast", "elementwise", _cast_infer,
-    vjp=(lambda g, n: cast(g, params=(n.type(0).dtype,)),), jvp=lambda t, n: cast(t[0], params=n.params),
+    vjp=(lambda g, n: _cast_back(g, n.type(0).dtype),), jvp=lambda t, n: cast(t[0], params=n.params),
     batch=lambda params, src: cast(*src, params=params),
-    reference=lambda params, x: quiet(x.astype)(params[0].numpy),
+    reference=lambda params, x: _cast_reference(x, params[0]),
     # 16-bit floats are bits in a kernel, which a cast to an integer must not be mistaken for
-    expr={"f": "{r}({0})", "i": "{r}({0})", "b": "{r}({0})", "n": "{s}_to_{r}({0})"},
+    expr={"f": "{r}({0})", "i": "{r}({0})", "b": "{r}({0})", "n": "{s}_to_{r}({0})", "c": PART},
 )
 bitcast = Primitive(
     "bitcast", "elementwise", _bitcast_infer, batch=lambda params, src: bitcast(*src, params=params),

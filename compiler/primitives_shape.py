@@ -383,7 +383,7 @@ def _prod_vjp(g: Node, n: Saved) -> Node:
     of_others = p.div(p.mul(back(reduce_prod(zeros, params=axes), axes, shape), rest), p.where(is_zero, one, x))
     other = p.sub(back(reduce_sum(p.where(is_zero, x, nought), params=axes), axes, shape), x)
     of_zero = p.where(p.eq(count, one), one, p.where(p.eq(count, full_like(x, 2)), other, nought))
-    return p.mul(back(g, axes, shape), p.where(is_zero, p.mul(of_zero, rest), of_others))
+    return p.mul(back(g, axes, shape), p.conjugate(p.where(is_zero, p.mul(of_zero, rest), of_others)))
 
 
 def _extremum_vjp(g: Node, n: Saved) -> Node:
@@ -397,13 +397,19 @@ def _extremum_vjp(g: Node, n: Saved) -> Node:
 def _reduce_via_vjp_jvp(tangents, saved):
     # the tangent of a scalar-valued function of many: sum of slope times tangent
     n = saved.node
-    slope = n.op.vjp[0](full_like(n, 1), saved)
+    slope = p.conjugate(n.op.vjp[0](full_like(n, 1), saved))
     return reduce_sum(p.mul(slope, tangents[0]), params=n.params)
 
 
-def _reduction(name: str, ufunc, vjp, jvp) -> Primitive:
+def _ordered_infer(params: tuple, x: TensorType) -> TensorType:
+    if x.dtype.kind == dtypes.COMPLEX:
+        raise ValueError("complex numbers have no order")
+    return _reduce_infer(params, x)
+
+
+def _reduction(name: str, ufunc, vjp, jvp, infer=_reduce_infer) -> Primitive:
     return Primitive(
-        name, "reduce", _reduce_infer, vjp=(vjp,), jvp=jvp,
+        name, "reduce", infer, vjp=(vjp,), jvp=jvp,
         batch=lambda params, src: p.TABLE[name](*src, params=tuple(a + 1 for a in params)),
         reference=lambda params, x: ufunc(x, params),
     )
@@ -411,8 +417,8 @@ def _reduction(name: str, ufunc, vjp, jvp) -> Primitive:
 
 reduce_sum = _reduction("sum", lambda x, axes: np.sum(x, axes, dtype=x.dtype), _sum_vjp, _linear("sum"))
 reduce_prod = _reduction("prod", lambda x, axes: np.prod(x, axes, dtype=x.dtype), _prod_vjp, _reduce_via_vjp_jvp)
-reduce_max = _reduction("reduce_max", np.max, _extremum_vjp, _reduce_via_vjp_jvp)
-reduce_min = _reduction("reduce_min", np.min, _extremum_vjp, _reduce_via_vjp_jvp)
+reduce_max = _reduction("reduce_max", np.max, _extremum_vjp, _reduce_via_vjp_jvp, _ordered_infer)
+reduce_min = _reduction("reduce_min", np.min, _extremum_vjp, _reduce_via_vjp_jvp, _ordered_infer)
 
 
 def _scan_infer(params: tuple, x: TensorType) -> TensorType:
@@ -426,7 +432,7 @@ cumsum = Primitive(
     vjp=(lambda g, n: flip(cumsum(flip(g, params=n.params), params=n.params), params=n.params),),
     batch=lambda params, src: cumsum(src[0], params=(params[0] + 1,)),
     reference=lambda params, x: np.cumsum(
-        x, params[0], dtype=np.float64 if x.dtype.kind == "f" else x.dtype
+        x, params[0], dtype=np.result_type(x.dtype, np.float64) if x.dtype.kind in "fc" else x.dtype
     ).astype(x.dtype),
 )
 
@@ -436,8 +442,8 @@ cumsum = Primitive(
 def _dot_infer(params: tuple, a: TensorType, b: TensorType) -> TensorType:
     if a.ndim != 3 or b.ndim != 3 or a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1]:
         raise ValueError("needs [batch, m, k] and [batch, k, n]")
-    if a.dtype is not b.dtype or a.dtype.kind != dtypes.FLOATING or a.device != b.device:
-        raise ValueError("needs one floating point dtype and one device")
+    if a.dtype is not b.dtype or a.dtype.kind < dtypes.FLOATING or a.device != b.device:
+        raise ValueError("needs one floating point or complex dtype and one device")
     return tensor_type((a.shape[0], a.shape[1], b.shape[2]), a.dtype, a.device)
 
 
@@ -459,7 +465,10 @@ def swapped(x: Node) -> Node:
 
 dot = Primitive(
     "dot", "contract", _dot_infer, jvp=_dot_jvp, batch=_dot_batch, cost=100,
-    vjp=(lambda g, n: dot(g, swapped(n.y)), lambda g, n: dot(swapped(n.x), g)),
+    vjp=(
+        lambda g, n: dot(g, swapped(p.conjugate(n.y))),
+        lambda g, n: dot(swapped(p.conjugate(n.x)), g),
+    ),
     reference=lambda params, a, b: np.matmul(a, b),
 )
 
@@ -567,6 +576,8 @@ scatter = Primitive(
 
 def _argsort_infer(params: tuple, x: TensorType) -> TensorType:
     _, count = params
+    if x.dtype.kind == dtypes.COMPLEX:
+        raise ValueError("complex numbers have no order")
     if not x.ndim or not 0 <= count <= x.shape[-1]:
         raise ValueError(f"there are no {count} elements along the last axis of {list(x.shape)}")
     return tensor_type((*x.shape[:-1], count), dtypes.int64, x.device)

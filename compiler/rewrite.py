@@ -18,9 +18,10 @@ import numpy as np
 from . import dtypes, primitives as p, primitives_conv, primitives_shape as s
 from .autodiff import recording_gradients
 from .composite import call, result
-from .dtypes import FLOATING
+from .dtypes import COMPLEX, FLOATING
 from .ir import Node, topological
 from .narrow import as_float32
+from .parts import in_parts, parts_of
 from .primitives import Primitive
 
 Rule = Callable[[Node], Node | None]
@@ -51,6 +52,8 @@ def filled(like: Node, value) -> Node:
 def fold_constants(node: Node) -> Node | None:
     """An elementwise operation on constants is a constant."""
     if node.op.kind != "elementwise" or node.op.checks or not node.src or any(x.op is not p.const for x in node.src):
+        return None
+    if node.dtype.kind == COMPLEX:
         return None
     arrays = [np.full((), x.params[3], x.dtype.numpy) for x in node.src]
     value = np.asarray(node.op.reference(node.params, *arrays)).astype(node.dtype.numpy)
@@ -305,7 +308,7 @@ class Interner:
             found = self.nodes.get(key)
             if found is not None:
                 return found
-            replacement = as_float32(node) or fold_constants(node)
+            replacement = in_parts(node) or as_float32(node) or fold_constants(node)
             if replacement is None:
                 for candidate in RULES.get(node.op, ()):
                     replacement = candidate(node)
@@ -367,4 +370,9 @@ def rewrite(roots: Sequence[Node], leaves: Mapping[Node, Node] | None = None) ->
                 new[node] = results[node.src[0]][node.params[1]]
             else:
                 new[node] = interner.make(Interner.with_sources(node, [new[x] for x in node.src]))
+        # a complex result is stored in pairs of its parts
+        for root in roots:
+            node = new[root]
+            if node.dtype.kind == COMPLEX and node.op not in (p.complex_, p.input_) and node.op.kind != "library":
+                new[root] = interner.make(p.complex_(*map(interner.make, parts_of(node))))
     return [new[root] for root in roots]

@@ -8,7 +8,8 @@ PyTorch's. Read next: ``tensor.py`` for what a tensor is, ``recording.py`` for h
 # ruff: noqa: E402, F401, I001
 
 from .compiler.dtypes import (
-    DType as dtype, bfloat16, bool_ as bool, float16, float16 as half, float32, float32 as float, float64,
+    DType as dtype, bfloat16, bool_ as bool, complex64, complex64 as cfloat, complex128, complex128 as cdouble,
+    float16, float16 as half, float32, float32 as float, float64,
     float64 as double, int8, int16, int16 as short, int32, int32 as int, int64, int64 as long,
     promote as promote_types, uint8,
 )

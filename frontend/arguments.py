@@ -118,7 +118,7 @@ def with_dtype(node: Node, dtype: DType | None) -> Node:
 
 def widened(node: Node) -> Node:
     """Integers and bools as int64, in which they are summed."""
-    return node if node.type.dtype.kind == dtypes.FLOATING else converted(node, dtypes.int64)
+    return node if node.type.dtype.kind >= dtypes.FLOATING else converted(node, dtypes.int64)
 
 
 def floating_only(node: Node, function: str) -> Node:

@@ -29,7 +29,7 @@ TensorLike = Tensor | int | float | bool
 def _check_alpha(dtype: dtypes.DType, alpha: Scalar) -> None:
     if isinstance(alpha, bool) and dtype.kind != BOOL:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
-    if dtype.kind != FLOATING and isinstance(alpha, float):
+    if dtype.kind < FLOATING and isinstance(alpha, float):
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
 
 
@@ -134,7 +134,7 @@ def div(
 
 
 def _check_divisor(input: TensorLike, other: TensorLike) -> None:
-    if isinstance(other, Number) and other == 0 and promoted(input, other).kind != FLOATING:
+    if isinstance(other, Number) and other == 0 and promoted(input, other).kind < FLOATING:
         raise RuntimeError("ZeroDivisionError")
 
 
@@ -235,7 +235,7 @@ def addcdiv(
         [2.0]
     """
     x, a, b = operands(input, tensor1, tensor2)
-    if x.type.dtype.kind != FLOATING:
+    if x.type.dtype.kind < FLOATING:
         raise RuntimeError("addcdiv divides, and integer tensors would need rounding: use floating point tensors")
     return returned(_plus_quotient(x, a, b, None if value == 1 else argument(a, value)), out)
 

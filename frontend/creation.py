@@ -18,7 +18,7 @@ import numpy as np
 from . import formulas as f
 from .arguments import tensor_argument
 from .compiler import dtypes, primitives as p
-from .compiler.dtypes import FLOATING, DType
+from .compiler.dtypes import COMPLEX, FLOATING, DType, complex_of
 from .compiler.ir import Node, tensor_type
 from .device import device, device_name
 from .exchange import from_numpy
@@ -447,7 +447,8 @@ def array_of(data: Any, dtype: DType | None) -> np.ndarray:
     """
     if isinstance(data, (float, int)) and not isinstance(data, np.generic):
         wanted = number_dtype(data) if dtype is None else dtype
-        return np.asarray(scalar_node(data, tensor_type((), wanted, "cpu")).value, wanted.numpy)
+        kind = tensor_type((), wanted.part, "cpu")
+        return np.asarray(scalar_node(data, kind).value, wanted.numpy)
     given = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
     if not given and _holds_tensors(data):
         data = _numbers(data)
@@ -458,7 +459,11 @@ def array_of(data: Any, dtype: DType | None) -> np.ndarray:
     if array.dtype.kind in "USO" or array.dtype == np.uint64:
         raise _no_numbers(data, array)
     if dtype is None:
-        dtype = dtypes.from_numpy(array.dtype) if given or array.dtype.kind != "f" else _float_dtype(data, array)
+        dtype = dtypes.from_numpy(array.dtype) if given or array.dtype.kind not in "fc" else _float_dtype(data, array)
+    elif array.dtype.kind == "c" and dtype.kind != COMPLEX and (array.imag != 0).any():
+        raise RuntimeError(f"value cannot be converted to type {dtype.scalar_name.lower()} without overflow")
+    elif array.dtype.kind == "c" and dtype.kind != COMPLEX:
+        array = array.real
     return np.ascontiguousarray(array, dtype.numpy).reshape(array.shape)
 
 
@@ -467,9 +472,9 @@ def _float_dtype(data: Any, array: np.ndarray) -> DType:
     first = data
     while isinstance(first, (list, tuple)) and first:
         first = first[0]
-    if isinstance(first, (np.generic, np.ndarray)) and first.dtype.kind == "f":
+    if isinstance(first, (np.generic, np.ndarray)) and first.dtype.kind == array.dtype.kind:
         return dtypes.from_numpy(array.dtype)
-    return get_default_dtype()
+    return complex_of(get_default_dtype()) if array.dtype.kind == "c" else get_default_dtype()
 
 
 def _holds_tensors(data: Any) -> bool:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.composite import composite
-from .compiler.dtypes import DType
+from .compiler.dtypes import FLOATING, DType
 from .compiler.ir import Node
 from .compiler.narrow import rounded_once
 from .compiler.primitives import full_like as constant
@@ -339,7 +339,7 @@ def rms_norm(x: Node, eps: float) -> Node:
 
 def matrix_product(a: Node, b: Node) -> Node:
     """``[batch, m, k] @ [batch, k, n]`` of one dtype. Integers, which no library multiplies, as a sum of products."""
-    if a.dtype.is_floating_point:
+    if a.dtype.kind >= FLOATING:
         return s.dot(a, b)
     batch, m, k = a.type.shape
     n = b.type.shape[2]

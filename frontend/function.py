@@ -165,7 +165,7 @@ class Function:
         """The results with the gradient of the call."""
         silent = {id(t) for t in ctx.non_differentiable}
         differentiable = [
-            isinstance(o, Tensor) and o.dtype.kind == FLOATING and id(o) not in silent for o in outputs
+            isinstance(o, Tensor) and o.dtype.kind >= FLOATING and id(o) not in silent for o in outputs
         ]
         nodes = [node_of(o) for o, d in zip(outputs, differentiable) if d]
         if not nodes:

@@ -26,7 +26,7 @@ _ref = weakref.ref
 
 
 def check_differentiable(tensor: Tensor) -> None:
-    if tensor._node.type.dtype.kind != FLOATING:
+    if tensor._node.type.dtype.kind < FLOATING:
         raise RuntimeError("only Tensors of floating point dtype can require gradients")
 
 
@@ -108,7 +108,7 @@ def _set_data(self: Tensor, data: Tensor) -> None:
     """Take over the memory of ``data``; the tensor keeps its gradient and its place in the graph."""
     if not isinstance(data, Tensor):
         raise TypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
-    if self.requires_grad and data._node.type.dtype.kind != FLOATING:
+    if self.requires_grad and data._node.type.dtype.kind < FLOATING:
         raise RuntimeError("data set to a tensor that requires gradients must be floating point dtype")
     storage = storage_of(data)
     if is_gradient_leaf(self):

@@ -241,7 +241,7 @@ ger = outer
 def _scaled(x: Node, factor: float) -> Node:
     if factor == 1:
         return x
-    if x.type.dtype.kind != FLOATING:
+    if x.type.dtype.kind < FLOATING:
         factor = int(factor)
     return p.mul(x, f.argument(x, factor))
 

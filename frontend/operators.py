@@ -54,7 +54,7 @@ def _no_bools(args: tuple) -> None:
 def _no_floats(name: str) -> Callable[[tuple], None]:
     def check(args: tuple) -> None:
         dtype = promoted(*args)
-        if dtype.kind == FLOATING:
+        if dtype.kind >= FLOATING:
             raise RuntimeError(f"\"{name}\" not implemented for '{dtype.scalar_name}'")
 
     return check
@@ -73,7 +73,7 @@ def _divides(name: str) -> Callable[[tuple], None]:
 
     def check(args: tuple) -> None:
         bools(args)
-        if not isinstance(args[1], Tensor) and args[1] == 0 and promoted(*args).kind != FLOATING:
+        if not isinstance(args[1], Tensor) and args[1] == 0 and promoted(*args).kind < FLOATING:
             raise RuntimeError("ZeroDivisionError")
 
     return check
@@ -311,7 +311,7 @@ def scaled_by(other: Tensor | float, alpha: float) -> Tensor | float:
     Raises:
         RuntimeError: a fractional ``alpha`` for integers.
     """
-    if isinstance(alpha, float) and promoted(other).kind != FLOATING and isinstance(other, Tensor):
+    if isinstance(alpha, float) and promoted(other).kind < FLOATING and isinstance(other, Tensor):
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
     return other * alpha
 
@@ -440,7 +440,7 @@ def __abs__(self: Tensor) -> Tensor:
 
 @method
 def __invert__(self: Tensor) -> Tensor:
-    if self._node.type.dtype.kind == FLOATING:
+    if self._node.type.dtype.kind >= FLOATING:
         raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
     return tensor_of(p.bnot(node_of(self)))
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .compiler import dtypes, primitives as p, primitives_shape as s
-from .compiler.dtypes import FLOATING, DType
+from .compiler.dtypes import COMPLEX, FLOATING, DType, complex_of
 from .compiler.ir import Node, TensorType, grad_mode, tensor_type
 from .compiler.primitives import remember
 from .runtime import engine
@@ -345,20 +345,24 @@ def number_dtype(value: Any) -> DType:
     """The dtype that a Python number brings into promotion."""
     if isinstance(value, bool):
         return dtypes.bool_
+    if isinstance(value, complex):
+        return complex_of(_defaults.dtype)
     return dtypes.int64 if isinstance(value, int) else _defaults.dtype
 
 
-def plain_number(value: Any) -> bool | int | float | None:
-    """``value`` as a Python bool, int or float; None if it is no such number."""
-    if isinstance(value, (float, int)):
+def plain_number(value: Any) -> bool | int | float | complex | None:
+    """``value`` as a Python bool, int, float or complex; None if it is no such number."""
+    if isinstance(value, (float, int, complex)):
         return value
-    if isinstance(value, (np.generic, numbers.Real)):
+    if isinstance(value, (np.generic, numbers.Complex)):
         if isinstance(value, (np.bool_, bool)):
             return bool(value)
         if isinstance(value, numbers.Integral):
             return int(value)
         if isinstance(value, numbers.Real):
             return float(value)
+        if isinstance(value, numbers.Complex):
+            return complex(value)
     return None
 
 
@@ -368,7 +372,9 @@ def _combine(higher: DType | None, lower: DType | None) -> DType | None:
         return higher or lower
     if higher.kind >= lower.kind:
         return higher
-    if higher.kind == dtypes.BOOL or lower.kind == FLOATING:
+    if higher.kind == FLOATING:
+        return complex_of(higher)
+    if higher.kind == dtypes.BOOL or lower.kind >= FLOATING:
         return dtypes.promote(higher, lower)
     return higher
 
@@ -430,6 +436,15 @@ def wrapped_integer(value: int, dtype: DType) -> int:
 def scalar_node(value: float, type: TensorType) -> Node:
     """A Python number as a value of a type: an argument of the kernel, not part of the program."""
     dtype = type.dtype
+    if dtype.kind == COMPLEX:
+        part = tensor_type(type.shape, dtype.part, type.device)
+        if not isinstance(value, complex):
+            return p.cast(scalar_node(value, part), params=(dtype,))
+        return p.complex_(scalar_node(value.real, part), scalar_node(value.imag, part))
+    if isinstance(value, complex):
+        raise RuntimeError(
+            f"value cannot be converted to type {dtype.scalar_name.lower()} without overflow"
+        )
     if dtype.kind == FLOATING:
         # a subclass of float stays what it is: a compiled function reads such numbers anew at every call
         value = value if isinstance(value, float) else float(value)
@@ -483,7 +498,7 @@ def _brought(node: Node, full: TensorType) -> Node:
         remember(_STEPS, (type, full), tuple(reversed(found)))
         return made
     for op, params, type in steps:
-        tracked = node.requires_grad and grad_mode.enabled and type.dtype.kind == FLOATING
+        tracked = node.requires_grad and grad_mode.enabled and type.dtype.kind >= FLOATING
         node = Node(op, (node,), params, type, None, tracked)
     return node
 
@@ -539,4 +554,4 @@ def float_operands(*args: Tensor | float) -> tuple[Node, ...]:
     """As :func:`operands`, but integers and bools become the default dtype, as in division."""
     args = _checked(args)
     dtype = promoted(*args)
-    return _operands(args, dtype if dtype.kind == FLOATING else _defaults.dtype)
+    return _operands(args, dtype if dtype.kind >= FLOATING else _defaults.dtype)

@@ -83,7 +83,7 @@ def mean(
         [2.0, 3.0]
     """
     x = with_dtype(node_of(input), dtype)
-    if x.type.dtype.kind != FLOATING:
+    if x.type.dtype.kind < FLOATING:
         which = "Input" if dtype is None else "Optional"
         raise RuntimeError(
             f"mean(): could not infer output dtype. {which} dtype must be either a floating point or complex dtype. "

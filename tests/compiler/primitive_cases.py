@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import graphs
 import numpy as np
 from flamework.compiler import dtypes, primitives as p
-from flamework.compiler.dtypes import DType, bool_, float32, float64, int8, int32, int64, uint8
+from flamework.compiler.dtypes import COMPLEX, DType, bool_, float32, float64, int8, int32, int64, uint8
 from flamework.compiler.ir import Node, tensor_type
 from flamework.compiler.primitives import TABLE, Primitive
 
@@ -140,17 +140,22 @@ class Case:
     def arrays(self, dtype: DType, seed: int = 0, shapes=None) -> list[np.ndarray]:
         rng = np.random.default_rng(seed)
         shapes = [o.shape for o in self.operands] if shapes is None else shapes
-        return [
-            np.asarray(o.values(rng, shape, (o.dtype or dtype).numpy)).reshape(shape)
-            for o, shape in zip(self.operands, shapes)
-        ]
+
+        def values(o: Operand, shape: tuple) -> np.ndarray:
+            wanted = o.dtype or dtype
+            array = np.asarray(o.values(rng, shape, wanted.part.numpy)).reshape(shape)
+            if wanted.kind == COMPLEX:
+                array = np.asarray(array + 1j * SIGNED(rng, shape, wanted.part.numpy)).astype(wanted.numpy)
+            return array
+
+        return [values(o, shape) for o, shape in zip(self.operands, shapes)]
 
     def types(self, dtype: DType) -> list:
         return [tensor_type(o.shape, o.dtype or dtype) for o in self.operands]
 
     def node(self, row: Primitive, dtype: DType, seed: int = 0) -> Node:
         """The row applied to inputs; every floating point one requires a gradient."""
-        sources = [graphs.variable(a, is_float(a.dtype)) for a in self.arrays(dtype, seed)]
+        sources = [graphs.variable(a, is_float(a.dtype) or a.dtype.kind == "c") for a in self.arrays(dtype, seed)]
         return row(*sources, params=self.parameters(dtype))
 
     def accepted(self, row: Primitive) -> list[DType]:
@@ -259,6 +264,10 @@ CASES: dict[str, list[Case]] = {
     "ceil": pointwise(fractions),
     "trunc": pointwise(fractions),
     "round": pointwise(fractions),
+    "complex": pointwise(SIGNED, SIGNED),
+    "real": pointwise(SIGNED),
+    "imag": pointwise(SIGNED),
+    "conj": pointwise(SIGNED),
     "cast": [case(X(*shape, values=eighths), params=(to,), step=1 / 8, wrt=None if to in (float32, float64) else ())
              for to, shape in [*itertools.product(dtypes.ALL, ((4, 5),)), (float32, ()), (float32, (0,))]],
     "bitcast": [case(X(3, 4), params=(to,), dtypes=(of,)) for of, to in SAME_SIZE],
@@ -359,6 +368,14 @@ def B(*shape: int):
     return tensor_type(shape, bool_)
 
 
+def C(*shape: int):
+    return tensor_type(shape, dtypes.complex64)
+
+
+def H(*shape: int):
+    return tensor_type(shape, dtypes.float16)
+
+
 FLOATING_ONLY = (
     "div atan2 copysign recip sqrt rsqrt exp expm1 log log1p exp2 log2 log10 sin cos tan asin acos atan sinh cosh tanh "
     "sigmoid erf floor ceil trunc round"
@@ -368,6 +385,10 @@ REFUSED: dict[str, list[tuple]] = {
     "add": [(F(2), L(2)), (F(2), F(3)), (F(2), F(1)), (F(2),), (F(2),) * 3, (F(2), tensor_type((2,), float32, "cuda"))],
     **{name: [(F(2), F(2)), (L(2), B(2))] for name in ("and", "or", "xor")},
     "not": [(F(2),)],
+    "complex": [(F(2), tensor_type((2,), float64)), (L(2), L(2)), (H(2), H(2)), (F(2), F(3))],
+    **{name: [(F(2),), (L(2),)] for name in ("real", "imag", "conj")},
+    **{name: [(C(2), C(2))] for name in ("lt", "le", "max", "pow", "atan2")},
+    **{name: [(C(2),)] for name in ("floor", "exp", "sqrt", "sigmoid")},
     "eq": [(F(2), L(2)), (F(2), F(2, 1))],
     "where": [(L(2), F(2), F(2)), (B(2), F(2), L(2)), (B(3), F(2), F(2)), (B(2), F(2))],
     **{name: [(B(2),), (F(2), F(2))] for name in ("neg", "relu")},
@@ -412,8 +433,9 @@ REFUSED: dict[str, list[tuple]] = {
 }  # fmt: skip
 # what takes floats only, and what takes one or two operands, refuses anything else
 for _name, _row in ROWS.items():
-    if _row.kind == "elementwise" and _name not in REFUSED:
+    if _row.kind == "elementwise" and (_name not in REFUSED or C(2) in REFUSED[_name][0]):
         _count = len(CASES[_name][0].operands) if _name in CASES else 1
-        REFUSED[_name] = [(F(2),) * (_count + 1)] + ([(F(2), L(2)), (F(2), F(3))] if _count == 2 else [])
+        REFUSED[_name] = REFUSED.get(_name, []) + [(F(2),) * (_count + 1)]
+        REFUSED[_name] += [(F(2), L(2)), (F(2), F(3))] if _count == 2 else []
         if _name in FLOATING_ONLY:
             REFUSED[_name] += [types * _count for types in NOT_FLOATING]

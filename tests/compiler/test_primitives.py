@@ -107,9 +107,10 @@ def value_of(roots: Sequence[Node], arrays: dict[Node, np.ndarray]) -> list[np.n
     return evaluate(roots, arrays.__getitem__)
 
 
-def leaves(case: Case, row, seed: int = 0) -> tuple[Node, dict[Node, np.ndarray], list[Node]]:
-    """The row applied in float64, the arrays of its sources, and the sources to differentiate to."""
-    dtype = dtypes.float64
+def leaves(
+    case: Case, row, dtype: dtypes.DType, seed: int = 0
+) -> tuple[Node, dict[Node, np.ndarray], list[Node]]:
+    """The row applied in a dtype, the arrays of its sources, and the sources to differentiate to."""
     node = case.node(row, dtype, seed)
     arrays = {x: graphs.engine.read_node(x).copy() for x in node.src}
     wrt = range(len(node.src)) if case.wrt is None else case.wrt
@@ -117,45 +118,61 @@ def leaves(case: Case, row, seed: int = 0) -> tuple[Node, dict[Node, np.ndarray]
 
 
 def differences(number: Node, arrays: dict, x: Node, step: float | None) -> np.ndarray:
-    """The gradient of a number by central differences in every element of ``x``."""
+    """The gradient of a number by central differences in every element of ``x``; of a complex one in both parts."""
 
     def function(changed: dict) -> float:
         return float(value_of([number], changed)[0])
 
-    slope = np.zeros(arrays[x].shape)
+    is_complex = arrays[x].dtype.kind == "c"
+    slope = np.zeros(arrays[x].shape, complex if is_complex else float)
     for place in np.ndindex(slope.shape):
         moved = arrays[x].copy()
         centre = moved[place]
         h = step or 1e-5 * max(1.0, abs(centre))
-        moved[place] = centre + h
-        above = function({**arrays, x: moved})
-        moved[place] = centre - h
-        slope[place] = (above - function({**arrays, x: moved})) / (2 * h)
+        for unit in (1, 1j) if is_complex else (1,):
+            moved[place] = centre + h * unit
+            above = function({**arrays, x: moved})
+            moved[place] = centre - h * unit
+            slope[place] += unit * (above - function({**arrays, x: moved})) / (2 * h)
     return slope
 
 
-def derivative_cases(name: str) -> list[Case]:
-    """The cases that have a derivative, without the large ones."""
+def derivative_cases(name: str) -> list[tuple[Case, dtypes.DType]]:
+    """The cases that have a derivative, in float64 and in complex128, without the large ones."""
     row = ROWS[name]
     return [
-        case for case in CASES[name]
-        if case.wrt != () and dtypes.float64 in case.accepted(row) and case.node(row, dtypes.float64).requires_grad
+        (case, dtype) for case in CASES[name] for dtype in (dtypes.float64, dtypes.complex128)
+        if case.wrt != () and dtype in case.accepted(row) and case.node(row, dtype).requires_grad
         and sum(np.prod(o.shape) for o in case.operands) <= 60
     ]
 
 
+def random_like(type: TensorType, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    array = np.asarray(rng.standard_normal(type.shape))
+    if type.dtype.kind == dtypes.COMPLEX:
+        array = np.asarray(array + 1j * rng.standard_normal(type.shape))
+    return array.astype(type.dtype.numpy)
+
+
+def inner(x: Node, y: Node) -> Node:
+    """The real number that two nodes of one type make: for complex ones Re(sum(conj(x) y))."""
+    total = graphs.total(graphs.p.mul(graphs.p.conjugate(x), y))
+    return graphs.p.real(total) if total.dtype.kind == dtypes.COMPLEX else total
+
+
 def projected(node: Node) -> tuple[Node, Node]:
     """A cotangent with random values, and the number that it makes of the node."""
-    cotangent = graphs.variable(np.random.default_rng(7).standard_normal(node.shape).astype(node.dtype.numpy), True)
-    return cotangent, graphs.total(graphs.p.mul(cotangent, node))
+    cotangent = graphs.variable(random_like(node.type, 7), True)
+    return cotangent, inner(cotangent, node)
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_vjp_agrees_with_finite_differences(name):
     cases = derivative_cases(name)
     assert cases or all(case.wrt == () for case in CASES[name])
-    for case in cases:
-        node, arrays, wrt = leaves(case, ROWS[name])
+    for case, dtype in cases:
+        node, arrays, wrt = leaves(case, ROWS[name], dtype)
         cotangent, number = projected(node)
         arrays[cotangent] = graphs.engine.read_node(cotangent)
         found = autodiff.vjp([node], [cotangent], wanted=wrt, retain_graph=True)
@@ -173,16 +190,16 @@ def test_vjp_agrees_with_finite_differences(name):
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_vjp_of_the_vjp_agrees_with_finite_differences(name):
     """The gradient of a random combination of the gradients, to the sources and to the cotangent."""
-    for case in derivative_cases(name):
-        node, arrays, wrt = leaves(case, ROWS[name])
+    for case, dtype in derivative_cases(name):
+        node, arrays, wrt = leaves(case, ROWS[name], dtype)
         cotangent, _ = projected(node)
         arrays[cotangent] = graphs.engine.read_node(cotangent)
         first = autodiff.vjp([node], [cotangent], wanted=wrt, retain_graph=True)
         number = None
         for seed, x in enumerate(wrt):
-            weights = graphs.variable(np.random.default_rng(seed).standard_normal(x.shape).astype(x.dtype.numpy))
+            weights = graphs.variable(random_like(x.type, seed))
             arrays[weights] = graphs.engine.read_node(weights)
-            term = graphs.total(graphs.p.mul(first[x], weights))
+            term = inner(weights, first[x])
             term = graphs.s.converted(term, dtypes.float64)
             number = term if number is None else graphs.p.add(number, term)
         second = autodiff.vjp([number], [graphs.const(number, 1)], retain_graph=True)
@@ -196,10 +213,9 @@ def test_vjp_of_the_vjp_agrees_with_finite_differences(name):
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_jvp_agrees_with_finite_differences(name):
     """Along a random direction of all sources, and along each by itself."""
-    for case in derivative_cases(name):
-        node, arrays, wrt = leaves(case, ROWS[name])
-        rng = np.random.default_rng(3)
-        directions = {x: rng.standard_normal(x.shape).astype(x.dtype.numpy) for x in wrt}
+    for case, dtype in derivative_cases(name):
+        node, arrays, wrt = leaves(case, ROWS[name], dtype)
+        directions = {x: random_like(x.type, 3 + i) for i, x in enumerate(wrt)}
         for chosen in [wrt, *([x] for x in wrt if len(wrt) > 1)]:
             tangents = {x: graphs.variable(directions[x]) for x in chosen}
             (tangent,) = autodiff.jvp([node], tangents)
@@ -209,7 +225,8 @@ def test_jvp_agrees_with_finite_differences(name):
             h = case.step or 1e-6
             above, below = (
                 value_of([node], {**arrays, **{x: (arrays[x] + sign * directions[x]).astype(x.dtype.numpy)
-                                               for x in chosen}})[0].astype(np.float64)
+                                               for x in chosen}})[0]
+                .astype(np.complex128 if node.dtype.kind == dtypes.COMPLEX else np.float64)
                 for sign in (h, -h)
             )
             rtol = 1e-5 if node.dtype is dtypes.float32 else 1e-7
