@@ -89,6 +89,9 @@ class Primitive:
             try:
                 type = self.infer(params, *key[1:])
             except (TypeError, ValueError, IndexError) as error:
+                kinds = [t.dtype for t in key[1:] if t.dtype.kind == COMPLEX]
+                if kinds:
+                    raise Undefined(f"\"{self.name}\" not implemented for '{kinds[0].scalar_name}'") from error
                 raise IRError(f"{self.name}{list(params)} of {list(key[1:])}: {error}") from error
             remember(self.inferred, key, type)
         node = _new_node(Node)
@@ -110,6 +113,11 @@ class Primitive:
 
     def __reduce__(self):
         return (TABLE.__getitem__, (self.name,))
+
+
+class Undefined(IRError, NotImplementedError):
+    """An operation on complex numbers that has no meaning there, such as an order: an error of the user, unlike others of
+    rows. PyTorch raises ``NotImplementedError`` too."""
 
 
 def remember(table: dict, key: tuple, value: Any) -> None:

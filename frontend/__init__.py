@@ -29,6 +29,10 @@ from .views import (
 from .parts import as_strided, chunk, diagonal, narrow, narrow_copy, select, split, split_with_sizes, unbind
 from .resizing import as_strided_scatter, diagonal_scatter, select_scatter, slice_scatter
 from .mutation import can_cast
+from .complex_numbers import (
+    angle, complex, conj, conj_physical, imag, is_conj, is_neg, polar, real, resolve_conj, resolve_neg, view_as_complex,
+    view_as_real,
+)
 from .indexing import index_put
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .exchange import from_dlpack, from_numpy, is_nonzero

@@ -16,6 +16,7 @@ import numpy as np
 from .compiler import dtypes
 from .compiler.dtypes import DType
 from .compiler.ir import Node
+from .compiler.primitives import Undefined
 from .formulas import converted, fresh
 from .mutation import write_out
 from .recording import node_of, read, tensor_of
@@ -121,13 +122,24 @@ def widened(node: Node) -> Node:
     return node if node.type.dtype.kind >= dtypes.FLOATING else converted(node, dtypes.int64)
 
 
+def real_only(node: Node, function: str) -> Node:
+    """Refuse complex numbers.
+
+    Raises:
+        NotImplementedError: the dtype is complex.
+    """
+    if node.type.dtype.kind == dtypes.COMPLEX:
+        raise Undefined(f"\"{function}\" not implemented for '{node.type.dtype.scalar_name}'")
+    return node
+
+
 def floating_only(node: Node, function: str) -> Node:
     """Refuse integers and bools, for which PyTorch has no such function either.
 
     Raises:
-        RuntimeError: the dtype is not floating point.
+        RuntimeError: the dtype is not floating point; a NotImplementedError if it is complex.
     """
-    if node.type.dtype.kind != dtypes.FLOATING:
+    if real_only(node, function).type.dtype.kind != dtypes.FLOATING:
         raise RuntimeError(f"{function} is defined for floating point tensors, not for {scalar_type(node.type.dtype)}")
     return node
 

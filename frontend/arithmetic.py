@@ -13,10 +13,11 @@ from numbers import Number
 from . import formulas as f
 from .arguments import floating_only, returned, tensor_argument
 from .compiler import dtypes, primitives as p
-from .compiler.dtypes import BOOL, FLOATING
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING
 from .compiler.ir import Node
 from .compiler.narrow import rounded, rounded_once, widened
 from .formulas import argument, constant
+from .formulas_complex import FUNCTIONS, absolute, power as complex_power
 from .operators import OPERATORS, Operator, forward, power, rounded_quotient
 from .recording import float_operands, node_of, operands, promoted
 from .storage import straight_through
@@ -194,15 +195,17 @@ def pow(input: TensorLike, exponent: TensorLike, *, out: Tensor | None = None) -
 
 
 def float_power(input: TensorLike, exponent: TensorLike, *, out: Tensor | None = None) -> Tensor:
-    """``input ** exponent`` in float64. As ``torch.float_power``.
+    """``input ** exponent`` in float64, or complex128. As ``torch.float_power``.
 
     Example:
         >>> import flamework as torch
         >>> torch.float_power(torch.tensor([2]), -1).tolist()
         [0.5]
     """
-    x, y = (f.converted(n, dtypes.float64) for n in float_operands(input, exponent))
-    return returned(p.pow(x, y), out)
+    x, y = float_operands(input, exponent)
+    if x.type.dtype.kind == COMPLEX:
+        return returned(complex_power(*[f.converted(n, dtypes.complex128) for n in (x, y)]), out)
+    return returned(p.pow(f.converted(x, dtypes.float64), f.converted(y, dtypes.float64)), out)
 
 
 def addcmul(
@@ -258,7 +261,9 @@ def lerp(input: Tensor, end: Tensor, weight: Tensor | float, *, out: Tensor | No
     """
     start_node = tensor_argument(input, "lerp", "input", 1)
     end_node = tensor_argument(end, "lerp", "end", 2)
-    dtype = floating_only(start_node, "lerp").type.dtype
+    dtype = start_node.type.dtype
+    if dtype.kind != COMPLEX:
+        floating_only(start_node, "lerp")
     others = [end_node] if not isinstance(weight, Tensor) else [end_node, node_of(weight)]
     for other in others:
         if other.type.dtype is not dtype:
@@ -275,7 +280,8 @@ def _lerp(a: Node, b: Node, w: Node, is_near: bool | None) -> Node:
     near_end = p.sub(b, p.mul(p.sub(b, a), p.sub(constant(w, 1), w)))
     if is_near is not None:
         return near_end
-    return p.where(p.lt(p.abs(w), constant(w, 0.5)), p.add(a, p.mul(w, p.sub(b, a))), near_end)
+    size = absolute(w) if w.type.dtype.kind == COMPLEX else p.abs(w)
+    return p.where(p.lt(size, constant(size, 0.5)), p.add(a, p.mul(w, p.sub(b, a))), near_end)
 
 
 # ---------------------------------------------------------------------------------------------- limits and extrema
@@ -495,7 +501,7 @@ def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         [8.0]
     """
     x, n = float_operands(input, other)
-    return returned(p.mul(x, p.exp2(n)), out)
+    return returned(p.mul(x, FUNCTIONS["exp2"](n) if n.type.dtype.kind == COMPLEX else p.exp2(n)), out)
 
 
 subtract, multiply, divide = sub, mul, div

@@ -14,6 +14,7 @@ from typing import Any
 
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.autodiff import differentiable_order, is_leaf, recording_gradients, vjp
+from .compiler.dtypes import COMPLEX
 from .compiler.gradient import gradients as gradients_of
 from .compiler.ir import Node
 from .function import Function, FunctionCtx, once_differentiable
@@ -45,6 +46,10 @@ def _cotangents(outputs: Sequence[Tensor], gradients: Sequence[Tensor | None], c
         if gradient is None:
             if node.type.size != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            if node.type.dtype.kind == COMPLEX:
+                raise RuntimeError(
+                    f"grad can be implicitly created only for real scalar outputs but got {node.type.dtype}"
+                )
             cotangents.append(p.full_like(node, 1))
             continue
         if not isinstance(gradient, Tensor):

@@ -11,9 +11,10 @@ import math
 from . import formulas as f
 from .arguments import returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p
-from .compiler.dtypes import BOOL, FLOATING
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING
 from .compiler.ir import Node
 from .formulas import argument, constant
+from .formulas_complex import absolute, parts
 from .recording import node_of, operands, read
 from .tensor import Tensor
 
@@ -108,6 +109,8 @@ def isinf(input: Tensor) -> Tensor:
         [False, True]
     """
     x = node_of(input)
+    if x.type.dtype.kind == COMPLEX:
+        return returned(p.bor(*[p.eq(p.abs(part), constant(part, math.inf)) for part in parts(x)]), None)
     return returned(_never(x) if x.type.dtype.kind != FLOATING else p.eq(p.abs(x), constant(x, math.inf)), None)
 
 
@@ -127,6 +130,8 @@ def _never(x: Node) -> Node:
 
 
 def _finite(x: Node) -> Node:
+    if x.type.dtype.kind == COMPLEX:
+        return p.band(*map(_finite, parts(x)))
     if x.type.dtype.kind != FLOATING:
         return p.eq(x, x)
     return p.lt(p.abs(x), constant(x, math.inf))
@@ -135,18 +140,25 @@ def _finite(x: Node) -> Node:
 def isposinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether elements are plus infinity. As ``torch.isposinf``."""
     x = node_of(input)
+    if x.type.dtype.kind == COMPLEX:
+        raise RuntimeError("isposinf does not support complex inputs.")
     return returned(_never(x) if x.type.dtype.kind != FLOATING else p.eq(x, constant(x, math.inf)), out)
 
 
 def isneginf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether elements are minus infinity. As ``torch.isneginf``."""
     x = node_of(input)
+    if x.type.dtype.kind == COMPLEX:
+        raise RuntimeError("isneginf does not support complex inputs.")
     return returned(_never(x) if x.type.dtype.kind != FLOATING else p.eq(x, constant(x, -math.inf)), out)
 
 
 def isreal(input: Tensor) -> Tensor:
-    """True everywhere: every dtype here is real. As ``torch.isreal``."""
+    """Whether elements have no imaginary part. As ``torch.isreal``."""
     x = node_of(input)
+    if x.type.dtype.kind == COMPLEX:
+        im = p.imag(x)
+        return returned(p.eq(im, constant(im, 0)), None)
     return returned(f.filled(x.type.shape, dtypes.bool_, x.type.device, True), None)
 
 
@@ -159,6 +171,8 @@ def signbit(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         [True, False]
     """
     x = node_of(input)
+    if x.type.dtype.kind == COMPLEX:
+        raise RuntimeError("signbit does not support complex inputs.")
     if x.type.dtype.kind == FLOATING:
         x = p.copysign(constant(x, 1), x)
     return returned(p.lt(x, constant(x, 0)), out)
@@ -189,7 +203,7 @@ def isclose(
             raise RuntimeError(f"{name} must be greater than or equal to zero, but got {tolerance}")
     a, b = operands(input, other)
     same = p.eq(a, b)
-    if left.kind != FLOATING:
+    if left.kind < FLOATING:
         # the difference of integers is exact, the tolerance is not an integer
         if left.kind == BOOL:
             return returned(same, None)
@@ -198,7 +212,8 @@ def isclose(
     else:
         if equal_nan:
             same = p.bor(same, p.band(f.is_nan(a), f.is_nan(b)))
-        gap, size = p.abs(p.sub(a, b)), p.abs(b)
+        length = absolute if left.kind == COMPLEX else p.abs
+        gap, size = length(p.sub(a, b)), length(b)
     allowed = p.add(p.mul(size, argument(size, rtol)), argument(size, atol))
     return returned(p.bor(same, p.band(_finite(gap), p.le(gap, allowed))), None)
 

@@ -460,10 +460,10 @@ def array_of(data: Any, dtype: DType | None) -> np.ndarray:
         raise _no_numbers(data, array)
     if dtype is None:
         dtype = dtypes.from_numpy(array.dtype) if given or array.dtype.kind not in "fc" else _float_dtype(data, array)
-    elif array.dtype.kind == "c" and dtype.kind != COMPLEX and (array.imag != 0).any():
-        raise RuntimeError(f"value cannot be converted to type {dtype.scalar_name.lower()} without overflow")
     elif array.dtype.kind == "c" and dtype.kind != COMPLEX:
-        array = array.real
+        if not given:
+            raise TypeError(f"can't convert complex to {'float' if dtype.kind == FLOATING else 'int'}")
+        array = array != 0 if dtype is dtypes.bool_ else array.real
     return np.ascontiguousarray(array, dtype.numpy).reshape(array.shape)
 
 

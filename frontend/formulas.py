@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.composite import composite
-from .compiler.dtypes import FLOATING, DType
+from .compiler.dtypes import COMPLEX, FLOATING, DType
 from .compiler.ir import Node
 from .compiler.narrow import rounded_once
 from .compiler.primitives import full_like as constant
@@ -128,12 +128,17 @@ def mean(x: Node, axes: tuple[int, ...]) -> Node:
     return p.div(summed, argument(summed, count_of(x, axes)))
 
 
+def square_of(x: Node) -> Node:
+    """The square of the size."""
+    return p.mul(x, x) if x.type.dtype.kind != COMPLEX else p.real(p.mul(x, p.conj(x)))
+
+
 @rounded_once
 def moments(x: Node, axes: tuple[int, ...], correction: float) -> tuple[Node, Node, Node]:
     """Mean, the differences from it, and variance, in two passes: the mean, then the squares of the differences."""
     average = mean(x, axes)
     centred = p.sub(x, along(average, axes, x))
-    squares = total(p.mul(centred, centred), axes)
+    squares = total(square_of(centred), axes)
     return average, centred, p.div(squares, argument(squares, max(0, count_of(x, axes) - correction)))
 
 

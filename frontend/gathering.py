@@ -14,7 +14,7 @@ import numpy as np
 from . import formulas as f
 from .arguments import numpy_names, returned, scalar_type, tensor_argument, values_of
 from .compiler import dtypes, primitives as p, primitives_shape as s
-from .compiler.dtypes import BOOL, DType
+from .compiler.dtypes import BOOL, COMPLEX, DType
 from .compiler.ir import Node, TensorType, tensor_type
 from .indexing import bounds, masked_fill
 from .recording import (
@@ -572,7 +572,10 @@ def isin(elements: Tensor | float, test_elements: Tensor | float, *, invert: boo
         >>> torch.isin(torch.tensor([1, 2, 3]), torch.tensor([2, 3])).tolist()
         [False, True, True]
     """
-    dtype = promoted(elements, test_elements).numpy
+    wanted = promoted(elements, test_elements)
+    if wanted.kind == COMPLEX:
+        raise RuntimeError(f"Unsupported input type encountered for isin(): {wanted.scalar_name}")
+    dtype = wanted.numpy
     left, right = (
         values_of(node_of(v)) if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements)
     )

@@ -98,6 +98,8 @@ def in_place(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor
 
     def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
         value = function(original(self, *args, *options.values()), *args, **options)
+        if self.is_complex() and not value.is_complex():
+            raise RuntimeError(f"In-place {name[:-1]} is not supported for complex tensors.")
         return assign(self, node_of(value))
 
     method.__name__ = method.__qualname__ = name

@@ -15,9 +15,10 @@ import weakref
 from collections.abc import Callable
 
 from .compiler import primitives as p, primitives_shape as s
-from .compiler.dtypes import BOOL, FLOATING, INTEGER, bool_, int64
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, bool_, int64
 from .compiler.ir import Node, TensorType, grad_mode
 from .compiler.primitives import Primitive, remember
+from .formulas_complex import absolute, power as complex_power
 from .mutation import assign, original
 from .recording import (
     _pending_tensors,
@@ -389,14 +390,15 @@ def power(base: Tensor | float, exponent: Tensor | float) -> Node:
         if kind == INTEGER and isinstance(number, int) and number < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
         static = _POWERS.get(number) if not isinstance(number, bool) else None
-        if static is not None and (kind == FLOATING or (kind == INTEGER and isinstance(number, int))):
+        simple = kind == FLOATING or (kind == INTEGER and isinstance(number, int))
+        if static is not None and (simple or (kind == COMPLEX and number not in (0.5, -0.5))):
             return static(node)
         if kind == BOOL and isinstance(number, bool):
             return s.copy(node) if number else p.full_like(node, True)
     x, y = operands(base, exponent)
     if x.type.dtype is bool_:
         raise RuntimeError("\"pow\" not implemented for 'Bool'")
-    return p.pow(x, y)
+    return complex_power(x, y) if x.type.dtype.kind == COMPLEX else p.pow(x, y)
 
 
 def _pow(self, exponent, modulo=None):
@@ -435,7 +437,8 @@ def __pos__(self: Tensor) -> Tensor:
 def __abs__(self: Tensor) -> Tensor:
     if self._node.type.dtype.kind == BOOL:
         raise RuntimeError("\"abs_cpu\" not implemented for 'Bool'")
-    return tensor_of(p.abs(node_of(self)))
+    node = node_of(self)
+    return tensor_of(absolute(node) if node.type.dtype.kind == COMPLEX else p.abs(node))
 
 
 @method

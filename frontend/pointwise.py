@@ -13,10 +13,11 @@ from collections.abc import Callable
 from . import formulas as f
 from .arguments import floating_only, returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p
-from .compiler.dtypes import BOOL, FLOATING
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING
 from .compiler.ir import Node
 from .compiler.narrow import rounded_once
 from .formulas import argument, constant
+from .formulas_complex import FUNCTIONS, absolute as complex_absolute, direction
 from .limits import finfo
 from .recording import float_operands, get_default_dtype, node_of, tensor_of
 from .tensor import Tensor
@@ -33,11 +34,17 @@ def _float_function(row: p.Primitive | Callable[[Node], Node], name: str, says: 
             x = node_of(input)
         except AttributeError:
             x = tensor_argument(input, name, "input", 1)
-        if x.type.dtype.kind != FLOATING:
+        kind = x.type.dtype.kind
+        if kind == COMPLEX:
+            if name not in FUNCTIONS:
+                raise p.Undefined(f"\"{name}\" not implemented for '{x.type.dtype.scalar_name}'")
+            return returned(FUNCTIONS[name](x), out)
+        if kind != FLOATING:
             x = p.cast(x, params=(get_default_dtype(),))
         return tensor_of(row(x)) if out is None else returned(row(x), out)
 
-    return _documented(function, name, says, "floating point; integers and bools give the default dtype", example)
+    accepts = "floating point or complex" if name in FUNCTIONS else "floating point"
+    return _documented(function, name, says, f"{accepts}; integers and bools give the default dtype", example)
 
 
 def _kept_integers(row: p.Primitive, name: str, says: str, example: str):
@@ -50,6 +57,8 @@ def _kept_integers(row: p.Primitive, name: str, says: str, example: str):
             x = tensor_argument(input, name, "input", 1)
         if x.type.dtype.kind == FLOATING:
             return tensor_of(row(x)) if out is None else returned(row(x), out)
+        if x.type.dtype.kind == COMPLEX:
+            raise p.Undefined(f"{name} is not supported for complex inputs")
         if x.type.dtype.kind == BOOL:
             raise RuntimeError(f"{name} is not defined for Bool")
         return returned(x, out, x)
@@ -153,7 +162,7 @@ def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     x = tensor_argument(input, "abs", "input", 1)
     if x.type.dtype.kind == BOOL:
         raise RuntimeError("abs is not defined for Bool")
-    return returned(p.abs(x), out)
+    return returned(complex_absolute(x) if x.type.dtype.kind == COMPLEX else p.abs(x), out)
 
 
 def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -192,6 +201,8 @@ def sign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         [-1, 0, 1]
     """
     x = tensor_argument(input, "sign", "input", 1)
+    if x.type.dtype.kind == COMPLEX:
+        raise p.Undefined("Unlike NumPy, torch.sign doesn't support complex inputs. Use torch.sgn instead.")
     signs = p.sign(x)
     if x.type.dtype.kind == FLOATING:
         signs = p.where(f.is_nan(x), constant(x, 0), signs)
@@ -233,6 +244,8 @@ def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Ten
         [0.0, 2.0, 3.0]
     """
     x = tensor_argument(input, "round", "input", 1)
+    if x.type.dtype.kind == COMPLEX:
+        raise p.Undefined("round is not supported for complex inputs")
     if x.type.dtype.kind == BOOL or (decimals and x.type.dtype.kind != FLOATING):
         raise RuntimeError(f"round with decimals={decimals} is not defined for {scalar_type(x.type.dtype)}")
     if x.type.dtype.kind != FLOATING:
@@ -270,6 +283,8 @@ def logit(input: Tensor, eps: float | None = None, *, out: Tensor | None = None)
         [0.0]
     """
     (x,) = float_operands(input)
+    if x.type.dtype.kind == COMPLEX:
+        raise p.Undefined(f"\"logit\" not implemented for '{x.type.dtype.scalar_name}'")
     if eps is not None:
         x = f.clamped(x, argument(x, eps), argument(x, 1 - eps))
     return returned(_logit(x), out)
@@ -294,13 +309,30 @@ def nan_to_num(
         [0.0, 1.0]
     """
     x = tensor_argument(input, "nan_to_num", "input", 1)
-    if x.type.dtype.kind != FLOATING:
-        return returned(x, out, x)
+    if x.type.dtype.kind == COMPLEX:
+        return returned(p.complex_(*[_finite(part, nan, posinf, neginf) for part in (p.real(x), p.imag(x))]), out)
+    return returned(x if x.type.dtype.kind < FLOATING else _finite(x, nan, posinf, neginf), out, x)
+
+
+def _finite(x: Node, nan: float | None, posinf: float | None, neginf: float | None) -> Node:
     limit = finfo(x.type.dtype).max
     low = argument(x, -limit if neginf is None else neginf)
     high = argument(x, limit if posinf is None else posinf)
     y = p.where(f.is_nan(x), argument(x, 0.0 if nan is None else nan), x)
     y = p.where(p.eq(x, constant(x, math.inf)), high, y)
-    return returned(p.where(p.eq(x, constant(x, -math.inf)), low, y), out)
+    return p.where(p.eq(x, constant(x, -math.inf)), low, y)
 
-absolute, negative, sgn = abs, neg, sign
+
+def sgn(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """As :func:`sign`, but of a complex number ``z / abs(z)``, and 0 of 0. As ``torch.sgn``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.sgn(torch.tensor([-3.0, 0.0])).tolist()
+        [-1.0, 0.0]
+    """
+    x = tensor_argument(input, "sgn", "input", 1)
+    return returned(direction(x), out) if x.type.dtype.kind == COMPLEX else sign(input, out=out)
+
+
+absolute, negative = abs, neg

@@ -12,13 +12,14 @@ import warnings
 from collections.abc import Sequence
 
 from . import formulas as f, return_types
-from .arguments import canonical_axes, floating_only, numpy_names, returned, scalar_type, widened, with_dtype
+from .arguments import canonical_axes, floating_only, numpy_names, real_only, returned, scalar_type, widened, with_dtype
 from .arithmetic import maximum, minimum
 from .comparison import truth
 from .compiler import dtypes, primitives as p, primitives_shape as s
-from .compiler.dtypes import FLOATING, DType
+from .compiler.dtypes import COMPLEX, FLOATING, DType
 from .compiler.ir import Node
 from .formulas import constant
+from .formulas_complex import absolute
 from .mutation import write_out
 from .recording import get_default_dtype, node_of, operands, tensor_of
 from .tensor import Tensor, axis_of
@@ -60,7 +61,7 @@ def nansum(
         >>> torch.nansum(torch.tensor([1.0, float("nan")])).item()
         1.0
     """
-    source = node_of(input)
+    source = real_only(node_of(input), "nansum")
     x = f.converted(source, dtype) if dtype is not None else widened(source)
     if x.type.dtype.kind == FLOATING:
         x = p.where(f.is_nan(x), constant(x, 0), x)
@@ -144,7 +145,7 @@ def _variance_arguments(
     if correction is None:
         correction = 1 if unbiased is None or unbiased else 0
     x = node_of(input)
-    if x.type.dtype.kind != FLOATING:
+    if x.type.dtype.kind < FLOATING:
         raise RuntimeError("std and var only support floating point and complex dtypes")
     axes = canonical_axes(dim, x.ndim)
     if f.count_of(x, axes) - correction <= 0:
@@ -482,7 +483,7 @@ def norm(
     """
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f"norm: the order is a number or 'fro', not '{p}'")
-    x = floating_only(node_of(input), "norm")
+    x = sizes(node_of(input), "norm")
     if dtype is not None:
         if dtype.kind != FLOATING or dtype.itemsize < x.type.dtype.itemsize:
             raise RuntimeError(
@@ -506,8 +507,13 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
         5.0
     """
     a, b = operands(input, other)
-    gap = floating_only(_difference(a, b), "dist")
+    gap = sizes(_difference(a, b), "dist")
     return tensor_of(f.vector_norm(gap, tuple(range(gap.ndim)), float(p)))
+
+
+def sizes(x: Node, function: str) -> Node:
+    """What a norm is made of: a floating point node, of complex numbers their absolute values."""
+    return absolute(x) if x.type.dtype.kind == COMPLEX else floating_only(x, function)
 
 
 def _difference(a: Node, b: Node) -> Node:
@@ -523,7 +529,7 @@ def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False, *, out: Tensor | N
         >>> torch.logsumexp(torch.tensor([1000.0, float("-inf")]), 0).item()
         1000.0
     """
-    x = node_of(input)
+    x = real_only(node_of(input), "logsumexp")
     if x.type.dtype.kind != FLOATING:
         x = f.converted(x, get_default_dtype())
     axes = canonical_axes(dim, x.ndim)

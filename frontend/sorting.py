@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from . import formulas as f, return_types
-from .arguments import floating_only, numpy_names, returned, tensor_argument, values_of
+from .arguments import floating_only, numpy_names, real_only, returned, tensor_argument, values_of
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
@@ -245,7 +245,7 @@ def mode(
         >>> torch.mode(torch.tensor([1, 2, 2, 3])).values.item()
         2
     """
-    x = tensor_argument(input, "mode", "input", 1)
+    x = real_only(tensor_argument(input, "mode", "input", 1), "mode")
     axis = axis_of(dim, x.ndim)
     if x.ndim == 0:
         return _scalar_pair(return_types.mode, x, out)
@@ -453,7 +453,7 @@ def unique_consecutive(
         >>> torch.unique_consecutive(torch.tensor([1, 1, 2, 1])).tolist()
         [1, 2, 1]
     """
-    values = values_of(tensor_argument(input, "unique_consecutive", "input", 1))
+    values = values_of(real_only(tensor_argument(input, "unique_consecutive", "input", 1), "unique"))
     shape = values.shape
     axis = None if dim is None else axis_of(dim, values.ndim)
     rows = values.reshape(-1) if axis is None else np.moveaxis(values, axis, 0)
@@ -491,7 +491,9 @@ def searchsorted(
         raise RuntimeError(
             "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True"
         )
-    rows = values_of(tensor_argument(sorted_sequence, "searchsorted", "sorted_sequence", 1))
+    rows = values_of(
+        real_only(tensor_argument(sorted_sequence, "searchsorted", "sorted_sequence", 1), "searchsorted")
+    )
     if sorter is not None:
         rows = np.take_along_axis(rows, values_of(node_of(sorter)), -1)
     wanted = values_of(node_of(values)) if isinstance(values, Tensor) else np.asarray(values)
@@ -536,7 +538,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         >>> torch.bincount(torch.tensor([1, 1, 3])).tolist()
         [0, 2, 0, 1]
     """
-    x = tensor_argument(input, "bincount", "input", 1)
+    x = real_only(tensor_argument(input, "bincount", "input", 1), "bincount")
     values = values_of(x)
     index = f.converted(x, dtypes.int64)
     low, high = (0, -1) if x.ndim != 1 or not values.size else bounds(index)

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from .compiler import primitives as p, primitives_shape as s
+from .compiler.dtypes import complex_of
 from .compiler.ir import Node, TensorType, grad_mode
 from .compiler.primitives import Primitive
 
@@ -231,8 +232,34 @@ def replay(chain: Chain, node: Node) -> Node:
     return node
 
 
+def pairs(node: Node, params: tuple = ()) -> Node:
+    """Complex numbers as pairs of real ones along a new last axis."""
+    shape = (*node.type.shape, 1)
+    return s.cat(s.reshape(p.real(node), params=shape), s.reshape(p.imag(node), params=shape), params=(len(shape) - 1,))
+
+
+def from_pairs(node: Node, params: tuple = ()) -> Node:
+    """The inverse of :func:`pairs`."""
+    lead = node.type.shape[:-1]
+    parts = [s.sliced(node, (0,) * len(lead) + (which,), (*lead, 1)) for which in (0, 1)]
+    return p.complex_(*[s.reshaped(part, lead) for part in parts])
+
+
+# Steps from complex to real numbers and back. What follows one counts its elements in others.
+PART_STEPS = (p.real, p.imag, pairs, from_pairs)
+
+
 def written_through(chain: Chain, base: Node, value: Node) -> Node:
     """``base`` with the elements that the view ``chain`` shows replaced by ``value``, a node of the view's type."""
+    for at in range(len(chain) - 1, 0, -1):
+        if chain[at][0] in PART_STEPS:
+            stage = base
+            for function, params in chain[:at]:
+                stage = function(stage, params=params)
+            return written_through(chain[:at], base, written_through(chain[at:], stage, value))
+    if chain and chain[0][0] in PART_STEPS and len(chain) > 1:
+        part = chain[0][0](base, params=())
+        return written_through(chain[:1], base, written_through(chain[1:], part, value))
     stages = [base]
     for function, params in chain[:-1]:
         stages.append(function(stages[-1], params=params))
@@ -256,6 +283,10 @@ _PUT = {
     s.permute: lambda stage, params, value: s.permute(value, params=s.inverse_permutation(params)),
     s.slice_: _put_slice,
     p.bitcast: lambda stage, params, value: p.bitcast(value, params=(stage.type.dtype,)),
+    p.real: lambda stage, params, value: p.complex_(value, p.imag(stage)),
+    p.imag: lambda stage, params, value: p.complex_(p.real(stage), value),
+    pairs: lambda stage, params, value: from_pairs(value),
+    from_pairs: lambda stage, params, value: pairs(value),
 }
 
 
@@ -322,7 +353,10 @@ def view_strides(shape: Sequence[int], strides: Sequence[int], new: Sequence[int
 
 
 def geometry(chain: Chain, base: TensorType) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-    """Sizes, strides and storage offset, in elements, of the view ``chain`` of a contiguous value of type ``base``."""
+    """Sizes, strides and storage offset of the view ``chain`` of a contiguous value of type ``base``.
+
+    Strides and offset are in elements of the view's own dtype.
+    """
     shape: tuple[int, ...] = base.shape
     strides = contiguous_strides(shape)
     offset = 0
@@ -352,6 +386,12 @@ def geometry(chain: Chain, base: TensorType) -> tuple[tuple[int, ...], tuple[int
             count = (shape[axis] - (size - 1) * dilation - 1) // step + 1
             shape = (*shape[:axis], count, *shape[axis + 1 :], size)
             strides = (*strides[:axis], strides[axis] * step, *strides[axis + 1 :], strides[axis] * dilation)
+        elif function in (p.real, p.imag, pairs):
+            strides, offset = tuple(2 * stride for stride in strides), 2 * offset + (function is p.imag)
+            if function is pairs:
+                shape, strides = (*shape, 2), (*strides, 1)
+        elif function is from_pairs:
+            shape, strides, offset = shape[:-1], tuple(stride // 2 for stride in strides[:-1]), offset // 2
     return shape, strides, offset
 
 
@@ -362,6 +402,12 @@ def strided_array(chain: Chain, base: TensorType, memory: np.ndarray) -> np.ndar
     for function, params in chain:
         if function is p.bitcast:
             (dtype,) = params
+        elif function is from_pairs:
+            dtype = complex_of(dtype)
+        elif function in PART_STEPS:
+            dtype = dtype.part
+    if dtype.itemsize != memory.itemsize:
+        memory = memory.view(dtype.numpy)
     itemsize = memory.itemsize
     start = memory[offset:] if offset < memory.size else memory[:0]
     array = np.lib.stride_tricks.as_strided(start, shape, [stride * itemsize for stride in strides])

@@ -118,11 +118,6 @@ class Tensor:
         """How the elements are stored: always ``flamework.strided``."""
         return strided
 
-    @property
-    def real(self) -> Tensor:
-        """The tensor itself: its elements are real numbers."""
-        return self
-
     # No tensor is sparse, quantised or without elements of its own.
     is_sparse = is_quantized = is_meta = False
 
@@ -277,7 +272,7 @@ def is_floating_point(self: Tensor) -> bool:
 
 @method
 def is_complex(self: Tensor) -> bool:
-    return False
+    return self._node.type.dtype.is_complex
 
 
 @method

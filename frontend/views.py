@@ -424,8 +424,8 @@ moveaxis = Tensor.moveaxis = movedim
 
 @method
 def adjoint(input: Tensor) -> Tensor:
-    """The last two axes exchanged; as ``torch.adjoint``."""
-    return transpose(input, -2, -1)
+    """The last two axes exchanged, and complex numbers conjugated; as ``torch.adjoint``."""
+    return transpose(input, -2, -1) if not input.is_complex() else transpose(input, -2, -1).conj()
 
 
 def _transposed(self: Tensor) -> Tensor:
@@ -441,8 +441,20 @@ def _matrix_transposed(self: Tensor) -> Tensor:
     return transpose(self, -2, -1)
 
 
-Tensor.T = Tensor.H = property(_transposed)
-Tensor.mT = Tensor.mH = property(_matrix_transposed)
+def _adjoint(self: Tensor) -> Tensor:
+    """A matrix transposed, with complex numbers conjugated."""
+    if self.ndim not in (0, 2):
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor."
+            + (" For batches of matrices, consider using tensor.mH" if self.ndim > 2 else "")
+        )
+    return self.T.conj()
+
+
+Tensor.T = property(_transposed)
+Tensor.H = property(_adjoint)
+Tensor.mT = property(_matrix_transposed)
+Tensor.mH = property(lambda self: _matrix_transposed(self).conj(), doc="The last two axes exchanged, and conjugated.")
 
 
 # ---------------------------------------------------------------------------------------------------- copies, detaching

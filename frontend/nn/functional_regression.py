@@ -16,6 +16,7 @@ from ..compiler.ir import Node
 from ..formulas import argument, constant
 from ..gathering import known
 from ..recording import node_of, operands, read, tensor_of
+from ..reduction import sizes
 from ..storage import attached
 from ..tensor import Tensor, axis_of
 from .functional_loss import reduced, reduction_mode
@@ -75,7 +76,7 @@ def l1_loss(
     """The sizes of the differences; arguments as in :func:`mse_loss`. As ``torch.nn.functional.l1_loss``."""
     mode = reduction_mode(reduction, size_average, reduce)
     a, b = _pair("l1_loss", input, target)
-    return tensor_of(_weighted_mean(p.abs(p.sub(a, b)), weight, mode))
+    return tensor_of(_weighted_mean(sizes(p.sub(a, b), "l1_loss"), weight, mode))
 
 
 def smooth_l1_loss(
