@@ -483,7 +483,7 @@ class Fusion:
                 self.visit_movement(node)
             elif kind == "barrier":
                 self.visit_barrier(node)
-            elif kind in ("contract", "sort"):
+            elif kind in ("contract", "sort", "library"):
                 self.visit_library(node)
             elif kind == "cat":
                 self.visit_cat(node)
@@ -542,14 +542,14 @@ class Fusion:
                 self.follow(after, cluster)
 
     def visit_library(self, node: Node) -> None:
-        cluster = Cluster("dot" if node.op.kind == "contract" else "sort")
+        cluster = Cluster("dot" if node.op.kind == "contract" else node.op.kind)
         cluster.node = node
         self.clusters.append(cluster)
         if node in self.next_product:
             self.precede(cluster, self.next_product[node])
         else:
             self.store_for_all(node, cluster)
-        if cluster.kind == "sort":
+        if cluster.kind != "dot":
             for source in node.src:
                 self.required.add(source)
                 self.demand(source, cluster, Access([of(Var(e)) for e in source.shape]))

@@ -21,7 +21,7 @@ from .ir import Node, tensor_type
 from .primitives import Primitive
 from .primitives_conv import convolve
 
-COMPUTING = frozenset({"elementwise", "reduce", "scan", "contract", "sort"})
+COMPUTING = frozenset({"elementwise", "reduce", "scan", "contract", "sort", "library"})
 # They compute nothing, or are what the others are made of.
 MOVING = frozenset({p.cast, p.bitcast, p.where})
 # Their results are elements, or negated elements, of the operands, or whole numbers that are no longer.

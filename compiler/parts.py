@@ -42,7 +42,11 @@ def in_parts(node: Node) -> Node | None:
     if node.op in (p.real, p.imag):
         (x,) = node.src
         return part_of(x, node.op is p.imag) if x.op in (p.complex_, p.const) else None
-    if node.op is p.complex_ or node.op is p.input_ or node.op.kind == "library":
+    if node.op.kind == "library":
+        if any(x.op is p.const and x.dtype.kind == COMPLEX for x in node.src):
+            return node.op(*[p.complex_(*parts_of(x)) if x.op is p.const else x for x in node.src], params=node.params)
+        return None
+    if node.op is p.complex_ or node.op is p.input_:
         return None
     if node.dtype.kind == COMPLEX:
         rule = _RULES.get(node.op)

@@ -41,7 +41,8 @@ class Primitive:
         name: what the operation is called in the text form of a graph.
         kind: how it is lowered: ``leaf``, ``elementwise``, ``movement``, ``alias``, ``reduce``, ``scan``, ``gather``,
             ``scatter``, ``contract``, ``update``, ``cat``, ``barrier`` (a value read from memory, not before another is
-            there), ``sort`` or ``call`` (a computed value whose history is written down when a gradient wants it).
+            there), ``sort``, ``library`` (computed by its reference) or ``call`` (a computed value whose history is
+            written down when a gradient wants it).
         infer: ``(params, *source types) -> TensorType``; raises ``ValueError`` for sources that do not fit.
         vjp: for each source, a function ``(cotangent, Saved) -> Node`` or None where no gradient flows; for rows
             with any number of sources one function ``(cotangent, Saved) -> list``. None: not differentiable.
@@ -116,8 +117,8 @@ class Primitive:
 
 
 class Undefined(IRError, NotImplementedError):
-    """An operation on complex numbers that has no meaning there, such as an order: an error of the user, unlike others of
-    rows. PyTorch raises ``NotImplementedError`` too."""
+    """An operation on complex numbers that has no meaning there, such as an order: an error of the user, where others
+    of rows are ours. PyTorch raises ``NotImplementedError`` too."""
 
 
 def remember(table: dict, key: tuple, value: Any) -> None:

@@ -474,8 +474,8 @@ dot = Primitive(
 
 
 def _dot_add_infer(params: tuple, a: TensorType, b: TensorType, sum: TensorType) -> TensorType:
-    if _dot_infer(params, a, b) is not sum:
-        raise ValueError("the sum has the type of the product")
+    if _dot_infer(params, a, b) is not sum or a.dtype.kind == dtypes.COMPLEX:
+        raise ValueError("the sum is real and has the type of the product")
     return sum
 
 

@@ -66,7 +66,7 @@ class Item:
 
     def can_fail(self) -> bool:
         """Whether it may raise an error that depends on the data."""
-        return any(a.kind == "error" for x in self.lowered for a in x.kernel.arguments)
+        return self.kind == "library" or any(a.kind == "error" for x in self.lowered for a in x.kernel.arguments)
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ from ..compiler.lowering import Lowered, lower
 from ..compiler.rewrite import rewrite
 from ..kernels.cpu import blas, contraction, sort
 from ..kernels.cpu.driver import CHECKED, ENTRY_WORDS, SERIAL
+from . import library
 from .allocator import Buffer, allocate
 from .counters import COUNTERS
 from .donation import LEAST_BYTES, Lifetimes
@@ -129,6 +130,7 @@ class Plan:
         self.internal: list[tuple[int, int]] = []
         entries: list[tuple[int, int, int, int, int]] = []
         self.error_slots: list[int] = []
+        self.calls: list[library.Call] = []
         self.tables: dict[bytes, np.ndarray] = {}
         self.kernels = [KERNELS.pool]
         for item, scratch in zip(self.items, self.scratch):
@@ -136,6 +138,8 @@ class Plan:
                 entries += self.sort_entries(item.clusters[0].node, item.sort, scratch[0])
             elif item.contraction is not None:
                 entries += self.contraction_entries(item.clusters[0], item.contraction, scratch[0])
+            elif item.kind == "library":
+                entries.append(self.library_entry(item.clusters[0].node))
             elif item.kind == "dot":
                 entries.append(self.dot_entry(item.clusters[0]))
             else:
@@ -231,6 +235,19 @@ class Plan:
             self.relocations.append((begin + slot, place.base, place.offset + offset))
         return (loaded[function], begin, call.units, batch * m * n * k, 0)
 
+    def library_entry(self, node: Node) -> tuple[int, int, int, int, int]:
+        """An operation that its NumPy reference computes."""
+        call = library.Call(node)
+        self.kernels.append(call)
+        self.calls.append(call)
+        begin = len(self.words)
+        self.words += [0] * (len(node.src) + 2)
+        for slot, operand in enumerate([*node.src, node], begin):
+            place = self.locate(operand)
+            self.relocations.append((slot, place.base, place.offset))
+        self.error_slots.append(len(self.words) - 1)
+        return (call.address, begin, 1, 0, SERIAL | CHECKED)
+
     def sort_entries(self, node: Node, call: sort.SortCall, scratch: int) -> list[tuple[int, int, int, int, int]]:
         """A sort: a call for each of its steps."""
         (x,) = node.src
@@ -321,6 +338,10 @@ class Plan:
         words = self.args[self.error_at : self.error_at + 4]
         index, extent = int(words[1]), int(words[2])
         words[:] = 0
+        for call in self.calls:
+            error, call.error = call.error, None
+            if error is not None:
+                raise error
         raise IndexError(f"index {index} is out of bounds for dimension with size {extent}")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import graphs
 import numpy as np
-from flamework.compiler import dtypes, primitives as p
+from flamework.compiler import dtypes, primitives as p, primitives_library  # noqa: F401, its rows are tested here
 from flamework.compiler.dtypes import COMPLEX, DType, bool_, float32, float64, int8, int32, int64, uint8
 from flamework.compiler.ir import Node, tensor_type
 from flamework.compiler.primitives import TABLE, Primitive
@@ -348,6 +348,13 @@ CASES: dict[str, list[Case]] = {
         *[case(X(*a), index(*b, values=permuted(a[axis], axis)), X(*b), params=(axis, "set"), batched=False)
           for a, b, axis in (((6,), (4,), 0), ((6, 3), (4, 3), 0), ((3, 4), (3, 2), 1), ((3, 4), (3, 1), 1))],
     ],
+    # ---------------------------------------------------------------------------------------------------- library
+    "fft": [case(X(*shape), params=params, rtol=1e-5) for shape, params in (
+        ((6,), (0, False)), ((6,), (0, True)), ((3, 5), (1, False)), ((3, 4, 2), (1, True)), ((1, 1), (0, False)))],
+    "rfft": [case(X(*shape), params=(axis,), rtol=1e-5)
+             for shape, axis in (((6,), 0), ((3, 5), 1), ((4, 3), 0), ((1,), 0))],
+    "irfft": [case(X(*shape), params=params, rtol=1e-5) for shape, params in (
+        ((4,), (0, 6)), ((4,), (0, 7)), ((3, 3), (1, 4)), ((3, 2), (0, 5)), ((1,), (0, 1)))],
     "argsort": [case(X(*a, values=NATURAL), params=(descending, count)) for descending in (False, True)
                 for *a, count in ((6, 6), (3, 5, 5), (3, 5, 2), (2, 0, 0))],
 }  # fmt: skip
@@ -429,6 +436,9 @@ REFUSED: dict[str, list[tuple]] = {
     "gather": [(F(4), F(4), (0,)), (F(4), L(4, 1), (0,)), (F(4, 3), L(4, 2), (0,))],
     "scatter": [(F(4), L(2), F(3), (0, "add")), (F(4), L(2), L(2), (0, "add")), (F(4), L(2), F(2), (0, "no such mode")),
                 (F(4, 3), L(2, 2), F(2, 2), (0, "add")), (F(4), F(2), F(2), (0, "set"))],
+    "fft": [(F(2), (0, False)), (C(2), (1, False)), (C(), (0, False))],
+    "rfft": [(C(2), (0,)), (F(2), (1,)), (L(2), (0,))],
+    "irfft": [(C(3), (0, 6)), (F(3), (0, 4)), (C(3), (1, 4))],
     "argsort": [(F(2), F(2), (False, 2)), (F(), (False, 1)), (F(3), (False, 4))],
 }  # fmt: skip
 # what takes floats only, and what takes one or two operands, refuses anything else
