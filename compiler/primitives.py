@@ -578,6 +578,8 @@ def _cast_infer(params: tuple, x: TensorType) -> TensorType:
 
 
 def _bitcast_infer(params: tuple, x: TensorType) -> TensorType:
+    if COMPLEX in (params[0].kind, x.dtype.kind):
+        raise ValueError("a complex number is two real ones")
     if params[0].itemsize != x.dtype.itemsize:
         raise ValueError(f"{x.dtype} and {params[0]} differ in size")
     return tensor_type(x.shape, params[0], x.device)

@@ -27,7 +27,8 @@ from flamework.kernels.cuda import namespace, simulation, toolchain
 from flamework.runtime import loader
 
 NARROW = ("f16", "bf16")
-DTYPES = {d.code: d.numpy.type for d in dtypes.ALL if d is not dtypes.bool_ and d.code not in NARROW}
+REAL = [d for d in dtypes.ALL if d.kind != dtypes.COMPLEX]
+DTYPES = {d.code: d.numpy.type for d in REAL if d is not dtypes.bool_ and d.code not in NARROW}
 INTEGERS = ("i8", "u8", "i16", "i32", "i64")
 FLOATS = ("f32", "f64")
 
@@ -41,12 +42,12 @@ def names_in_the_table() -> set[str]:
     for row in p.TABLE.values():
         for kind, template in row.expr.items() if isinstance(row.expr, dict) else [("", row.expr or "")]:
             fields = {field for _, field, _, _ in string.Formatter().parse(template) if field}
-            codes = [d.code for d in dtypes.ALL]
+            codes = [d.code for d in REAL]
             if kind == "n":
                 names |= {template.format("x", s=code, r="f32")[:-3] for code in NARROW}
                 continue
             for code in codes:
-                same_size = [d.code for d in dtypes.ALL if d.itemsize == dtypes.ALL[codes.index(code)].itemsize]
+                same_size = [d.code for d in REAL if d.itemsize == REAL[codes.index(code)].itemsize]
                 for result in same_size if "bitcast" in template else codes:
                     text = template.format(*"xyz", t=code, s=code, r=result, error="error") if fields else template
                     names |= set(re.findall(r"([a-z]\w*)\(", text))
