@@ -76,7 +76,7 @@ def l1_loss(
     """The sizes of the differences; arguments as in :func:`mse_loss`. As ``torch.nn.functional.l1_loss``."""
     mode = reduction_mode(reduction, size_average, reduce)
     a, b = _pair("l1_loss", input, target)
-    return tensor_of(_weighted_mean(sizes(p.sub(a, b), "l1_loss"), weight, mode))
+    return tensor_of(_weighted_mean(p.abs(sizes(p.sub(a, b), "l1_loss")), weight, mode))
 
 
 def smooth_l1_loss(
