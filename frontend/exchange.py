@@ -9,6 +9,7 @@ In: tensors, arrays. Out: arrays, numbers, text. Read next: ``autograd.py``.
 
 from __future__ import annotations
 
+import math
 import warnings
 import weakref
 from typing import Any
@@ -19,6 +20,7 @@ from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import FLOATING
 from .compiler.ir import Node, tensor_type
 from .leaves import make_leaf
+from .parts import as_strided
 from .printing import format_tensor
 from .recording import (
     from_array,
@@ -31,8 +33,9 @@ from .recording import (
     storage_of,
 )
 from .size import Size
-from .storage import ALONE, EXPORTED, Storage, cut_index, holders, strided_array
+from .storage import ALONE, EXPORTED, Storage, contiguous_strides, cut_index, holders, strided_array
 from .tensor import Tensor, method, strides_of
+from .views import detached, permute
 
 _new = Tensor.__new__
 
@@ -377,9 +380,52 @@ def __copy__(self: Tensor) -> Tensor:
     return result
 
 
-def rebuilt(cls: type[Tensor], array: np.ndarray, requires_grad: bool, attributes: dict | None) -> Tensor:
+class LoadedStorage:
+    """A storage that a pickle or a file held: tensors that shared it share it again.
+
+    Args:
+        array: its elements, flat; nobody else may hold them.
+    """
+
+    __slots__ = ("array", "root")
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        # the first tensor, whose memory the others share
+        self.root: Tensor | None = None
+
+    def view(self, size: tuple[int, ...], stride: tuple[int, ...], offset: int) -> Tensor:
+        """A tensor over the storage; the positions have to lie inside."""
+        if self.root is None:
+            # The axes as they lie in memory: a tensor that fills its storage is a transposition of a contiguous one.
+            axes = tuple(range(len(size)))
+            order = tuple(sorted(axes, key=lambda axis: -stride[axis]))
+            shape = tuple(size[axis] for axis in order)
+            fills = offset == 0 and math.prod(size) == self.array.size
+            dense = fills and tuple(stride[axis] for axis in order) == contiguous_strides(shape)
+            self.root = from_array(self.array.reshape(shape) if dense else self.array)
+            if dense:
+                return self.root if order == axes else permute(self.root, [order.index(axis) for axis in axes])
+        return as_strided(detached(self.root, silent=False), size, stride, offset)
+
+
+def _reduced_storage(self: Storage, protocol: int) -> tuple:
+    exported = self.stamp == EXPORTED and not reclaim(self)
+    memory = self.memory if exported else read(self.node)
+    return LoadedStorage, (np.array(memory).reshape(-1),)
+
+
+Storage.__reduce_ex__ = _reduced_storage
+
+
+def rebuilt(
+    cls: type[Tensor], storage: LoadedStorage | np.ndarray, geometry: tuple | None, dtype: dtypes.DType,
+    requires_grad: bool, attributes: dict | None,
+) -> Tensor:
     """What unpickling a tensor calls."""
-    tensor = from_array(np.array(array, order="C"))
+    tensor = from_array(storage) if geometry is None else storage.view(*geometry)
+    if tensor.dtype is not dtype:
+        tensor = tensor.view(dtype)
     if cls is not Tensor:
         tensor = Tensor._make_subclass(cls, tensor, False)
     if requires_grad:
@@ -391,5 +437,9 @@ def rebuilt(cls: type[Tensor], array: np.ndarray, requires_grad: bool, attribute
 
 @method
 def __reduce_ex__(self: Tensor, protocol: int) -> tuple:
-    array = np.array(observe(self), order="C")
-    return rebuilt, (type(self), array, self.requires_grad, getattr(self, "__dict__", None))
+    if self._storage is None:
+        storage, geometry = np.array(observe(self), order="C"), None
+    else:
+        # by identity, so that a pickle holds it once
+        storage, geometry = self._storage, (tuple(self.shape), *strides_of(self))
+    return rebuilt, (type(self), storage, geometry, self.dtype, self.requires_grad, getattr(self, "__dict__", None))
