@@ -29,7 +29,8 @@ _NEWEST_VERSION = 10
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _STORED = 0
-_CHUNK = 1 << 24
+# Read in parts that stay in the processor's cache until their checksum is known.
+_CHUNK = 1 << 20
 
 
 def write_archive(file: IO[bytes], data: bytes, storages: dict[str, np.ndarray]) -> None:
@@ -166,14 +167,19 @@ class Archive:
     def _copied(self, start: int, size: int, checksum: int) -> Any:
         memory = np.empty(size, np.uint8)
         self.file.seek(start)
-        view, found = memoryview(memory), 0
-        while view:
-            part = self.file.read(min(len(view), _CHUNK))
-            if not part:
+        rest, found = memoryview(memory), 0
+        while rest:
+            part = rest[:_CHUNK]
+            if hasattr(self.file, "readinto"):
+                count = self.file.readinto(part)
+            else:
+                data = self.file.read(len(part))
+                count = len(data)
+                part[:count] = data
+            if not count:
                 raise UnpicklingError("the file ends inside of a record")
-            found = zlib.crc32(part, found)
-            view[: len(part)] = part
-            view = view[len(part) :]
+            found = zlib.crc32(part[:count], found)
+            rest = rest[count:]
         if found != checksum:
             raise UnpicklingError("a record's checksum is wrong: the file is damaged")
         return memory

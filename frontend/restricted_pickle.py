@@ -122,8 +122,8 @@ class Reader:
             if full in table:
                 return table[full]
         raise UnpicklingError(
-            f"Unsupported global: {full:.200} is not among the names that a file may use, and nothing is imported for a "
-            "file. If it is a class that you trust, allow it with flamework.serialization.add_safe_globals()."
+            f"Unsupported global: {full:.200} is not among the names that a file may use, and nothing is imported for "
+            "a file. If it is a class that you trust, allow it with flamework.serialization.add_safe_globals()."
         )
 
 

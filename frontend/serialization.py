@@ -394,7 +394,7 @@ class _Pickler(pickle._Pickler):
         if kind is Tensor:
             return _TENSOR_V2, whole
         if kind is Buffer:
-            return _FROM_TYPE, (_TENSOR_V2, Tensor, whole, {"_is_buffer": True, **vars(tensor)})
+            return _FROM_TYPE, (_TENSOR_V2, Tensor, whole, {**vars(tensor), "_is_buffer": True})
         raise pickle.PicklingError(f"save() writes tensors, parameters and buffers, but no {kind.__qualname__}")
 
     def memory(self, tensor: Tensor) -> _Memory:
