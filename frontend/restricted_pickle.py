@@ -307,9 +307,10 @@ def _build(reader: Reader, argument: Any) -> None:
     slots = None
     if isinstance(state, tuple) and len(state) == 2:
         state, slots = state
-    for part, set_each in ((state, target.__dict__.__setitem__), (slots, lambda k, v: setattr(target, k, v))):
-        for name, value in (part or {}).items():
-            set_each(name, value)
+    if state:
+        target.__dict__.update(state)
+    for name, value in (slots or {}).items():
+        setattr(target, name, value)
 
 
 def set_attributes(reader: Reader, target: Any, state: Any) -> None:

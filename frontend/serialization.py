@@ -379,6 +379,9 @@ class _Pickler(pickle._Pickler):
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
         module, _, attribute = name.rpartition(".")
+        if module == "builtins" and self.proto < 3:
+            # its name when protocol 2 was made
+            module = "__builtin__"
         self.write(pickle.GLOBAL + f"{module}\n{attribute}\n".encode())
         self.memoize(obj)
 
@@ -580,6 +583,7 @@ def _identity(identity: Any, length: int) -> tuple[StorageType, str, str, int]:
 
 def _load_archive(archive: Archive, place: Callable[[Stored, str], None]) -> Any:
     known: dict[str, tuple[StorageType, int, Stored]] = {}
+    locations: list[tuple[Stored, str]] = []
 
     def persistent_load(identity: Any) -> Stored:
         kind, key, location, numel = _identity(identity, 5)
@@ -595,12 +599,16 @@ def _load_archive(archive: Archive, place: Callable[[Stored, str], None]) -> Any
             raise UnpicklingError("an untyped storage has the other byte order")
         memory = archive.array(f"data/{key}", numel * unit, swapped=_word(dtype))
         storage = Stored(dtype, numel, memory)
-        place(storage, location)
+        locations.append((storage, location))
         known[key] = kind, numel, storage
         return storage
 
     data = archive.read("data.pkl")
-    return _value(io.BytesIO(data), persistent_load, len(data), _trusted)
+    result = _value(io.BytesIO(data), persistent_load, len(data), _trusted)
+    # Afterwards, so that an error of the user's function is not taken for one of the file.
+    for storage, location in locations:
+        place(storage, location)
+    return result
 
 
 def _word(dtype: DType | None) -> int:
