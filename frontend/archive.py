@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64
 
+# Records from this size on have 64-bit sizes.
+LARGE = 1 << 31
+
 # The newest version of the layout that PyTorch has described.
 _NEWEST_VERSION = 10
 
@@ -54,7 +57,7 @@ def _write(archive: zipfile.ZipFile, name: str, data: bytes | np.ndarray) -> Non
     # The same bytes whenever it is written: no time of day.
     record = zipfile.ZipInfo(f"archive/{name}", (1980, 1, 1, 0, 0, 0))
     size = memoryview(data).nbytes
-    large = size >= 1 << 31
+    large = size >= LARGE
     # The header is 30 bytes, the name, for large records 20 bytes of sizes, and a field of zeros that fills up.
     end = archive.start_dir + 30 + len(record.filename) + 20 * large + 4
     padding = -end % ALIGNMENT

@@ -240,6 +240,16 @@ def test_the_same_object_has_the_same_bytes_aligned_to_64():
     assert len(offsets) == 2
 
 
+def test_records_with_64_bit_sizes_are_aligned_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys.modules["flamework.archive"], "LARGE", 100)
+    path = tmp_path / "x.pt"
+    flamework.save([flamework.arange(100.0), flamework.ones(3), flamework.arange(50)], path)
+    for mapped in (False, True):
+        back = flamework.load(path, mmap=mapped)
+        assert [x.tolist() for x in back] == [list(range(100)), [1, 1, 1], list(range(50))]
+        assert not mapped or [x.data_ptr() % 64 for x in back] == [0, 0, 0]
+
+
 def test_mapped_files(tmp_path):
     path = tmp_path / "x.pt"
     x = flamework.arange(100.0)
