@@ -86,6 +86,7 @@ from .gathering import (
     masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
 )
 from . import autograd, conversion, fft, gradient_hooks, methods, native, nn, optim, serialization, utils
+from .serialization import load, save
 from .compiled import SideEffectError, compile
 from .runtime.threads import get_num_threads, set_num_threads
 from .inspection import explain
