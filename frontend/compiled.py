@@ -129,10 +129,11 @@ def leaf_key(value: Any) -> Any:
 
 def sharing(leaves: Sequence[Any]) -> tuple | None:
     """Which arguments share memory, and which are one tensor, by the position of the first; None if none do."""
+    homes = [id(x if x._storage is None else x._storage) for x in leaves if isinstance(x, Tensor)]
+    if len(set(homes)) == len(homes):
+        return None
     first: dict[int, int] = {}
     pattern = [first.setdefault(identity(x), i) for i, x in enumerate(leaves) if isinstance(x, Tensor)]
-    if len(first) == len(pattern):
-        return None
     first = {}
     return (*pattern, *(first.setdefault(id(x), i) for i, x in enumerate(leaves) if isinstance(x, Tensor)))
 

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from .runtime.plan import Plan
 
 
+NONE: frozenset[int] = frozenset()
+
+
 class Changed(Exception):
     """The program does not serve: tensors share memory in another way, or a number decides otherwise."""
 
@@ -215,7 +218,9 @@ class Program:
                 buffers: Sequence[Buffer] = ()
             else:
                 numbers = self.numbers(leaves, events)
-                dying = frozenset([at for at, place in self.ending if is_alone(place.tensor(leaves))])
+                dying = NONE
+                if self.ending:
+                    dying = frozenset([at for at, place in self.ending if is_alone(place.tensor(leaves))])
                 buffers = self.plan.run(inputs, numbers, dying)
         except BaseException:
             if self.events:

@@ -86,8 +86,11 @@ class Buffer:
         return f"Buffer(address={self.address:#x}, nbytes={self.nbytes})"
 
     def __del__(self) -> None:
-        if self._size:
-            _give_back(self._size, self.address, self.owner)
+        size = self._size
+        if size >= LARGE:
+            _give_back_large(size, self.address, self.owner)
+        elif size:
+            _cache.blocks[size].append((self.address, self.owner, 0.0))
 
 
 class _ArrayInterface:
@@ -176,16 +179,13 @@ def allocate(nbytes: int) -> Buffer:
     Raises `RuntimeError`, in PyTorch's words, if there is no such amount of memory.
     Example: `allocate(4096).address % 64` is 0.
     """
-    # size_class(nbytes), written out: this function is on the path of every materialisation.
-    if nbytes <= ALIGNMENT:
-        if nbytes < 0:
-            raise out_of_memory(nbytes)
-        size = ALIGNMENT
-    else:
-        shift = (nbytes - 1).bit_length() - 4
-        if shift < 6:
-            shift = 6
-        size = ((nbytes - 1 >> shift) + 1) << shift
+    if nbytes < 0:
+        raise out_of_memory(nbytes)
+    return allocate_block(nbytes, size_class(nbytes))
+
+
+def allocate_block(nbytes: int, size: int) -> Buffer:
+    """:func:`allocate` for who keeps the :func:`size_class` of a request that is made many times."""
     free = _cache.blocks.get(size)
     if free:
         try:
@@ -237,10 +237,7 @@ def _from_system(size: int) -> np.ndarray | None:
         return None
 
 
-def _give_back(size: int, address: int, block: object) -> None:
-    if size < LARGE:
-        _cache.blocks[size].append((address, block, 0.0))
-        return
+def _give_back_large(size: int, address: int, block: object) -> None:
     _cache.blocks[size].append((address, block, time.monotonic()))
     _cache.large_bytes += size
     _cache.large_frees += 1

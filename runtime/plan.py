@@ -11,8 +11,10 @@ Read next: ``engine.py``, which decides what to compute and finds the plan.
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 import numpy as np
 
@@ -27,12 +29,14 @@ from ..compiler.rewrite import rewrite
 from ..kernels.cpu import blas, contraction, sort
 from ..kernels.cpu.driver import CHECKED, ENTRY_WORDS, SERIAL
 from . import library
-from .allocator import Buffer, allocate
+from .allocator import Buffer, allocate_block, size_class
 from .counters import COUNTERS
 from .donation import LEAST_BYTES, Lifetimes
 from .kernels import KERNELS
 from .log import ENABLED, log
 from .placement import Item, Place, Placement, Slot, is_input, match
+
+_address = attrgetter("address")
 
 GROUPED_SOURCE = '''
 def grouped(args, start, stop):
@@ -110,7 +114,11 @@ class Plan:
         found = Placement(self.fusion, self.items, self.roots, self.inputs)
         self.place = found.place
         self.outputs, self.output_bytes = found.outputs, found.output_bytes
+        # whether the results are the outputs, none of them an input, each once
+        self.plain = found.outputs == [("result", n) for n in range(len(found.output_bytes))]
+        self.requests = [(nbytes, size_class(nbytes)) for nbytes in found.output_bytes]
         self.scratch, self.arena_bytes = found.scratch, found.arena_bytes
+        self.arena_size = size_class(found.arena_bytes)
         self.donors = found.donors
         self.lifetimes: Lifetimes | None = None
         self.matched: dict[frozenset[int], dict[int, int]] = {}
@@ -126,7 +134,7 @@ class Plan:
     def write_tape(self) -> None:
         self.words: list[int] = []
         self.relocations: list[tuple[int, int, int]] = []
-        self.numbers: list[tuple[int, int, bool]] = []
+        self.numbers: dict[tuple[int, bool], list[int]] = {}
         self.internal: list[tuple[int, int]] = []
         entries: list[tuple[int, int, int, int, int]] = []
         self.error_slots: list[int] = []
@@ -144,25 +152,38 @@ class Plan:
                 entries.append(self.dot_entry(item.clusters[0]))
             else:
                 entries += self.kernel_entries(item, scratch)
+        self.launches = len(self.items)
+        entries.insert(0, self.patch_entry())
         self.entries = len(entries)
-        self.launches = sum(1 for _ in self.items)
         # argument blocks, then the error word, in one array whose address never changes
         self.error_at = len(self.words)
         self.args = np.array([*self.words, 0, 0, 0, 0], np.int64)
-        self.words_view = memoryview(self.args)
-        self.floats = memoryview(self.args.view(np.float64))
         address = self.args.ctypes.data
         for slot, target in self.internal:
             self.args[slot] = address + 8 * target
         for slot in self.error_slots:
             self.args[slot] = address + 8 * self.error_at
-        tape = np.zeros((max(len(entries), 1), ENTRY_WORDS), np.int64)
+        tape = np.zeros((len(entries), ENTRY_WORDS), np.int64)
         for row, (function, block, units, work, flags) in zip(tape, entries):
             row[:6] = function, address + 8 * block, units, work, flags, address + 8 * self.error_at
         self.tape = tape
         self.tape_address = tape.ctypes.data
-        self.float_numbers = [(slot, number) for slot, number, is_float in self.numbers if is_float]
-        self.integer_numbers = [(slot, number) for slot, number, is_float in self.numbers if not is_float]
+
+    def patch_entry(self) -> tuple[int, int, int, int, int]:
+        """What comes first: addresses and numbers, which :meth:`run` writes in a row, go to where they are read."""
+        values = 1 + self.inputs + len(self.output_bytes)  # the arena, inputs and results, then numbers
+        triples = [(8 * slot, 8 * base, offset) for slot, base, offset in self.relocations]
+        for at, slots in enumerate(self.numbers.values(), values):
+            triples += [(8 * slot, 8 * at, 0) for slot in slots]
+        self.arguments = [number for number, _ in self.numbers]
+        kinds = "".join("d" if is_float else "q" for _, is_float in self.numbers)
+        self.pack = struct.Struct(f"{values}q{kinds}").pack_into
+        begin = len(self.words)
+        self.words += [0, 0, len(triples), *[word for triple in triples for word in triple]]
+        self.values_at = 8 * len(self.words)
+        self.internal += [(begin, 0), (begin + 1, len(self.words))]
+        self.words += [0] * (values + len(self.numbers))
+        return (KERNELS.driver["patch"], begin, 1, 0, SERIAL)
 
     def block(self, lowered: Lowered, scratch: int) -> int:
         """Write an argument block; returns where it begins."""
@@ -176,7 +197,8 @@ class Plan:
             elif argument.kind == "integer":
                 self.words[slot] = argument.source
             elif argument.kind == "scalar":
-                self.numbers.append((slot, argument.source.value.number, argument.dtype.kind == FLOATING))
+                number = (argument.source.value.number, argument.dtype.kind == FLOATING)
+                self.numbers.setdefault(number, []).append(slot)
             elif argument.kind == "scratch":
                 self.relocations.append((slot, 0, scratch))
             else:
@@ -304,22 +326,25 @@ class Plan:
             IndexError: an index in the data was out of range; nothing was read or written outside a tensor, and all
                 inputs are as they were.
         """
-        donor = self.match(dying) if dying else {}
-        results = [inputs[donor[j]] if j in donor else allocate(nbytes) for j, nbytes in enumerate(self.output_bytes)]
-        arena = allocate(self.arena_bytes) if self.arena_bytes else None
-        bases = [arena.address if arena else 0, *[b.address for b in inputs], *[b.address for b in results]]
+        donor = self.match(dying) if dying else ()
+        if donor:
+            results = [
+                inputs[donor[j]] if j in donor else allocate_block(nbytes, size)
+                for j, (nbytes, size) in enumerate(self.requests)
+            ]
+        else:
+            results = [allocate_block(nbytes, size) for nbytes, size in self.requests]
+        arena = allocate_block(self.arena_bytes, self.arena_size) if self.arena_bytes else None
         with self.lock:
-            args = self.words_view
-            for slot, base, offset in self.relocations:
-                args[slot] = bases[base] + offset
-            floats = self.floats
-            for slot, number in self.float_numbers:
-                floats[slot] = numbers[number]
-            for slot, number in self.integer_numbers:
-                args[slot] = numbers[number]
-            if self.entries and KERNELS.pool.run(self.tape_address, self.entries) != self.entries:
+            self.pack(
+                self.args, self.values_at, arena.address if arena else 0, *map(_address, inputs),
+                *map(_address, results), *map(numbers.__getitem__, self.arguments),
+            )
+            if self.launches and KERNELS.pool.run(self.tape_address, self.entries) != self.entries:
                 self.fail()
         COUNTERS.kernels_launched += self.launches
+        if self.plain:
+            return results
         return [inputs[n] if kind == "input" else results[n] for kind, n in self.outputs]
 
     def watch_lifetimes(self, roots: Sequence[Node], inputs: Sequence[Node]) -> None:

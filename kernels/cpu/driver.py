@@ -218,6 +218,22 @@ def run(state, tape, count):
     return count
 
 
+def patch(block, start, stop):
+    """A kernel: write addresses and numbers to where the kernels that follow read them.
+
+    The block holds the addresses of the words to fill in and of the values, a count, and as many triples: the offset of
+    a word, the offset of a value, and what is added to it.
+    """
+    words = read_word(block)
+    values = read_word(block + 8)
+    triple = block + 24
+    for _ in range(read_word(block + 16)):
+        value = read_word(values + read_word(triple + 8))
+        write_word(words + read_word(triple), value + read_word(triple + 16))
+        triple += 24
+    return 0
+
+
 def spin(count):
     """Pause `count` times, so that Python can learn how long a pause takes here."""
     for _ in range(count):
@@ -235,6 +251,7 @@ def wake_all(state):
 DRIVER_SIGNATURES: dict[str, str] = {
     "run": "int64(int64, int64, int64)",
     "worker": "int64(int64)",
+    "patch": "int64(int64, int64, int64)",
     "spin": "int64(int64)",
     "wake_all": "int64(int64)",
 }

@@ -326,12 +326,12 @@ def guarded(monkeypatch):
     """Surround the memory of results and intermediate values with bytes that must stay as they are."""
     zones = []
 
-    def allocate(nbytes: int) -> Buffer:
+    def allocate(nbytes: int, size: int) -> Buffer:
         memory = np.full(nbytes + 8192, 0x5A, np.uint8)
         zones.append((memory, nbytes))
         return Buffer(memory.ctypes.data + 4096, nbytes, memory)
 
-    monkeypatch.setattr(plan_module, "allocate", allocate)
+    monkeypatch.setattr(plan_module, "allocate_block", allocate)
     yield
     for memory, nbytes in zones:
         assert (memory[:4096] == 0x5A).all()
