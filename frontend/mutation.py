@@ -157,7 +157,10 @@ def overlaps(tensor: Tensor) -> bool:
 
 
 def _overlaps(chain: Chain, base: TensorType) -> bool:
-    if not any(function in _MAY_OVERLAP for function, _ in chain):
+    for function, _ in chain:
+        if function in _MAY_OVERLAP:
+            break
+    else:
         return False
     shape, strides, _ = geometry(chain, base)
     return 0 not in shape and any(extent > 1 and stride == 0 for extent, stride in zip(shape, strides))

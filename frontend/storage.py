@@ -187,7 +187,7 @@ def find_cut(chain: Chain) -> Cut | None:
 
 
 def without_cut(chain: Chain) -> Chain:
-    return tuple(step for step in chain if type(step[0]) is not Cut)
+    return tuple([step for step in chain if type(step[0]) is not Cut])
 
 
 # ------------------------------------------------------------------------------------------------- replay and writing

@@ -232,12 +232,13 @@ def run_plan(
 def settle(node: Node, buffer: Buffer) -> None:
     """Give a node its value, and let go of its history if no gradient can ask for it any more."""
     node.value = buffer
-    if node.op is s.detach and node.mark is not None and node.mark.leaf is not None and not node.src[0].requires_grad:
+    op, mark = node.op, node.mark
+    if op is s.detach and mark is not None and mark.leaf is not None and not node.src[0].requires_grad:
         # a leaf stays above its value, so that a write to the memory of that value is noticed
         if node.src[0].value is None:
             settle(node.src[0], buffer)
         return
-    if forgets(node):
+    if not node.requires_grad or forgets(node):
         if is_view(node):
             base = node.src[0]
             while is_view(base):
@@ -311,8 +312,9 @@ def linearised(
         if not waiting:
             break
         rest = []
+        shared: set[Node] = set()
         for node in waiting:
-            if node in position or shares(node, position):
+            if node in position or shares(node, position, shared):
                 roots.append(node)
                 if node not in position:
                     position[node] = len(order)
@@ -352,15 +354,22 @@ def input_buffer(node: Node) -> Buffer:
     return Buffer(held.address + start, node.type.nbytes, held)
 
 
-def shares(start: Node, visited: dict[Node, int]) -> bool:
-    """Whether a pending node is computed from something that is going to be computed."""
+def shares(start: Node, visited: dict[Node, int], shared: set[Node]) -> bool:
+    """Whether a pending node is computed from something that is going to be computed.
+
+    ``shared`` are nodes of which that is known.
+    """
     stack, seen = [start], {start}
     while stack:
-        for source in stack.pop().src:
+        node = stack.pop()
+        for source in node.src:
+            if source in shared:
+                return True
             if source.value is not None or source in seen:
                 continue
             if source in visited:
                 if source.src:
+                    shared.add(node)
                     return True
                 continue
             seen.add(source)

@@ -9,7 +9,7 @@ In: gradients. Out: parameters moved against them. Read ``optimizer.py`` first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flamework
@@ -28,6 +28,7 @@ from flamework.optim.optimizer import (
     check_learning_rate,
     check_not_negative,
     evaluate,
+    in_batches,
     with_gradient,
 )
 from flamework.recording import node_of
@@ -113,8 +114,15 @@ class Adam(Optimizer):
             for group in self.param_groups:
                 lr = number(lambda group=group: as_number(group["lr"]))
                 arguments = Arguments()
+                sets = []
                 for param, grad in with_gradient(group):
-                    self._update(param, grad, self._prepared_state(param, group), lr, group, arguments)
+                    state = self._prepared_state(param, group)
+                    tensors = [param, grad, state["exp_avg"], state["exp_avg_sq"]]
+                    if group["amsgrad"]:
+                        tensors.append(state["max_exp_avg_sq"])
+                    sets.append((tensors, number(lambda state=state: state["step"])))
+                for batch, steps in in_batches(sets):
+                    self._update(batch, steps, lr, group, arguments)
         return loss
 
     def _prepared_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
@@ -131,45 +139,56 @@ class Adam(Optimizer):
         return state
 
     def _update(
-        self, param: Tensor, grad: Tensor, state: dict[str, Any], lr: float, group: dict[str, Any],
-        arguments: Arguments,
+        self, batch: list[Sequence[Tensor]], steps: float, lr: float, group: dict[str, Any], arguments: Arguments
     ) -> None:
         beta1, beta2 = group["betas"]
         weight_decay, decoupled = group["weight_decay"], group["decoupled_weight_decay"]
-        step = number(lambda: state["step"])
-        node = node_of(param)
+        nodes = [node_of(tensor) for tensors in batch for tensor in tensors]
+        like = nodes[0]
         decay = None
         if weight_decay != 0:
-            decay = arguments("decay", 1 - lr * weight_decay if decoupled else weight_decay, node)
-        held = [state["exp_avg"], state["exp_avg_sq"]]
-        if group["amsgrad"]:
-            held.append(state["max_exp_avg_sq"])
-        largest = node_of(held[2]) if group["amsgrad"] else None
-        values = _adam(
-            node, node_of(grad), node_of(held[0]), node_of(held[1]), largest,
-            arguments("new_mean", 1 - beta1, node), arguments("old_square", beta2, node),
-            arguments("new_square", 1 - beta2, node), arguments("correction", (1 - beta2**step) ** 0.5, node),
-            arguments("eps", group["eps"], node), arguments("factor", -lr / (1 - beta1**step), node), decay, decoupled,
-            abs(1 - beta1) < 0.5,
-        )
-        for tensor, value in zip((param, *held), values):
-            assign(tensor, value)
+            decay = arguments("decay", 1 - lr * weight_decay if decoupled else weight_decay, like)
+        values = iter(_adam(
+            arguments("new_mean", 1 - beta1, like), arguments("old_square", beta2, like),
+            arguments("new_square", 1 - beta2, like), arguments("correction", (1 - beta2**steps) ** 0.5, like),
+            arguments("eps", group["eps"], like), arguments("factor", -lr / (1 - beta1**steps), like), decay, decoupled,
+            abs(1 - beta1) < 0.5, len(batch[0]), *nodes,
+        ))
+        for param, _, *held in batch:
+            for tensor in (param, *held):
+                assign(tensor, next(values))
 
 
 @composite
 def _adam(
-    param: Node, grad: Node, mean: Node, square: Node, largest: Node | None, new_mean: Node, old_square: Node,
-    new_square: Node, correction: Node, eps: Node, factor: Node, decay: Node | None, decoupled: bool, is_near: bool,
+    new_mean: Node, old_square: Node, new_square: Node, correction: Node, eps: Node, factor: Node, decay: Node | None,
+    decoupled: bool, is_near: bool, count: int, *tensors: Node,
+) -> tuple[Node, ...]:
+    """The new values of the parameters of a batch, each followed by those of its averages. Numbers have no axes.
+
+    ``tensors`` are, ``count`` for each parameter: itself, its gradient, mean, and mean of squares, and perhaps the
+    largest of these.
+    """
+    numbers = (new_mean, old_square, new_square, correction, eps, factor, decay)
+    values: list[Node] = []
+    for at in range(0, len(tensors), count):
+        values += _adam_of_one(numbers, decoupled, is_near, *tensors[at : at + count])
+    return tuple(values)
+
+
+def _adam_of_one(
+    numbers: tuple[Node | None, ...], decoupled: bool, is_near: bool, param: Node, grad: Node, mean: Node, square: Node,
+    largest: Node | None = None,
 ) -> tuple[Node, ...]:
     """The new parameter, mean, mean of squares, and largest of these, in PyTorch's order of operations.
 
-    The corrections of the bias are in two factors, of the root and of the step. Numbers have no axes.
+    The corrections of the bias are in two factors, of the root and of the step.
     """
-    numbers = (new_mean, old_square, new_square, correction, eps, factor)
-    w, b2, w2, correction, eps, factor = [f.broadcast_to(n, param.type.shape) for n in numbers]
+    w, b2, w2, correction, eps, factor, decay = [
+        None if n is None else f.broadcast_to(n, param.type.shape) for n in numbers
+    ]
     grad, mean, square = [f.converted(x, param.type.dtype) for x in (grad, mean, square)]
     if decay is not None:
-        decay = f.broadcast_to(decay, param.type.shape)
         if decoupled:
             param = p.mul(param, decay)
         else:

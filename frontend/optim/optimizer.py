@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from itertools import chain
 from typing import Any
@@ -26,6 +26,7 @@ from flamework.nn.hooks import RemovableHandle, register
 from flamework.nn.module import clear_gradients
 from flamework.nn.parameter import typename
 from flamework.recording import scalar_node
+from flamework.storage import EXPORTED
 from flamework.tensor import Tensor
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
@@ -247,6 +248,28 @@ def with_gradient(group: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
     """Return the parameters of a group that have a gradient, with the gradient, negated if the group maximises."""
     pairs = [(param, param.grad) for param in group["params"] if param.grad is not None]
     return [(param, -grad) for param, grad in pairs] if group["maximize"] else pairs
+
+
+def in_batches(sets: Sequence[tuple[Sequence[Tensor], float]]) -> list[tuple[list[Sequence[Tensor]], float]]:
+    """Group the tensors of each update, which come with its number of steps, so that one formula serves a group.
+
+    Updates of a group have equal dtypes and equal numbers. An update reads before any other of its group writes, so
+    each goes alone if they share memory, or if NumPy sees some of it.
+    """
+    found = [tensor for tensors, _ in sets for tensor in tensors]
+    homes = {id(tensor._storage or tensor) for tensor in found}
+    exported = [x for x in found if x._storage is not None and x._storage.stamp == EXPORTED]
+    if exported or len(homes) != len(found):
+        return [([tensors], steps) for tensors, steps in sets]
+    batches: dict[tuple, tuple[list[Sequence[Tensor]], float]] = {}
+    for tensors, steps in sets:
+        types = [tensor._node.type for tensor in tensors]
+        key = (id(steps) if is_live(steps) else steps, types[0].device, *[type.dtype for type in types])
+        if key in batches:
+            batches[key][0].append(tensors)
+        else:
+            batches[key] = ([tensors], steps)
+    return list(batches.values())
 
 
 class Arguments:

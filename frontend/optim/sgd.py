@@ -5,7 +5,8 @@ In: gradients. Out: parameters moved against them. Read ``optimizer.py`` first; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import flamework
@@ -24,6 +25,7 @@ from flamework.optim.optimizer import (
     check_learning_rate,
     check_not_negative,
     evaluate,
+    in_batches,
     with_gradient,
 )
 from flamework.recording import node_of, tensor_of
@@ -93,46 +95,64 @@ class SGD(Optimizer):
             for group in self.param_groups:
                 lr = number(lambda group=group: as_number(group["lr"]))
                 arguments = Arguments()
+                # parameters that have a velocity, and those that get theirs now
+                sets: tuple[list, list] = ([], [])
                 for param, grad in with_gradient(group):
-                    self._update(param, grad, lr, group, arguments)
+                    velocity = self.state[param].get("momentum_buffer") if group["momentum"] != 0 else None
+                    held = () if velocity is None else (velocity,)
+                    sets[len(held)].append(((param, grad, *held), 0))
+                for batch, _ in chain(*map(in_batches, sets)):
+                    self._update(batch, lr, group, arguments)
         return loss
 
-    def _update(self, param: Tensor, grad: Tensor, lr: float, group: dict[str, Any], arguments: Arguments) -> None:
+    def _update(
+        self, batch: list[Sequence[Tensor]], lr: float, group: dict[str, Any], arguments: Arguments
+    ) -> None:
         momentum, weight_decay = group["momentum"], group["weight_decay"]
-        node = node_of(param)
-        decay = arguments("decay", weight_decay, node) if weight_decay != 0 else None
-        velocity = self.state[param].get("momentum_buffer") if momentum != 0 else None
+        nodes = [node_of(tensor) for tensors in batch for tensor in tensors]
+        like = nodes[0]
+        decay = arguments("decay", weight_decay, like) if weight_decay != 0 else None
         factors = (None, None)
         if momentum != 0:
-            factors = arguments("momentum", momentum, node), arguments("share", 1 - group["dampening"], node)
-        held = None if velocity is None else node_of(velocity)
-        factor = arguments("factor", -lr, node)
-        value, *speed = _sgd(node, node_of(grad), held, factor, *factors, decay, group["nesterov"])
-        assign(param, value)
-        if velocity is not None:
-            assign(velocity, *speed)
-        elif momentum != 0:
-            self.state[param]["momentum_buffer"] = tensor_of(*speed)
+            factors = arguments("momentum", momentum, like), arguments("share", 1 - group["dampening"], like)
+        factor = arguments("factor", -lr, like)
+        values = iter(_sgd(factor, *factors, decay, group["nesterov"], len(batch[0]), *nodes))
+        for param, _, *held in batch:
+            assign(param, next(values))
+            if held:
+                assign(held[0], next(values))
+            elif momentum != 0:
+                self.state[param]["momentum_buffer"] = tensor_of(next(values))
 
 
 @composite
 def _sgd(
-    param: Node, grad: Node, velocity: Node | None, factor: Node, momentum: Node | None, share: Node | None,
-    decay: Node | None, nesterov: bool,
+    factor: Node, momentum: Node | None, share: Node | None, decay: Node | None, nesterov: bool, count: int,
+    *tensors: Node,
 ) -> tuple[Node, ...]:
-    """The new parameter, and the new velocity if there is a momentum. Numbers have no axes."""
-    shape = param.type.shape
+    """The new values of the parameters of a batch, each followed by its velocity if there is a momentum.
+
+    ``tensors`` are, ``count`` for each parameter: itself, its gradient, and its velocity if it has one. Numbers have no
+    axes.
+    """
+    numbers = (factor, momentum, share, decay)
+    values: list[Node] = []
+    for at in range(0, len(tensors), count):
+        values += _sgd_of_one(numbers, nesterov, *tensors[at : at + count])
+    return tuple(values)
+
+
+def _sgd_of_one(
+    numbers: tuple[Node | None, ...], nesterov: bool, param: Node, grad: Node, velocity: Node | None = None
+) -> tuple[Node, ...]:
+    factor, momentum, share, decay = [None if n is None else f.broadcast_to(n, param.type.shape) for n in numbers]
     grad = f.converted(grad, param.type.dtype)
     if decay is not None:
-        grad = p.add(grad, p.mul(param, f.broadcast_to(decay, shape)))
+        grad = p.add(grad, p.mul(param, decay))
     direction, more = grad, ()
     if momentum is not None:
-        momentum = f.broadcast_to(momentum, shape)
-        if velocity is None:
-            velocity = s.copy(grad)
-        else:
-            velocity = p.add(p.mul(velocity, momentum), p.mul(grad, f.broadcast_to(share, shape)))
+        velocity = s.copy(grad) if velocity is None else p.add(p.mul(velocity, momentum), p.mul(grad, share))
         direction, more = velocity, (velocity,)
         if nesterov:
             direction = p.add(grad, p.mul(velocity, momentum))
-    return p.add(param, p.mul(direction, f.broadcast_to(factor, shape))), *more
+    return p.add(param, p.mul(direction, factor)), *more

@@ -6,7 +6,10 @@ import pickle
 import flamework
 import numpy as np
 import pytest
+from flamework.compiler.composite import call
+from flamework.compiler.ir import topological
 from flamework.optim.optimizer import Optimizer, required
+from flamework.recording import node_of
 from same_as_torch import array, assert_same, plain
 
 OPTIMIZERS = {
@@ -75,6 +78,68 @@ def test_training_a_model_is_pytorchs(name):
             losses.append(loss.item())
         return np.array(losses), list(model.parameters())
     assert_same(script, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["SGD", "SGD, momentum", "SGD, nesterov", "Adam", "Adam, amsgrad", "AdamW"])
+def test_parameters_of_several_dtypes_take_the_steps_that_each_takes_alone(name):
+    def trained(together):
+        params = [flamework.nn.Parameter(flamework.tensor(array(4, seed=i)).to(dtype)) for i, dtype in enumerate(
+            (flamework.float32, flamework.float64, flamework.bfloat16, flamework.float32, flamework.float64))]
+        groups = [params] if together else [[param] for param in params]
+        optimizers = [OPTIMIZERS[name](flamework.optim, group) for group in groups]
+        for step in range(4):
+            for i, param in enumerate(params):
+                # one begins later, with a count of steps and a velocity of its own
+                param.grad = None if i == 3 and step < 2 else flamework.tensor(array(4, seed=i)).to(param.dtype) * step
+            for optimizer in optimizers:
+                optimizer.step()
+        return [param.tolist() for param in params]
+    assert trained(True) == trained(False)
+
+
+@pytest.mark.parametrize("name", ["SGD", "SGD, momentum", "Adam", "AdamW"])
+@pytest.mark.parametrize("memory, compiled", [("a tensor's", False), ("a tensor's", True), ("NumPy's", False)])
+def test_parameters_that_share_memory_are_updated_one_after_another(name, memory, compiled):
+    def script(torch):
+        if memory == "NumPy's":
+            whole = array(3)
+            halves = [torch.from_numpy(whole[:2]), torch.from_numpy(whole[1:])]
+        else:
+            whole = torch.tensor(array(3))
+            halves = [whole[:2].detach(), whole[1:].detach()]
+        params = [half.requires_grad_() for half in halves]
+        optimizer = OPTIMIZERS[name](torch.optim, params)
+        step = flamework.compile(optimizer.step, fullgraph=False) if compiled and torch is flamework else optimizer.step
+        for _ in range(3):
+            for param in params:
+                param.grad = torch.ones(2)
+            step()
+        return torch.as_tensor(whole), *params
+    assert_same(script, rtol=1e-6, atol=1e-7)
+
+
+def test_step_is_one_formula_for_all_parameters():
+    params = [flamework.nn.Parameter(flamework.tensor(array(n))) for n in (2, 3, 4)]
+    optimizer = flamework.optim.Adam(params)
+    for param in params:
+        param.grad = flamework.ones_like(param)
+    optimizer.step()
+    calls = {node for node in topological([node_of(param) for param in params]) if node.op is call}
+    assert len(calls) == 1
+
+
+def test_looking_at_one_parameter_computes_all_once():
+    params = [flamework.nn.Parameter(flamework.tensor(array(n))) for n in (2, 3, 4)]
+    optimizer = flamework.optim.SGD(params, lr=1.0)
+    before = [param.tolist() for param in params]
+    for param in params:
+        param.grad = flamework.ones_like(param)
+    optimizer.step()
+    after = [params[0].tolist()]
+    launched = flamework.counters()["kernels_launched"]
+    after += [param.tolist() for param in params[1:]]
+    assert flamework.counters()["kernels_launched"] == launched
+    assert [[x - 1 for x in values] for values in before] == [pytest.approx(values) for values in after]
 
 
 def test_groups_have_their_own_hyperparameters_and_rates_can_change():
