@@ -263,8 +263,8 @@ def in_batches(sets: Sequence[tuple[Sequence[Tensor], float]]) -> list[tuple[lis
         return [([tensors], steps) for tensors, steps in sets]
     batches: dict[tuple, tuple[list[Sequence[Tensor]], float]] = {}
     for tensors, steps in sets:
-        types = [tensor._node.type for tensor in tensors]
-        key = (id(steps) if is_live(steps) else steps, types[0].device, *[type.dtype for type in types])
+        device = tensors[0]._node.type.device
+        key = (id(steps) if is_live(steps) else steps, device, *[tensor._node.type.dtype for tensor in tensors])
         if key in batches:
             batches[key][0].append(tensors)
         else:
