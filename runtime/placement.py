@@ -15,6 +15,7 @@ Read next: ``donation.py`` for which inputs end, ``plan.py`` for the tape.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -36,7 +37,7 @@ class Slot:
     number: int
 
 
-@dataclass(slots=True)
+@dataclass
 class Item:
     """One entry of the schedule: a kernel or library call, or several calls of one kernel.
 
@@ -64,6 +65,18 @@ class Item:
             return [self.contraction.packed_bytes]
         return [lowered.scratch for lowered in self.lowered]
 
+    @functools.cached_property
+    def replaceable(self) -> list[set[tuple[int, int]]]:
+        """For each of its calls, the pairs of operands that may be one memory."""
+        return [replaceable(lowered.kernel) for lowered in self.lowered]
+
+    def overwrites(self) -> list[Node]:
+        """The inputs of the plan over which it may write a result."""
+        return list(dict.fromkeys(
+            lowered.operands[read] for lowered, pairs in zip(self.lowered, self.replaceable)
+            for read, _ in sorted(pairs) if is_input(lowered.operands[read])
+        ))
+
     def can_fail(self) -> bool:
         """Whether it may raise an error that depends on the data."""
         return self.kind == "library" or any(a.kind == "error" for x in self.lowered for a in x.kernel.arguments)
@@ -79,6 +92,24 @@ class Place:
 
 def is_input(node: Node) -> bool:
     return isinstance(node.value, Slot) and node.op is not p.scalar
+
+
+def touched(item: Item, fusion: Fusion) -> tuple[list[Node], list[Node]]:
+    """The stored values that an item reads and writes, each once."""
+    base = fusion.base
+    reads: list[Node] = []
+    writes: list[Node] = []
+    for cluster, lowered in zip(item.clusters, item.lowered or [None] * len(item.clusters)):
+        if lowered is not None:
+            reads += lowered.operands
+            writes += [base(store.target) for store in cluster.stores]
+        else:
+            writes.append(base(cluster.node))
+            if cluster.kind == "dot":
+                reads += [base(m.base) for m in cluster.matrices]
+            else:
+                reads += [base(x) for x in cluster.node.src]
+    return list(dict.fromkeys(reads)), list(dict.fromkeys(writes))
 
 
 class Placement:
@@ -101,34 +132,17 @@ class Placement:
         self.outputs: list[tuple[str, int]] = []
         self.output_bytes: list[int] = []
         self.place_results(roots)
-        touched = [self.touched(item) for item in items]
+        self.touched = [touched(item, fusion) for item in items]
         self.last: dict[Node, int] = {}
         self.writers: dict[Node, int] = {}
-        for position, (reads, writes) in enumerate(touched):
+        for position, (reads, writes) in enumerate(self.touched):
             self.last.update(dict.fromkeys((*reads, *writes), position))
             for node in writes:
                 self.writers[node] = self.writers.get(node, 0) + 1
         self.pairs = [self.item_pairs(item) for item in items]
         self.find_donors()
         self.group()
-        self.fill_arena(touched)
-
-    def touched(self, item: Item) -> tuple[list[Node], list[Node]]:
-        """The stored values that an item reads and writes, each once."""
-        base = self.fusion.base
-        reads: list[Node] = []
-        writes: list[Node] = []
-        for cluster, lowered in zip(item.clusters, item.lowered or [None] * len(item.clusters)):
-            if lowered is not None:
-                reads += lowered.operands
-                writes += [base(store.target) for store in cluster.stores]
-            else:
-                writes.append(base(cluster.node))
-                if cluster.kind == "dot":
-                    reads += [base(m.base) for m in cluster.matrices]
-                else:
-                    reads += [base(x) for x in cluster.node.src]
-        return list(dict.fromkeys(reads)), list(dict.fromkeys(writes))
+        self.fill_arena()
 
     def place_results(self, roots: Sequence[Node]) -> None:
         for root in roots:
@@ -148,9 +162,9 @@ class Placement:
             for node in set(lowered.operands):
                 readers[node] = readers.get(node, 0) + 1
         found: dict[Node, list[Node]] = {}
-        for cluster, lowered in zip(item.clusters, item.lowered):
+        for cluster, lowered, pairs in zip(item.clusters, item.lowered, item.replaceable):
             whole = {self.fusion.base(st.target) for st in cluster.stores if st.target is st.value}
-            for read, written in sorted(replaceable(lowered.kernel)):
+            for read, written in sorted(pairs):
                 source, target = lowered.operands[read], lowered.operands[written]
                 alone = self.writers[target] == 1 and readers[source] == 1 and target in whole
                 if alone and source.type.nbytes == target.type.nbytes and source.dtype is target.dtype:
@@ -198,11 +212,11 @@ class Placement:
     def result(self, node: Node) -> int:
         return self.place[node].base - 1 - self.inputs
 
-    def fill_arena(self, touched: Sequence[tuple[list[Node], list[Node]]]) -> None:
+    def fill_arena(self) -> None:
         """Spans of the arena, from where a group is first written to where it is last read."""
         arena = Arena()
         self.scratch: list[list[int]] = []
-        for position, (reads, writes) in enumerate(touched):
+        for position, (reads, writes) in enumerate(self.touched):
             for node in sorted(writes, key=lambda n: -n.type.nbytes):
                 if node not in self.place:
                     span = Place(0, arena.take(node.type.nbytes))

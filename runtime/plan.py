@@ -34,7 +34,7 @@ from .counters import COUNTERS
 from .donation import LEAST_BYTES, Lifetimes
 from .kernels import KERNELS
 from .log import ENABLED, log
-from .placement import Item, Place, Placement, Slot, is_input, match
+from .placement import Item, Place, Placement, Slot, is_input, match, touched
 
 _address = attrgetter("address")
 
@@ -105,7 +105,7 @@ class Plan:
             item.clusters.append(c)
             item.lowered.append(lowered)
             item_of[c] = item
-        return ordered(clusters, after, item_of)
+        return ordered(clusters, after, item_of, self.fusion)
 
     # ------------------------------------------------------------------------------------------------------ memory
 
@@ -410,7 +410,9 @@ def distinct(roots: list[Node]) -> list[Node]:
     return result
 
 
-def ordered(clusters: list[Cluster], after: dict[Cluster, set[Cluster]], item_of: dict[Cluster, Item]) -> list[Item]:
+def ordered(
+    clusters: list[Cluster], after: dict[Cluster, set[Cluster]], item_of: dict[Cluster, Item], fusion: Fusion
+) -> list[Item]:
     """Items so that each comes after those that it needs; early clusters first."""
     import heapq
 
@@ -439,7 +441,24 @@ def ordered(clusters: list[Cluster], after: dict[Cluster, set[Cluster]], item_of
             if not waiting[j]:
                 heapq.heappush(ready, (rank[j], j))
     assert len(order) == len(items), "launches made a cycle"
-    return order
+    return overwriting_last(order, following, fusion)
 
+
+def overwriting_last(order: list[Item], following: dict[int, set[int]], fusion: Fusion) -> list[Item]:
+    """The same order, but an item that may write a result over an input comes after the input's other readers.
+
+    So an optimizer's step on a weight waits for the product with the weight in the backward pass, and needs no memory
+    of its own for the new weight. An item stays where something between needs its results.
+    """
+    last: dict[Node, int] = {}
+    for k, item in enumerate(order):
+        last.update((x, k) for x in touched(item, fusion)[0] if is_input(x))
+    moved: list[list[Item]] = [[] for _ in order]
+    for k, item in enumerate(order):
+        to = max([k, *(last[x] for x in item.overwrites())])
+        if any(id(between) in following[id(item)] for between in order[k + 1 : to + 1]):
+            to = k
+        moved[to].insert(0 if to == k else len(moved[to]), item)
+    return [item for items in moved for item in items]
 
 __all__ = ["Fusion", "Item", "Plan", "Slot", "verify"]
