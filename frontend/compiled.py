@@ -30,7 +30,7 @@ from .live import compiled_reader
 from .nn.module import Module
 from .places import exact_form, form, identity
 from .pytree import contents
-from .recorder import Before, Recorded, record
+from .recorder import Recorded, record
 from .recording import get_default_dtype
 from .replay import Changed, Program
 from .runtime import engine
@@ -141,27 +141,6 @@ def sharing(leaves: Sequence[Any]) -> tuple | None:
 # ------------------------------------------------------------------------------------------------------------ variants
 
 
-class Reached:
-    """What a variant has to compare of a tensor that the function reaches; nothing that holds the old value's memory.
-
-    Attributes:
-        type, requires_grad, leaf, form: of the tensor as it was recorded.
-        home: equal for tensors that shared memory.
-        grad: type of its gradient and whether that requires one, or None.
-    """
-
-    __slots__ = ("tensor", "type", "requires_grad", "leaf", "form", "home", "grad")
-
-    def __init__(self, before: Before) -> None:
-        self.tensor = before.tensor
-        self.type = before.node.type
-        self.requires_grad = before.requires_grad
-        self.leaf = before.leaf
-        self.form = before.form
-        self.home = id(before.home)
-        self.grad = None if before.grad is None else (before.grad._node.type, before.grad.requires_grad)
-
-
 class Variant:
     """One recorded program, and what it depends on besides the kind of the call."""
 
@@ -179,7 +158,7 @@ class Variant:
             self.outcomes = tuple(outcome for _, outcome in recorded.conditions)
             self.conditions = compiled_reader([expression for expression, _ in recorded.conditions])
         arguments = {id(leaf) for leaf in leaves if isinstance(leaf, Tensor)}
-        self.before = [Reached(recorded.before[key]) for key in recorded.surroundings.tensors if key not in arguments]
+        self.before = [recorded.reached[key] for key in recorded.surroundings.tensors if key not in arguments]
         self.watch()
 
     def watch(self) -> None:

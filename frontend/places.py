@@ -334,6 +334,8 @@ def overwrite(tensor: Tensor, value: Node, silent: bool) -> None:
             storage.memory = storage.owner = storage.exporter = None
             storage.stamp = storage.serial
     storage.replace(value, silent=silent)
+    if storage.stamp != EXPORTED and all(type(f) is Cut for f, _ in tensor._chain):
+        node_of(tensor)  # the tensor's node of before would keep the old memory
 
 
 def view_of(storage: Storage, chain: Chain) -> Tensor:

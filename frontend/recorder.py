@@ -4,6 +4,8 @@ The function runs once for real. Before, every tensor that it can reach is noted
 (:class:`Snapshot`); afterwards the differences say what it wrote, and the graph below its results says what it read.
 If the function raises, or does what a replay could not repeat, the tensors are what they were.
 
+Then everything is put back, and the recording replayed, so that the first call is like all later ones.
+
 In: a function and arguments. Out: the result, and how to repeat it. Read next: ``replay.py``.
 """
 
@@ -24,7 +26,7 @@ from .places import Place, Unshared, cut_form, form, home_node, open_leaf, piece
 from .pytree import flatten, unflatten
 from .random import default_generator
 from .recording import node_of, pending_node, pending_tensors
-from .replay import Program
+from .replay import Changed, Program
 from .runtime import engine
 from .storage import Cut, replay as replay_chain
 from .tensor import Tensor, is_gradient_leaf
@@ -51,6 +53,27 @@ class Before:
     leaf: bool
     requires_grad: bool
     hooks: tuple
+
+
+class Reached:
+    """What a variant has to compare of a tensor that the function reaches; nothing that holds the old value's memory.
+
+    Attributes:
+        type, requires_grad, leaf, form: of the tensor as it was recorded.
+        home: equal for tensors that shared memory.
+        grad: type of its gradient and whether that requires one, or None.
+    """
+
+    __slots__ = ("tensor", "type", "requires_grad", "leaf", "form", "home", "grad")
+
+    def __init__(self, before: Before) -> None:
+        self.tensor = before.tensor
+        self.type = before.node.type
+        self.requires_grad = before.requires_grad
+        self.leaf = before.leaf
+        self.form = before.form
+        self.home = id(before.home)
+        self.grad = None if before.grad is None else (before.grad._node.type, before.grad.requires_grad)
 
 
 class Snapshot:
@@ -166,12 +189,15 @@ class Recorded:
     surroundings: Surroundings | None = None
     optimizers: OptimizerGuard | None = None
     conditions: list[tuple[Expression, bool]] = field(default_factory=list)
-    before: dict[int, Before] = field(default_factory=dict)
+    reached: dict[int, Reached] = field(default_factory=dict)
     exact: list[int] = field(default_factory=list)
 
 
 def record(function: Any, args: tuple, kwargs: dict, leaves: list[Any], containers: Sequence[Any]) -> Recorded:
-    """Call a function and keep how to repeat the call.
+    """Record a function's call, and make the call by replaying the recording.
+
+    So the first call is like all later ones: the values that it replaces are held by nobody, and the new ones can be
+    written over them.
 
     Args:
         leaves: the arguments, flat.
@@ -186,9 +212,17 @@ def record(function: Any, args: tuple, kwargs: dict, leaves: list[Any], containe
     gradients = [t._meta.grad for t in tensors if t._meta is not None and t._meta.grad is not None]
     unshared = Unshared([*tensors, *gradients])
     try:
-        return Call(function, args, kwargs, leaves, containers, surroundings, given, unshared).run()
+        found = Call(function, args, kwargs, leaves, containers, surroundings, given, unshared).run()
     finally:
         unshared.give_back()
+    del unshared, tensors, gradients
+    if found.program is not None:
+        try:
+            found.result = found.program.run(leaves, containers)
+        except Changed:
+            found.program, found.reason = None, "its arguments share memory"
+            found.result = function(*args, **kwargs)
+    return found
 
 
 class Call:
@@ -276,7 +310,9 @@ class Call:
             return found
         found.surroundings, found.optimizers = self.surroundings, self.optimizers
         found.conditions = [c for c in capture.conditions.found if not depends_on_events(c[0])]
-        found.before = self.snapshot.before
+        found.reached = {key: Reached(b) for key, b in self.snapshot.before.items()}
+        found.result = None
+        self.take_back(capture)
         return found
 
     def is_whole(self, container: Any) -> bool:
@@ -478,7 +514,7 @@ class Recorder:
     # -------------------------------------------------------------------------------------------- plan and gradient
 
     def compute(self) -> None:
-        """Make the plan and run it: the results of this call are computed like those of all later ones."""
+        """Make the plan."""
         program, roots = self.program, self.roots
         pending: list[Node] = []
         for node in self.used(roots):
@@ -508,7 +544,10 @@ class Recorder:
             program.saved = [(index[n], at) for n, at in position.items() if n in index and n not in roots]
             program.steps = [index.get(n, index.get(self.originals.get(n), -1)) for n in roots]
             program.template.index = {}
-        engine.run_plan(plan, compute, inputs, numbers)
+        if engine.VERIFY:
+            engine.run_plan(plan, compute, inputs, numbers)  # compares the results
+        else:
+            engine.announce(plan, compute)
 
     def used(self, roots: Sequence[Node]) -> list[Node]:
         """The values from before that the results are computed from."""

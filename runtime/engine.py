@@ -199,6 +199,12 @@ def observed(listener: Callable[[Sequence[Node], Plan], None]) -> Iterator[None]
         _listeners.remove(listener)
 
 
+def announce(plan: Plan, roots: Sequence[Node]) -> None:
+    """Tell those who observe that a plan is about to run."""
+    for listener in _listeners:
+        listener(roots, plan)
+
+
 def run_program(plan: Plan, roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> None:
     """Run a plan, into those of its inputs that end with it where it can, and give the roots their values."""
     if plan.lifetimes is not None:
@@ -219,8 +225,7 @@ def run_plan(
     Args:
         dying: numbers of inputs that may be written over.
     """
-    for listener in _listeners:
-        listener(roots, plan)
+    announce(plan, roots)
     expected = evaluate(roots, read_node) if VERIFY else None
     results = plan.run([input_buffer(node) for node in inputs], [node.value for node in numbers], dying)
     if expected is not None:
