@@ -310,7 +310,7 @@ class Call:
             return found
         found.surroundings, found.optimizers = self.surroundings, self.optimizers
         found.conditions = [c for c in capture.conditions.found if not depends_on_events(c[0])]
-        found.reached = {key: Reached(b) for key, b in self.snapshot.before.items()}
+        found.reached = {key: Reached(self.snapshot.before[key]) for key in self.surroundings.tensors}
         found.result = None
         self.take_back(capture)
         return found

@@ -37,6 +37,7 @@ from .recording import storage_of, tensor_of
 from .runtime import engine
 from .runtime.allocator import Buffer
 from .runtime.counters import COUNTERS
+from .runtime.donation import others
 from .storage import Cut, Storage
 from .tensor import Tensor, meta_of
 
@@ -134,6 +135,12 @@ class Program:
             self.ending = [
                 (at, place) for at, kind, place in self.reads if at >= 0 and kind == "home" and id(place) in written
             ]
+        # gradients that others replace, unless somebody gets them as a result
+        results = (*self.outputs, *(output for _, output in self.gradients))
+        self.old = [o[1] for o in results if o[0] in ("place", "view") and o[1].kind == "gradient"]
+        named = any(place.kind == "gradient" for _, place, _ in self.writes)
+        plain = self.plan is not None and self.plan.lifetimes is not None and self.template is None
+        self.replaced = [place for place, _ in self.gradients] if plain and not self.old and not named else []
 
     # -------------------------------------------------------------------------------------------------------- running
 
@@ -221,7 +228,7 @@ class Program:
                 dying = NONE
                 if self.ending:
                     dying = frozenset([at for at, place in self.ending if is_alone(place.tensor(leaves))])
-                buffers = self.plan.run(inputs, numbers, dying)
+                buffers = self.plan.run(inputs, numbers, dying, self.spare(leaves) if self.replaced else ())
         except BaseException:
             if self.events:
                 undo(self.undo)
@@ -232,10 +239,23 @@ class Program:
         return buffers
 
 
+    def spare(self, leaves: Sequence[Any]) -> list[Buffer]:
+        """The memory of gradients that end with the call, are read by nothing in it, and that nobody else holds."""
+        found = []
+        for place in self.replaced:
+            meta = place.tensor(leaves)._meta
+            grad = None if meta is None else meta.grad
+            if grad is not None and grad._storage is None and others(grad) == 1:
+                buffer = grad._node.value
+                if is_alone(grad):
+                    found.append(buffer)
+        return found
+
+
 class Replay:
     """The end of one replay: results become tensors, and tensors get their new values."""
 
-    __slots__ = ("program", "leaves", "containers", "events", "buffers", "nodes", "call", "storages", "tensors")
+    __slots__ = ("program", "leaves", "containers", "events", "buffers", "nodes", "call", "storages", "tensors", "old")
 
     def __init__(
         self, program: Program, leaves: Sequence[Any], containers: Sequence[Any], events: Sequence[Any],
@@ -250,6 +270,7 @@ class Replay:
         self.call: Call | None = None
         self.storages: dict[int, Storage] = {}
         self.tensors: dict[int, Tensor] = {}
+        self.old: dict[int, Tensor] = {}
 
     def finish(self) -> Any:
         program, leaves = self.program, self.leaves
@@ -258,6 +279,7 @@ class Replay:
         if program.template is not None:
             self.call = self.made_call()
         # the tensors as they were found: a gradient's place moves when the gradient is replaced
+        self.old = {id(place): place.tensor(leaves) for place in program.old}
         targets = [place.tensor(leaves) for _, place, _ in program.writes]
         for (how, _, position), tensor in zip(program.writes, targets):
             if how == "data":
@@ -316,6 +338,10 @@ class Replay:
             self.nodes[position] = node
         return node
 
+    def owner(self, place: Place) -> Tensor:
+        """The tensor that was in a place when the call began."""
+        return self.old[id(place)] if id(place) in self.old else place.tensor(self.leaves)
+
     def output(self, output: tuple) -> Any:
         """Make one result."""
         kind = output[0]
@@ -327,7 +353,7 @@ class Replay:
         if kind == "value":
             return output[1]
         if kind == "place":
-            return output[1].tensor(self.leaves)
+            return self.owner(output[1])
         if kind == "argument":
             return self.leaves[output[1]]
         if kind == "container":
@@ -338,7 +364,7 @@ class Replay:
             _, place, own, steps, mark = output
             if mark in self.tensors:
                 return self.tensors[mark]
-            owner = place.tensor(self.leaves)
+            owner = self.owner(place)
             storage = storage_of(owner)
             chain = (*owner._chain, *fresh(steps)) if own else fresh(steps)
             tensor = self.tensors[mark] = view_of(storage, chain)

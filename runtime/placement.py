@@ -122,6 +122,7 @@ class Placement:
         scratch: of each item, where its kernels keep partial results, or -1.
         arena_bytes: the size of the arena.
         donors: of each result, the inputs into which it may be written if they end with the call.
+        late: of each result, whether its memory is written only when nothing can fail any more.
     """
 
     def __init__(self, fusion: Fusion, items: Sequence[Item], roots: Sequence[Node], inputs: int) -> None:
@@ -143,6 +144,8 @@ class Placement:
         self.find_donors()
         self.group()
         self.fill_arena()
+        early = {self.place[node].base for _, writes in self.touched[: self.safe] for node in writes}
+        self.late = [1 + inputs + j not in early for j in range(len(self.output_bytes))]
 
     def place_results(self, roots: Sequence[Node]) -> None:
         for root in roots:
@@ -175,7 +178,7 @@ class Placement:
         """Results that a kernel may write over an input which it is the last to read."""
         self.donors: list[list[int]] = [[] for _ in self.output_bytes]
         kept = {number for kind, number in self.outputs if kind == "input"}
-        safe = max((k + 1 for k, item in enumerate(self.items) if item.can_fail()), default=0)
+        safe = self.safe = max((k + 1 for k, item in enumerate(self.items) if item.can_fail()), default=0)
         for position, pairs in enumerate(self.pairs):
             if position < safe:
                 continue

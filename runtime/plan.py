@@ -119,7 +119,7 @@ class Plan:
         self.requests = [(nbytes, size_class(nbytes)) for nbytes in found.output_bytes]
         self.scratch, self.arena_bytes = found.scratch, found.arena_bytes
         self.arena_size = size_class(found.arena_bytes)
-        self.donors = found.donors
+        self.donors, self.late = found.donors, found.late
         self.lifetimes: Lifetimes | None = None
         self.matched: dict[frozenset[int], dict[int, int]] = {}
 
@@ -315,21 +315,28 @@ class Plan:
     # --------------------------------------------------------------------------------------------------------- run
 
     def run(
-        self, inputs: Sequence[Buffer], numbers: Sequence[float], dying: frozenset[int] = frozenset()
+        self, inputs: Sequence[Buffer], numbers: Sequence[float], dying: frozenset[int] = frozenset(),
+        spare: Sequence[Buffer] = (),
     ) -> list[Buffer]:
         """Compute the results for these input buffers and Python numbers, in the order of the leaves.
 
         Args:
             dying: numbers of the inputs that nobody needs after the call. A result may be written into one of them.
+            spare: memory that is no input and that nobody needs after a call which succeeds. It is written to like
+                inputs are, when nothing can fail any more.
 
         Raises:
             IndexError: an index in the data was out of range; nothing was read or written outside a tensor, and all
                 inputs are as they were.
         """
         donor = self.match(dying) if dying else ()
-        if donor:
+        if donor or spare:
+            free: dict[int, list[Buffer]] = {}
+            for buffer in spare:
+                free.setdefault(buffer.nbytes, []).append(buffer)
             results = [
-                inputs[donor[j]] if j in donor else allocate_block(nbytes, size)
+                inputs[donor[j]] if j in donor
+                else free[nbytes].pop() if self.late[j] and free.get(nbytes) else allocate_block(nbytes, size)
                 for j, (nbytes, size) in enumerate(self.requests)
             ]
         else:

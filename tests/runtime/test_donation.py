@@ -299,6 +299,94 @@ def test_the_call_that_is_recorded_needs_no_more_memory_than_later_ones():
     assert counters()["plans_built"] == plans + 1
 
 
+def test_new_gradients_are_written_over_those_of_the_step_before():
+    weights, _, step = deep_training()
+    compiled = flamework.compile(step)
+    for _ in range(3):
+        compiled()
+    gc.collect()
+    before = {address(w.grad) for w in weights}
+    got = allocated(compiled)
+    assert {address(w.grad) for w in weights} == before
+    assert got < list(engine._plans.values())[-1].arena_bytes + 1024
+
+
+GRADIENT_HOLDERS = {
+    "the gradient": lambda w: w.grad,
+    "a view": lambda w: w.grad[1:],
+    "an alias": lambda w: w.grad.detach(),
+    "an array": lambda w: w.grad.numpy(),
+    "a pending program": lambda w: w.grad * 3,
+    "a node": lambda w: node_of(w.grad),
+    "a buffer": lambda w: node_of(w.grad).value,
+}
+
+
+@pytest.mark.parametrize("holder", GRADIENT_HOLDERS)
+def test_a_gradient_that_something_holds_is_not_written_over(holder):
+    weights, _, step = deep_training()
+    compiled = flamework.compile(step)
+    for _ in range(3):
+        compiled()
+    (w, *_) = weights
+    old = np.array(w.grad.tolist(), np.float32)
+    buffer = weakref.ref(node_of(w.grad).value)
+    held = GRADIENT_HOLDERS[holder](w)
+    compiled()
+    assert not np.array_equal(np.array(w.grad.tolist(), np.float32), old)
+    np.testing.assert_array_equal(buffer().as_numpy(np.float32, old.shape), old)
+    if holder == "a pending program":
+        np.testing.assert_array_equal(held.numpy(), old * np.float32(3))
+
+
+def test_a_gradient_that_is_returned_read_or_accumulated_is_kept():
+    w = flamework.nn.Parameter(flamework.ones(N))
+    x = block()
+
+    @flamework.compile
+    def step():
+        old, w.grad = w.grad, None
+        (w * w * x).sum().backward()
+        with flamework.no_grad():
+            w.mul_(0.5)
+        return old
+
+    @flamework.compile
+    def accumulated():
+        (w * w * x).sum().backward()
+        with flamework.no_grad():
+            w.mul_(0.5)
+
+    w.grad = block(5.0)
+    for _ in range(4):
+        value, old, at = w.tolist(), w.grad.tolist(), x.tolist()
+        assert step().tolist() == old
+        np.testing.assert_allclose(w.grad.tolist(), 2 * np.array(value) * at, rtol=1e-6)
+    for _ in range(4):
+        value, old = w.tolist(), w.grad.tolist()
+        accumulated()
+        np.testing.assert_allclose(w.grad.tolist(), 2 * np.array(value) * at + old, rtol=1e-6)
+
+
+def test_gradients_are_as_they_were_after_a_replay_that_fails():
+    w, other = flamework.nn.Parameter(block()), flamework.nn.Parameter(block(2.0))
+
+    @flamework.compile
+    def step(index):
+        w.grad = other.grad = None
+        ((w * other).sum() + (w * w)[index].sum()).backward()
+
+    good = flamework.tensor([0, 1])
+    for _ in range(3):
+        step(good)
+    old = [t.grad.tolist() for t in (w, other)]
+    with pytest.raises(IndexError):
+        step(flamework.tensor([0, N + 5]))
+    assert [t.grad.tolist() for t in (w, other)] == old
+    step(good)
+    assert [t.grad.tolist() for t in (w, other)] == old
+
+
 def test_a_recorded_call_that_fails_leaves_its_tensors():
     x, table = block(), block(2.0)
     old = x.tolist()
