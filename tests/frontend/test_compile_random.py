@@ -41,7 +41,7 @@ class ReferencePlan:
         self.steps.append(step)
         return len(self.steps) - 1
 
-    def run(self, inputs, numbers, dying=frozenset()):
+    def run(self, inputs, numbers, dying=frozenset(), spare=()):
         values = []
         for kind, what, *rest in self.steps:
             if kind == "input":
