@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from . import primitives as p, primitives_shape as shape
-from .composite import write_out_all
+from .composite import depending
+from .dtypes import FLOATING
 from .ir import Node, grad_mode
 from .primitives import Saved
 
@@ -206,16 +207,22 @@ def leading_to(order: list[Node], targets: set[Node]) -> list[Node]:
 
 
 def jvp(outputs: Sequence[Node], tangents: dict[Node, Node]) -> list[Node | None]:
-    """Tangents of ``outputs`` for given tangents of nodes below them; None where an output does not depend on them."""
-    from .ir import topological
+    """Tangents of ``outputs`` for given tangents of nodes below them; None where an output does not depend on them.
 
+    Raises:
+        RuntimeError: the row of a node has a gradient and no tangent.
+    """
     known: dict[Node, Node | None] = dict(tangents)
-    write_out_all(outputs, into_values=True)
-    for node in topological(outputs, into_values=True):
-        if node in known:
-            continue
+    for node in depending(outputs, tangents):
         incoming = [known.get(s) for s in node.src]
-        if all(t is None for t in incoming) or node.op.jvp is None:
+        if node.dtype.kind != FLOATING or all(t is None for t in incoming):
+            known[node] = None
+        elif node.op.jvp is None:
+            if node.op.vjp is not None:
+                raise RuntimeError(
+                    f"Trying to use forward AD with {node.op.name} that does not support it because it has not been "
+                    "implemented yet."
+                )
             known[node] = None
         else:
             known[node] = node.op.jvp(incoming, Saved(node))

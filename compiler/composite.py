@@ -171,6 +171,26 @@ def write_out_all(roots: Iterable[Node], *, into_values: bool = False) -> None:
         stack.extend(node.src)
 
 
+def depending(roots: Iterable[Node], known: Container[Node]) -> list[Node]:
+    """The nodes below ``roots`` that depend on ``known`` ones, sources first. Composites among them are written out."""
+    while True:
+        found: dict[Node, None] = {}
+        composites = []
+        for node in topological(roots, into_values=True, known=known):
+            if any(x in known or x in found for x in node.src):
+                found[node] = None
+                if is_composite(node):
+                    composites.append(node)
+        if not composites:
+            return list(found)
+        written: dict[Node, list[Node]] = {}
+        for node in composites:
+            if node.op is call and len(node.params[0].types) > 1:
+                continue  # nobody's value: its results share what it is written out to
+            while is_composite(node):
+                write_out(node, written)
+
+
 def flattened(roots: Iterable[Node], known: Container[Node] = ()) -> list[Node]:
     """The same program without composites, in new nodes; computed and ``known`` nodes stand for themselves."""
     new: dict[Node, Node] = {}

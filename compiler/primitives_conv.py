@@ -242,10 +242,15 @@ def _jvp(tangents, saved):
 
 
 def _batch(params: tuple, src: Sequence[Node]) -> Node:
-    """The batch becomes groups, since each element has a weight of its own."""
+    """The batch becomes groups, if each element has a weight of its own."""
     x, weight = src
     count, images, channels = x.shape[:3]
     *window, groups = params
+    filters = s.shared(weight)
+    if filters is not None:
+        # more images
+        out = convolve(s.reshaped(x, (count * images, *x.shape[2:])), filters, params=params)
+        return s.reshaped(out, (count, images, *out.shape[1:]))
     x = s.permuted(x, (1, 0, *range(2, x.ndim)))
     x = s.reshaped(x, (images, count * channels, *x.shape[3:]))
     out_channels = weight.shape[1]

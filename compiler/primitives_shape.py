@@ -453,7 +453,25 @@ def _dot_jvp(tangents, saved):
     return terms[0] if len(terms) == 1 else p.add(*terms)
 
 
+def shared(x: Node) -> Node | None:
+    """What a batch repeats, if all of its elements are the same."""
+    repeats = x.op is expand and x.src[0].shape == (1, *x.shape[1:])
+    return reshaped(x.src[0], x.shape[1:]) if repeats else None
+
+
 def _dot_batch(params: tuple, src: Sequence[Node]) -> Node:
+    batch, products, rows = src[0].shape[:3]
+    columns = src[1].shape[3]
+    same_a, same_b = map(shared, src)
+    if same_b is not None:
+        # one product with more rows: a batch of vectors times one matrix is a product of matrices
+        a = reshaped(permute(src[0], params=(1, 0, 2, 3)), (products, batch * rows, src[0].shape[3]))
+        out = reshaped(dot(a, same_b), (products, batch, rows, columns))
+        return permute(out, params=(1, 0, 2, 3))
+    if same_a is not None:
+        b = reshaped(permute(src[1], params=(1, 2, 0, 3)), (products, src[1].shape[2], batch * columns))
+        out = reshaped(dot(same_a, b), (products, rows, batch, columns))
+        return permute(out, params=(2, 0, 1, 3))
     a, b = (reshaped(s, (s.shape[0] * s.shape[1], *s.shape[2:])) for s in src)
     return reshaped(dot(a, b), (*src[0].shape[:3], src[1].shape[3]))
 

@@ -85,7 +85,8 @@ from .gathering import (
     argwhere, gather, index_add, index_copy, index_fill, index_select, isin, masked_fill, masked_scatter,
     masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
 )
-from . import autograd, conversion, fft, gradient_hooks, methods, native, nn, optim, serialization, utils
+from . import autograd, conversion, fft, func, gradient_hooks, methods, native, nn, optim, serialization, utils
+from .func import vmap
 from .serialization import load, save
 from .compiled import SideEffectError, compile
 from .runtime.threads import get_num_threads, set_num_threads

@@ -22,6 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from . import levels
 from .capture import SideEffectError, Transparent, capturing
 from .compiler.ir import grad_mode
 from .device import device
@@ -272,7 +273,7 @@ class Compiled(Transparent):
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.refused or (engine.refuse is not None and capturing()):
+        if self.refused or levels.active or (engine.refuse is not None and capturing()):
             return self.function(*args, **kwargs)
         leaves: list[Any] = []
         containers: list[Any] = []

@@ -10,13 +10,16 @@ In: tensors, arrays. Out: arrays, numbers, text. Read next: ``autograd.py``.
 from __future__ import annotations
 
 import math
+import textwrap
 import warnings
 import weakref
 from typing import Any
 
 import numpy as np
 
+from . import levels
 from .compiler import dtypes, primitives as p, primitives_shape as s
+from .compiler.batching import depends_on_lane
 from .compiler.dtypes import FLOATING
 from .compiler.ir import Node, tensor_type
 from .leaves import make_leaf
@@ -26,11 +29,14 @@ from .recording import (
     from_array,
     get_default_dtype,
     input_node,
+    node_of,
     observe,
+    pending,
     read,
     reclaim,
     register,
     storage_of,
+    tensor_of,
 )
 from .size import Size
 from .storage import ALONE, EXPORTED, Storage, contiguous_strides, cut_index, holders, strided_array
@@ -243,6 +249,11 @@ def item(self: Tensor) -> bool | int | float:
     """
     if self._node.type.size != 1:
         raise RuntimeError(f"a Tensor with {self._node.type.size} elements cannot be converted to Scalar")
+    if pending.level is not None and depends_on_lane(node_of(self)):
+        raise RuntimeError(
+            "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over calling .item() on a "
+            "Tensor, please try to rewrite what you're doing with other operations."
+        )
     return observe(self).item()
 
 
@@ -308,6 +319,11 @@ def __contains__(self: Tensor, element: Any) -> bool:
 
 @method
 def __repr__(self: Tensor) -> str:
+    for level in levels.batch_levels():
+        value = level.value(node_of(self))
+        if value is not None:
+            inner = textwrap.indent(repr(tensor_of(value)), "    ")
+            return f"BatchedTensor(lvl={levels.active.index(level) + 1}, bdim=0, value=\n{inner}\n)"
     kind = self._node.type
     function = None if self.is_leaf else self.grad_fn.name()
     array = observe(self)

@@ -18,11 +18,13 @@ from typing import Any
 
 from .compiler import primitives_shape as s
 from .compiler.autodiff import recording_gradients
+from .compiler.batching import Rule
 from .compiler.dtypes import FLOATING
 from .compiler.ir import Node, grad_mode
 from .compiler.primitives import Primitive, Saved
 from .mutation import assign
 from .recording import node_of, tensor_of
+from .runtime import engine
 from .tensor import Tensor
 
 # What a node of ``user_gradient`` belongs to. Beside the node and not in its parameters, so that two calls of one
@@ -38,12 +40,17 @@ def _note(arrived: set[int], i: int, g: Node) -> None:
     arrived.add(i)
 
 
+def _tangent(tangents: Sequence[Node | None], saved: Saved) -> Node:
+    return _calls[saved.node].jvp(tangents[1:])
+
+
 def _gradients(g: Node, saved: Saved) -> list[Node | None]:
     return [None, *_calls[saved.node].backward(g)]
 
 
 user_gradient = Primitive(
     "user_gradient", "alias", lambda params, value, *inputs: value, vjp=_gradients,
+    batch=lambda params, src: user_gradient(*src), jvp=_tangent,
     reference=lambda params, value, *inputs: value, cost=0, repeatable=False,
 )
 
@@ -62,6 +69,10 @@ class FunctionCtx:
         self.materialize_grads = True
         self.non_differentiable: tuple[Tensor, ...] = ()
         self.dirty_tensors: tuple[Tensor, ...] = ()
+
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Keep tensors for ``jvp``, where they are ``saved_tensors``."""
+        self.saved_tensors = tensors
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep tensors for ``backward``, where they are ``saved_tensors``."""
@@ -114,12 +125,68 @@ class Call:
             )
         return [None if found[i] is None else node_of(found[i]) for i in self.wanted]
 
+    def jvp(self, tangents: Sequence[Node | None]) -> Node:
+        """The tangent of all results as one vector, for tangents of the arguments that may have one."""
+        given: list[Tensor | None] = [None] * self.count
+        for i, tangent in zip(self.wanted, tangents):
+            given[i] = None if tangent is None else tensor_of(s.copy(tangent))
+        found = self.function.jvp(self.ctx, *given)
+        found = found if isinstance(found, tuple) else (found,)
+        nodes = [node_of(t) for t, part in zip(found, self.parts, strict=True) if part is not None]
+        if len(self.parts) == 1:
+            return nodes[0]
+        return s.cat(*[s.reshaped(x, (x.type.size,)) for x in nodes], params=(0,))
+
+
+class MovedCall:
+    """A call that was recorded inside a transform: the derivatives of what stands for it now.
+
+    Attributes:
+        call: the call as it was recorded.
+        enter: gives what stands for a node from outside in the function.
+        leave: gives what stands outside for nodes of the function.
+    """
+
+    def __init__(self, call: Call | MovedCall, enter: Callable[[Node], Node], leave: Callable) -> None:
+        self.call = call
+        self.enter = enter
+        self.leave = leave
+
+    def backward(self, g: Node) -> list[Node | None]:
+        found = self.call.backward(self.enter(g))
+        nodes = iter(self.leave([x for x in found if x is not None]))
+        return [None if x is None else next(nodes) for x in found]
+
+    def jvp(self, tangents: Sequence[Node | None]) -> Node:
+        (made,) = self.leave([self.call.jvp([None if t is None else self.enter(t) for t in tangents])])
+        return made
+
+
+def moved_rule(rule: Rule, enter: Callable[[Node], Node], leave: Callable[[Sequence[Node], Rule], list[Node]]) -> Rule:
+    """``rule`` of a transform, under which calls of functions keep the derivatives that their users gave them.
+
+    Args:
+        enter: of a :class:`MovedCall`.
+        leave: of a :class:`MovedCall`, from nodes and the rule itself.
+    """
+
+    def inner(node: Node, src: Sequence[Node | None]) -> Node:
+        made = rule(node, src)
+        if node.op is user_gradient:
+            _calls[made] = MovedCall(_calls[node], enter, lambda nodes: leave(nodes, inner))
+        if node.mark is not None and node.mark.hooks and _ARRIVED in node.mark.hooks:
+            made.marks().hooks = OrderedDict({_ARRIVED: node.mark.hooks[_ARRIVED]})
+        return made
+
+    return inner
+
 
 class Function:
     """A differentiable function with its own gradient; as ``torch.autograd.Function``.
 
     Subclasses have the static methods ``forward(ctx, *args)`` and ``backward(ctx, *grads)``, or ``forward(*args)`` with
-    ``setup_context(ctx, inputs, output)``. They are called as ``Sub.apply(*args)``.
+    ``setup_context(ctx, inputs, output)``; for tangents also ``jvp(ctx, *tangents)``. They are called as
+    ``Sub.apply(*args)``.
 
     Example:
         >>> import flamework
@@ -145,6 +212,9 @@ class Function:
         if grad_mode.enabled:
             wanted = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
         ctx = FunctionCtx(tuple(i in wanted for i in range(len(args))))
+        if engine.keep_history:
+            # its tangents may be asked for
+            wanted = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.dtype.kind == FLOATING]
         sources = tuple(node_of(args[i]) for i in wanted)
         with recording_gradients(False):
             if cls.setup_context is not None:
@@ -177,7 +247,8 @@ class Function:
             value = flat[0] if len(flat) == 1 else s.cat(*flat, params=(0,))
         with recording_gradients(False):
             value = s.copy(value)
-        joint = Node(user_gradient, (value, *sources), (), value.type, None, True)
+        tracked = any(x.requires_grad for x in sources) and grad_mode.enabled
+        joint = Node(user_gradient, (value, *sources), (), value.type, None, tracked)
         _calls[joint] = call
         results, start = [], 0
         for i, (output, d) in enumerate(zip(outputs, differentiable)):
@@ -203,6 +274,11 @@ class Function:
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor | None) -> Any:
         raise TypeError("a subclass of autograd.Function must have the static method backward to be differentiated")
+
+    @staticmethod
+    def jvp(ctx: FunctionCtx, *tangents: Tensor | None) -> Any:
+        raise RuntimeError("You must implement the jvp function for custom autograd.Function to use it with forward "
+                           "mode AD.")
 
 
 def once_differentiable(function: Callable) -> Callable:

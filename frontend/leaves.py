@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 import weakref
 
+from . import levels
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import FLOATING
 from .compiler.ir import Node, grad_mode
@@ -39,6 +40,13 @@ def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
     """
     if requires_grad == self.requires_grad:
         return self
+    if levels.active and requires_grad:
+        raise RuntimeError(
+            "You are attempting to call Tensor.requires_grad_() (or perhaps using torch.autograd.functional.* APIs) "
+            "inside of a function being transformed by a functorch transform. This is unsupported, please attempt to "
+            "use the functorch transforms (e.g. grad, vjp, jacrev, jacfwd, hessian) or call requires_grad_() outside "
+            "of a function being transformed instead."
+        )
     if requires_grad:
         check_differentiable(self)
         make_leaf(self)

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import levels
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.autodiff import recording_gradients
 from .compiler.dtypes import DType
 from .compiler.ir import Node, TensorType, grad_mode
+from .levels import LEAF
 from .recording import (
     broadcast_shapes,
     input_node,
@@ -52,7 +54,6 @@ from .tensor import Tensor, method
 if TYPE_CHECKING:
     from .storage import Chain
 
-LEAF = "a leaf Variable that requires grad is being used in an in-place operation."
 VIEW_OF_LEAF = "a view of a leaf Variable that requires grad is being used in an in-place operation."
 OVERLAP = (
     "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
@@ -87,6 +88,8 @@ def assign(tensor: Tensor, node: Node, *, uniform: bool = False, replaces: bool 
     if node.type is not old.type:
         node = fitted(old.type, node)
     storage = tensor._storage
+    if levels.active:
+        levels.check_write(tensor, node)
     if storage is not None:
         return _write(tensor, storage, node, uniform, replaces)
     if old.requires_grad or node.requires_grad:

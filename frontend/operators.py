@@ -19,6 +19,7 @@ from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, bool_, int64
 from .compiler.ir import Node, TensorType, grad_mode
 from .compiler.primitives import Primitive, remember
 from .formulas_complex import absolute, power as complex_power
+from .levels import active
 from .mutation import assign, original
 from .recording import (
     _pending_tensors,
@@ -245,7 +246,7 @@ def in_place(operator: Operator, name: str) -> Callable:
                 b = None
         if b is not None and not (grad_mode.enabled and (a.requires_grad or b.requires_grad)):
             node = Node(row, (a, b), (), kind)
-            if own is not None or a.requires_grad:
+            if own is not None or a.requires_grad or active:
                 return assign(self, node)
             a.marks().overwritten += 1
             self._node = node

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from . import formulas as f
+from . import formulas as f, levels
 from .arguments import scalar_type, tensor_argument, values_of
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import FLOATING, DType
@@ -178,13 +178,26 @@ def _float_dtype(function: str, dtype: DType | None, out: Tensor | None) -> DTyp
     return dtype
 
 
-def _drawn(draw: Callable[[], np.ndarray], shape: Sequence[int], place: str) -> Node:
-    """What ``draw`` returns as a node; while a function is recorded, one that is drawn again at every replay."""
-    if engine.refuse is None:
-        return input_node(np.ascontiguousarray(_typed(draw())).reshape(shape), place)
-    from .capture import drawn_node
+def _drawn(draw: Callable[[int], np.ndarray], shape: Sequence[int], place: str) -> Node:
+    """What ``draw`` returns for a number of elements; while a function is recorded, drawn again at every replay.
 
-    return drawn_node(lambda: _typed(draw()).reshape(shape), place)
+    Inside ``vmap`` the numbers of all elements of the batch are drawn at once, if they are to be different.
+    """
+    batches = levels.randomness() if levels.active else []
+    shape = (*[level.size for level in batches], *shape)
+    count = math.prod(shape)
+    if engine.refuse is None:
+        node = input_node(np.ascontiguousarray(_typed(draw(count))).reshape(shape), place)
+    else:
+        from .capture import drawn_node
+
+        node = drawn_node(lambda: _typed(draw(count)).reshape(shape), place)
+    return levels.lanes(node, batches)
+
+
+def _each(draw: Callable[[], np.ndarray], size: int) -> Callable[[int], np.ndarray]:
+    """As many draws of ``size`` elements as are asked for."""
+    return lambda count: draw() if count == size else np.concatenate([draw().ravel() for _ in range(count // size)])
 
 
 def _typed(drawn: np.ndarray) -> np.ndarray:
@@ -205,8 +218,8 @@ def rand(
     """
     shape = shape_argument("rand", sizes, size)
     dtype = _float_dtype("rand", dtype, out)
-    stream, count = _stream(generator), math.prod(shape)
-    return made(_drawn(lambda: stream.rand(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
+    stream = _stream(generator)
+    return made(_drawn(lambda count: stream.rand(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
 
 
 def randn(
@@ -222,8 +235,8 @@ def randn(
     """
     shape = shape_argument("randn", sizes, size)
     dtype = _float_dtype("randn", dtype, out)
-    stream, count = _stream(generator), math.prod(shape)
-    return made(_drawn(lambda: stream.randn(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
+    stream = _stream(generator)
+    return made(_drawn(lambda count: stream.randn(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
 
 
 def randint(
@@ -249,17 +262,15 @@ def randint(
         raise TypeError("randint() needs a size, a tuple of ints")
     shape = shape_argument("randint", (size,))
     dtype = dtype or (dtypes.int64 if out is None else out.dtype)
-    draw = _integers(generator, math.prod(shape), low, high, dtype)
+    draw = _integers(generator, low, high, dtype)
     return made(_drawn(draw, shape, device_name(device)), requires_grad, out)
 
 
-def _integers(
-    generator: Generator | None, count: int, low: int, high: int, dtype: DType
-) -> Callable[[], np.ndarray]:
+def _integers(generator: Generator | None, low: int, high: int, dtype: DType) -> Callable[[int], np.ndarray]:
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     stream, first, end = _stream(generator), int(low), int(high)
-    return lambda: stream.randint(count, first, end, dtype.numpy)
+    return lambda count: stream.randint(count, first, end, dtype.numpy)
 
 
 def randperm(
@@ -277,7 +288,8 @@ def randperm(
         raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
     dtype = dtype or (dtypes.int64 if out is None else out.dtype)
     stream = _stream(generator)
-    return made(_drawn(lambda: stream.randperm(n, dtype.numpy), (n,), device_name(device)), requires_grad, out)
+    draw = _each(lambda: stream.randperm(n, dtype.numpy), n)
+    return made(_drawn(draw, (n,), device_name(device)), requires_grad, out)
 
 
 def rand_like(
@@ -328,12 +340,13 @@ def bernoulli(
         [0.0, 1.0]
     """
     x = tensor_argument(input, "bernoulli", "input", 1)
-    stream, count, dtype = _stream(generator), x.type.size, x.type.dtype.numpy
+    stream, dtype = _stream(generator), x.type.dtype.numpy
     if p is not None:
-        return made(_drawn(lambda: stream.bernoulli(p, count, dtype), x.type.shape, x.type.device), False, out)
+        return made(_drawn(lambda count: stream.bernoulli(p, count, dtype), x.type.shape, x.type.device), False, out)
     _float_dtype("bernoulli", x.type.dtype, None)
     probabilities = np.ascontiguousarray(values_of(x))
-    return made(_drawn(lambda: stream.bernoulli(probabilities), x.type.shape, x.type.device), False, out)
+    draw = _each(lambda: stream.bernoulli(probabilities), x.type.size)
+    return made(_drawn(draw, x.type.shape, x.type.device), False, out)
 
 
 def multinomial(
@@ -354,8 +367,8 @@ def multinomial(
     x = tensor_argument(input, "multinomial", "input", 1)
     stream, weights = _stream(generator), np.ascontiguousarray(values_of(x))
     shape = (*x.type.shape[:-1], num_samples)
-    draw = _drawn(lambda: stream.multinomial(weights, num_samples, replacement), shape, x.type.device)
-    return made(draw, False, out)
+    draw = _each(lambda: stream.multinomial(weights, num_samples, replacement), math.prod(shape))
+    return made(_drawn(draw, shape, x.type.device), False, out)
 
 
 def normal(
@@ -381,16 +394,16 @@ def normal(
         shape = shape_argument("normal", (size,))
         chosen = _float_dtype("normal", dtype, out)
         _check_std(std)
-        stream, count = _stream(generator), math.prod(shape)
-        node = _drawn(lambda: stream.normal(count, mean, std, chosen.numpy), shape, device_name(device))
+        stream = _stream(generator)
+        node = _drawn(lambda count: stream.normal(count, mean, std, chosen.numpy), shape, device_name(device))
         return made(node, requires_grad, out)
     spread = values_of(node_of(std)) if isinstance(std, Tensor) else np.asarray(std)
     _check_std(spread)
     like = mean if isinstance(mean, Tensor) else std
     shape = np.broadcast_shapes(np.shape(spread), tuple(mean.shape) if isinstance(mean, Tensor) else ())
     chosen = _float_dtype("normal", like.dtype, None)
-    stream, count = _stream(generator), math.prod(shape)
-    result = made(_drawn(lambda: stream.randn(count, chosen.numpy), shape, str(like.device))).mul(std).add(mean)
+    stream = _stream(generator)
+    result = made(_drawn(lambda count: stream.randn(count, chosen.numpy), shape, str(like.device))).mul(std).add(mean)
     return made(node_of(result), False, out) if out is not None else result
 
 
@@ -402,7 +415,7 @@ def _check_std(std: float | np.ndarray) -> None:
 # ---------------------------------------------------------------------------------------------------- filling in place
 
 
-def _fill(self: Tensor, draw: Callable[[], np.ndarray]) -> Tensor:
+def _fill(self: Tensor, draw: Callable[[int], np.ndarray]) -> Tensor:
     type = self._node.type
     return assign(self, _drawn(draw, type.shape, type.device))
 
@@ -423,8 +436,8 @@ def uniform_(
     dtype = _float_dtype("uniform_", self.dtype, None)
     if low > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}")
-    stream, count = _stream(generator), self.numel()
-    return _fill(self, lambda: stream.uniform(count, low, to, dtype.numpy))
+    stream = _stream(generator)
+    return _fill(self, lambda count: stream.uniform(count, low, to, dtype.numpy))
 
 
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
@@ -435,8 +448,8 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     """
     dtype = _float_dtype("normal_", self.dtype, None)
     _check_std(std)
-    stream, count = _stream(generator), self.numel()
-    return _fill(self, lambda: stream.normal(count, mean, std, dtype.numpy))
+    stream = _stream(generator)
+    return _fill(self, lambda count: stream.normal(count, mean, std, dtype.numpy))
 
 
 def random_(
@@ -452,9 +465,9 @@ def random_(
     if to is None and low is not None:
         low, to = 0, low
     if to is None:
-        stream, count, dtype = _stream(generator), self.numel(), self.dtype.numpy
-        return _fill(self, lambda: stream.random_(count, dtype))
-    return _fill(self, _integers(generator, self.numel(), 0 if low is None else low, to, self.dtype))
+        stream, dtype = _stream(generator), self.dtype.numpy
+        return _fill(self, lambda count: stream.random_(count, dtype))
+    return _fill(self, _integers(generator, 0 if low is None else low, to, self.dtype))
 
 
 def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:
@@ -462,39 +475,39 @@ def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | 
 
     As ``Tensor.bernoulli_``.
     """
-    stream, count, dtype = _stream(generator), self.numel(), self.dtype.numpy
+    stream, dtype = _stream(generator), self.dtype.numpy
     if isinstance(p, Tensor):
         probabilities = np.ascontiguousarray(np.broadcast_to(values_of(node_of(p)), self.shape))
-        return _fill(self, lambda: stream.bernoulli(probabilities, dtype=dtype))
+        return _fill(self, _each(lambda: stream.bernoulli(probabilities, dtype=dtype), self.numel()))
     chance = float(plain_number(p))
-    return _fill(self, lambda: stream.bernoulli(chance, count, dtype))
+    return _fill(self, lambda count: stream.bernoulli(chance, count, dtype))
 
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers from the exponential distribution of mean ``1 / lambd``. As ``Tensor.exponential_``."""
     dtype = _float_dtype("exponential_", self.dtype, None)
-    stream, count = _stream(generator), self.numel()
-    return _fill(self, lambda: stream.exponential(count, lambd, dtype.numpy))
+    stream = _stream(generator)
+    return _fill(self, lambda count: stream.exponential(count, lambd, dtype.numpy))
 
 
 def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers of trials up to the first success of probability ``p``. As ``Tensor.geometric_``."""
-    stream, count, dtype = _stream(generator), self.numel(), self.dtype.numpy
-    return _fill(self, lambda: stream.geometric(count, p, dtype))
+    stream, dtype = _stream(generator), self.dtype.numpy
+    return _fill(self, lambda count: stream.geometric(count, p, dtype))
 
 
 def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers from a Cauchy distribution. As ``Tensor.cauchy_``."""
     dtype = _float_dtype("cauchy_", self.dtype, None)
-    stream, count = _stream(generator), self.numel()
-    return _fill(self, lambda: stream.cauchy(count, median, sigma, dtype.numpy))
+    stream = _stream(generator)
+    return _fill(self, lambda count: stream.cauchy(count, median, sigma, dtype.numpy))
 
 
 def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with exponentials of numbers from a normal distribution. As ``Tensor.log_normal_``."""
     dtype = _float_dtype("log_normal_", self.dtype, None)
-    stream, count = _stream(generator), self.numel()
-    return _fill(self, lambda: stream.log_normal(count, mean, std, dtype.numpy))
+    stream = _stream(generator)
+    return _fill(self, lambda count: stream.log_normal(count, mean, std, dtype.numpy))
 
 
 # ------------------------------------------------------------------------------------------- the counter-based stream
@@ -507,9 +520,11 @@ def random_bits(x: Node, generator: Generator | None = None) -> Node:
     """
     size = x.type.size
     source = default_generator if generator is None else generator
+    batches = levels.randomness() if levels.active else []
+    sizes = tuple(level.size for level in batches)
 
     def take() -> tuple[int, int]:
-        return source.take_counters(size)
+        return source.take_counters(size * math.prod(sizes))
 
     if engine.refuse is None:
         key, first = take()
@@ -521,6 +536,11 @@ def random_bits(x: Node, generator: Generator | None = None) -> Node:
     start, seed = f.argument(position, 0), f.argument(position, 0)
     # a recorded function takes new ones at every replay, so these may be numbers that know where they come from
     start.value, seed.value = first, key
+    if batches:
+        # inside vmap each element of the batch has its own stretch of counters
+        place = p.iota(params=((math.prod(sizes),), dtypes.int64, x.type.device, 0))
+        place = f.reshaped(p.mul(place, p.full_like(place, size)), sizes)
+        start = p.add(start, f.broadcast_to(levels.lanes(place, batches), (size,)))
     return f.reshaped(p.philox(p.add(position, start), seed), x.type.shape)
 
 

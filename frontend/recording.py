@@ -12,14 +12,16 @@ In: tensors and numbers. Out: nodes, tensors, and, when somebody looks, arrays. 
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 import weakref
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .compiler import dtypes, primitives as p, primitives_shape as s
+from .compiler.batching import depends_on_lane
 from .compiler.dtypes import COMPLEX, FLOATING, DType, complex_of
 from .compiler.ir import Node, TensorType, grad_mode, tensor_type
 from .compiler.primitives import remember
@@ -41,6 +43,9 @@ from .storage import (
     strided_array,
 )
 from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .levels import BatchLevel
 
 _new = Tensor.__new__
 _ref = weakref.ref
@@ -83,15 +88,34 @@ BUDGET = 20000
 class Pending:
     """The tensors recorded since they were last looked through, and how many more may be recorded before a flush."""
 
-    __slots__ = ("tensors", "limit", "watermark")
+    __slots__ = ("tensors", "limit", "watermark", "level")
 
     def __init__(self) -> None:
         self.tensors: list[weakref.ref] = []
         self.limit = BUDGET
         self.watermark = 64
+        # the innermost vmap whose function is being recorded: its tensors have no values
+        self.level: BatchLevel | None = None
+
+    @contextlib.contextmanager
+    def inside(self, level: BatchLevel) -> Iterator[None]:
+        """A block in which nothing pending is computed by itself, and ``level`` is told of every new tensor."""
+        before = self.level, self.limit, len(self.tensors)
+        # every tensor is over this limit, and flush() is called
+        self.level, self.limit = level, -1
+        try:
+            yield
+        finally:
+            self.level, self.limit, start = before
+            if self.level is None:
+                # what leaked out can never be computed
+                kept = [r for r in self.tensors[start:] if (t := r()) is not None and not depends_on_lane(t._node)]
+                self.tensors[start:] = kept
 
     def compact(self) -> None:
         """Forget tensors that died or were computed; what remains keeps counting against the budget."""
+        if self.level is not None:
+            return
         kept = [r for r in self.tensors if (t := r()) is not None and (not released(t) or pending_node(t) is not None)]
         self.limit -= len(self.tensors) - len(kept)
         self.tensors[:] = kept
@@ -100,7 +124,12 @@ class Pending:
             self.limit = BUDGET
 
     def flush(self) -> None:
-        """Compute every pending tensor that is still alive."""
+        """Compute every pending tensor that is still alive; inside ``vmap`` only note the last one, which is new."""
+        if self.level is not None:
+            tensor = self.tensors[-1]()
+            if tensor is not None:
+                self.level.made(tensor)
+            return
         nodes = {node: None for r in self.tensors if (t := r()) is not None and (node := pending_node(t)) is not None}
         if nodes:
             engine.realize(list(nodes))
@@ -159,6 +188,8 @@ def _live_nodes() -> list[Node]:
     In the order in which their tensors were recorded or written to last: a loop then gives the same program each time.
     """
     found: dict[Node, None] = {}
+    if pending.level is not None:
+        return []
     for reference in reversed(_pending_tensors):
         tensor = reference()
         if tensor is not None and (node := pending_node(tensor)) is not None:
@@ -172,7 +203,7 @@ engine.set_live_nodes(_live_nodes)
 def register(tensor: Tensor) -> None:
     """Note that ``tensor`` has a new node to be computed."""
     _pending_tensors.append(_ref(tensor))
-    if len(_pending_tensors) > pending.limit:
+    if len(_pending_tensors) > pending.limit and pending.level is None:
         pending.flush()
 
 

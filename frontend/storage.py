@@ -27,6 +27,7 @@ from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import complex_of
 from .compiler.ir import Node, TensorType, grad_mode
 from .compiler.primitives import Primitive
+from .runtime import engine
 
 Chain = tuple[tuple, ...]
 
@@ -114,7 +115,7 @@ def _graph_cotangent(g: Node, n: p.Saved) -> Node:
 # under no_grad or through detach(). With the parameter "constant" the gradient is zero: y.zero_() keeps requires_grad.
 straight_through = Primitive(
     "straight_through", "alias", lambda params, value, graph: value, vjp=(None, _graph_cotangent),
-    jvp=lambda tangents, saved: tangents[1],
+    jvp=lambda tangents, saved: tangents[1] if saved.params == () else None,
     batch=lambda params, src: straight_through(*src, params=params),
     reference=lambda params, value, graph: value, cost=0,
 )
@@ -168,7 +169,8 @@ class Cut:
             return leaf_node(node, self.leaf, self.hooks)
         if self.graph is not None:
             return attached(node, self.graph)
-        return s.detach(node) if node.requires_grad else node
+        # tangents end here too
+        return s.detach(node) if node.requires_grad or engine.keep_history else node
 
 
 def cut_index(chain: Chain) -> int:

@@ -517,7 +517,5 @@ def detached(tensor: Tensor, *, silent: bool) -> Tensor:
     storage = storage_of(tensor)
     if storage.stamp != tensor._seen and (storage.stamp != EXPORTED or reclaim(storage)):
         node_of(tensor)
-    node = tensor._node
-    return _made(
-        storage, (*without_cut(tensor._chain), (Cut(silent=silent), ())), s.detach(node) if node.requires_grad else node
-    )
+    cut = Cut(silent=silent)
+    return _made(storage, (*without_cut(tensor._chain), (cut, ())), cut(tensor._node))

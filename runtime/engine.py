@@ -22,6 +22,7 @@ import numpy as np
 
 from ..compiler import composite, primitives as p, primitives_shape as s
 from ..compiler.autodiff import is_leaf, is_view
+from ..compiler.batching import lane
 from ..compiler.composite import PRODUCTS
 from ..compiler.ir import Node, format_program, topological, verify
 from ..compiler.reference import evaluate
@@ -56,6 +57,14 @@ _listeners: list[Callable[[Sequence[Node], Plan], None]] = []
 # note buffers made from data meanwhile.
 refuse: Callable[[Sequence[Node]], None] | None = None
 created: dict[int, Buffer] | None = None
+
+# While a program is recorded whose tangents will be asked for, computed nodes keep their sources.
+keep_history = False
+
+LOOKED_AT = (
+    "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't support that "
+    "yet: the values of a Tensor inside vmap are those of one element of a batch, and which one is not known."
+)
 
 
 def set_live_nodes(source: Callable[[], Iterable[Node]]) -> None:
@@ -254,6 +263,8 @@ def settle(node: Node, buffer: Buffer) -> None:
 
 def forgets(node: Node) -> bool:
     """Whether a node that gets its value lets go of its sources: no gradient can ask for them any more."""
+    if keep_history:
+        return False
     freed = node.mark is not None and node.mark.freed
     return not node.requires_grad or is_leaf(node) or freed or node.op is p.scalar
 
@@ -383,7 +394,13 @@ def shares(start: Node, visited: dict[Node, int], shared: set[Node]) -> bool:
 
 
 def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> Plan:
-    """The plan of a program; its leaves become slots."""
+    """The plan of a program; its leaves become slots.
+
+    Raises:
+        RuntimeError: it computes a value inside vmap.
+    """
+    if any(node.op is lane for node in topological(roots)):
+        raise RuntimeError(LOOKED_AT)
     from .plan import Plan, Slot  # the compiler is imported when there is something to compile
 
     slots: dict[Node, Node] = {node: Node(p.input_, (), (), node.type, Slot(i)) for i, node in enumerate(inputs)}

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from .. import levels
 from ..compiler import primitives as p, primitives_shape as s
 from ..compiler.autodiff import is_leaf, vjp
 from ..compiler.ir import Node, grad_mode, topological
@@ -195,6 +196,9 @@ def checkpoint(
         warnings.warn(USE_REENTRANT.format("torch.utils.checkpoint"), stacklevel=2)
         use_reentrant = True
     kwargs.pop("preserve_rng_state", True)
+    if levels.active:
+        # a transform looks at everything that the function records
+        return function(*args, **kwargs)
     if use_reentrant:
         if kwargs:
             raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))

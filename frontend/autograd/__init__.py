@@ -12,16 +12,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .compiler import primitives as p, primitives_shape as s
-from .compiler.autodiff import differentiable_order, is_leaf, recording_gradients, vjp
-from .compiler.dtypes import COMPLEX
-from .compiler.gradient import gradients as gradients_of
-from .compiler.ir import Node
-from .function import Function, FunctionCtx, once_differentiable
-from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from .leaves import accumulate
-from .recording import node_of, tensor_of
-from .tensor import Tensor, is_gradient_leaf
+from .. import levels
+from ..compiler import primitives as p, primitives_shape as s
+from ..compiler.autodiff import differentiable_order, is_leaf, recording_gradients, vjp
+from ..compiler.dtypes import COMPLEX
+from ..compiler.gradient import gradients as gradients_of
+from ..compiler.ir import Node
+from ..function import Function, FunctionCtx, once_differentiable
+from ..grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from ..leaves import accumulate
+from ..recording import node_of, tensor_of
+from ..tensor import Tensor, is_gradient_leaf
 
 __all__ = [
     "Function", "FunctionCtx", "backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "no_grad",
@@ -119,8 +120,14 @@ def backward(
         inputs: accumulate into these only.
 
     Raises:
-        RuntimeError: nothing requires a gradient, shapes do not fit, or a saved value is gone.
+        RuntimeError: nothing requires a gradient, shapes do not fit, a saved value is gone, or a transform of
+            ``flamework.func`` is running.
     """
+    if levels.active:
+        raise RuntimeError(
+            "backward() called inside a functorch transform. This is not supported, please use functorch.grad or "
+            "functorch.vjp instead or call backward() outside of functorch transforms."
+        )
     outputs = _sequence(tensors)
     gradients = _sequence(grad_tensors) or (None,) * len(outputs)
     if len(gradients) != len(outputs):
