@@ -54,14 +54,20 @@ class Level:
 class ForwardLevel(Level):
     """Computed values keep their history, which tangents are pushed through."""
 
-    def __enter__(self) -> Level:
+    def keep(self) -> None:
         self.previous = engine.keep_history
         engine.keep_history = True
+
+    def let_go(self) -> None:
+        engine.keep_history = self.previous
+
+    def __enter__(self) -> Level:
+        self.keep()
         return super().__enter__()
 
     def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
-        engine.keep_history = self.previous
+        self.let_go()
 
 
 class BatchLevel(Level):

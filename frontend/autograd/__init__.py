@@ -25,8 +25,8 @@ from ..recording import node_of, tensor_of
 from ..tensor import Tensor, is_gradient_leaf
 
 __all__ = [
-    "Function", "FunctionCtx", "backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "no_grad",
-    "once_differentiable", "set_grad_enabled",
+    "Function", "FunctionCtx", "backward", "enable_grad", "forward_ad", "functional", "grad", "gradcheck",
+    "gradgradcheck", "inference_mode", "is_grad_enabled", "no_grad", "once_differentiable", "set_grad_enabled",
 ]
 
 
@@ -230,3 +230,7 @@ def _backward(
 
 
 Tensor.backward = _backward
+
+# These chapters are written with the functions above.
+from . import forward_ad, functional  # noqa: E402
+from .gradcheck import gradcheck, gradgradcheck  # noqa: E402

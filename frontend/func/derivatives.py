@@ -16,7 +16,7 @@ from typing import Any
 
 from ..compiler import primitives as p, primitives_shape as s
 from ..compiler.autodiff import jvp as tangents_of, recording_gradients, vjp as vjp_of
-from ..compiler.batching import Rule, rebuild, rebuilt
+from ..compiler.batching import Rule, lane_of, rebuild, rebuilt
 from ..compiler.gradient import gradients
 from ..compiler.ir import Node, grad_mode
 from ..function import moved_rule
@@ -428,6 +428,11 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
         output = func(*unflatten(structure, iter([tensor_of(x) for x in inputs])))
         outputs, output_structure = output_tensors(output, "linearize(f, *primals)")
         nodes = [node_of(t) for t in outputs]
+        # what depends on the direction is recorded once, for one that is not known yet
+        placeholders = [lane_of(x.type, True) for x in inputs]
+        with recording_gradients(True):
+            recorded = tangents_of(nodes, dict(zip(inputs, placeholders)))
+    slopes = [p.full_like(x, 0) if slope is None else slope for x, slope in zip(nodes, recorded)]
 
     def jvp_fn(*tangents: Any) -> Any:
         directions, direction_structure = flatten(tangents)
@@ -442,10 +447,8 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
                     f"linearize(f, *primals): tangent {i} has shape {list(t.shape)} and dtype {t.dtype}, its primal "
                     f"{list(x.shape)} and {x.dtype}"
                 )
-        with ForwardLevel():
-            slopes = tangents_of(nodes, dict(zip(inputs, [node_of(t) for t in directions])))
-        slopes = [p.full_like(x, 0) if slope is None else slope for x, slope in zip(nodes, slopes)]
-        held = [*nodes, *[node_of(t) for t in directions]]
-        return unflatten(output_structure, iter(own_tensors(slopes, held)))
+        given = [node_of(t) for t in directions]
+        found = rebuilt(slopes, dict(zip(placeholders, given)))
+        return unflatten(output_structure, iter(own_tensors(found, [*nodes, *slopes, *given])))
 
     return output, jvp_fn

@@ -64,14 +64,10 @@ def vmap(
         name = getattr(func, "__name__", repr(func))
         leaves, structure = flatten(args)
         dims = input_dims(in_dims, args, leaves, structure, name)
-        # keywords are always batched along their first axis
-        named, named_structure = flatten(kwargs)
-        dims += [0 if isinstance(x, Tensor) else None for x in named]
-        leaves += named
 
         def rebuild(values: Sequence[Any]) -> tuple[Any, Any]:
-            rest = iter(values)
-            return unflatten(structure, rest), unflatten(named_structure, rest)
+            # what is given by name is the same for all
+            return unflatten(structure, iter(values)), kwargs
 
         size = batch_size(leaves, dims)
         if chunk_size is None or size <= chunk_size:
