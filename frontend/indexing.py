@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from .compiler import dtypes, primitives as p, primitives_shape as s
+from .compiler.batching import depends_on_lane
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node, grad_mode
 from .mutation import LEAF, VIEW_OF_LEAF, assign, covers, overlaps
@@ -31,6 +32,7 @@ from .recording import (
     known,
     node_of,
     observe,
+    pending,
     plain_number,
     read,
     scalar_node,
@@ -86,6 +88,9 @@ def _index_node(entry: Any) -> Node | int | bool:
         kind = entry._node.type
         if kind.dtype.kind == FLOATING or kind.dtype.code not in ("i64", "i32", "u8", "b8"):
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+        if kind.ndim == 0 and pending.level is not None and depends_on_lane(node_of(entry)):
+            # the position is another for each element of a batch
+            return s.converted(node_of(entry), dtypes.int64) if kind.dtype is not dtypes.bool_ else node_of(entry)
         if kind.ndim == 0:
             value = observe(entry).item()
             return bool(value) if kind.dtype.code in ("u8", "b8") else value

@@ -1,7 +1,7 @@
 """Forward-mode differentiation by hand: tensors that carry a tangent. As ``torch.autograd.forward_ad``.
 
-Inside of a level a dual tensor is a copy of its primal whose tangent the level knows; nothing else is recorded. Asked for
-the tangent of a result, :func:`unpack_dual` pushes the tangents through the graph below it (``compiler/autodiff.py``).
+Inside of a level a dual tensor is a copy of its primal whose tangent the level knows; nothing else is recorded. Asked
+for the tangent of a result, :func:`unpack_dual` pushes tangents through the graph below it (``compiler/autodiff.py``).
 
 In: tensors and tangents. Out: dual tensors and what they carry. Read next: ``functional.py``.
 """

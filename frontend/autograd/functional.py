@@ -90,11 +90,13 @@ def _filled(
 
 def _independent(what: str, name: str, i: int) -> str:
     if what == "output":
-        return f"The output of the user-provided function is independent of input {i}. This is not allowed in strict mode."
+        return (
+            f"The output of the user-provided function is independent of input {i}. This is not allowed in strict mode."
+        )
     return (
         f"While computing the {name}, found that the jacobian of the user-provided function with respect to input {i} "
-        "is independent of the input. This is not allowed in strict mode. You should ensure that your function is twice "
-        "differentiable and that the jacobian depends on the input."
+        "is independent of the input. This is not allowed in strict mode. You should ensure that your function is "
+        "twice differentiable and that the jacobian depends on the input."
     )
 
 

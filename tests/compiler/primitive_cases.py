@@ -19,7 +19,8 @@ from flamework.compiler.primitives import TABLE, Primitive
 
 # Marks of the frontend in a graph, which never reach a kernel: a compiled function that is called, and a gradient that
 # the user wrote. They are tested with what they belong to.
-MARKS = ("call", "result", "compiled_call", "user_gradient", "checkpointed", "softmax_of")
+MARKS = ("call", "result", "compiled_call", "user_gradient", "checkpointed", "softmax_of",
+         "lane")
 ROWS: dict[str, Primitive] = {name: row for name, row in TABLE.items() if name not in MARKS}
 
 Values = Callable[[np.random.Generator, tuple, np.dtype], np.ndarray]
