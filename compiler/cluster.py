@@ -93,7 +93,7 @@ class Indexed:
 
 
 class Cluster:
-    """The nodes of one kernel, or one library call (``kind`` ``dot``, ``sort`` or ``library``).
+    """The nodes of one kernel, or one library call (``kind`` ``dot``, ``convolve``, ``sort`` or ``library``).
 
     Attributes:
         stores: what it writes.

@@ -21,10 +21,10 @@ from . import primitives as p, primitives_shape as s
 from .ir import Node, TensorType, grad_mode, topological
 from .narrow import rounded_once
 from .primitives import Primitive, remember
-from .primitives_conv import convolve
+from .primitives_conv import convolve, filter_gradient
 
 # What a gradient does not compute again.
-PRODUCTS = frozenset({s.dot, convolve})
+PRODUCTS = frozenset({s.dot, convolve, filter_gradient})
 
 
 class Template:

@@ -542,14 +542,15 @@ class Fusion:
                 self.follow(after, cluster)
 
     def visit_library(self, node: Node) -> None:
-        cluster = Cluster("dot" if node.op.kind == "contract" else node.op.kind)
+        product = node.op is s.dot or node.op is s.dot_add
+        cluster = Cluster("dot" if product else "convolve" if node.op.kind == "contract" else node.op.kind)
         cluster.node = node
         self.clusters.append(cluster)
         if node in self.next_product:
             self.precede(cluster, self.next_product[node])
         else:
             self.store_for_all(node, cluster)
-        if cluster.kind != "dot":
+        if not product:
             for source in node.src:
                 self.required.add(source)
                 self.demand(source, cluster, Access([of(Var(e)) for e in source.shape]))

@@ -2,11 +2,13 @@
 
 A convolution is a composition: windows of the image as one more axis each (``unfold``), and a matrix product, ``dot``.
 It has a row because its gradient is simpler than the composition's: with respect to the image it is again made of
-convolutions, where the rule of ``unfold`` would add up windows, which are several times as large as the image. Before
-fusion a rewrite replaces the row by its product, or a depthwise one by a sum, so nothing below knows it; whether
-windows are copied or read where they lie is for the code generators to decide.
+convolutions, where the rule of ``unfold`` would add up windows, which are several times as large as the image; with
+respect to the weight it is a row of its own, ``filter_gradient``. Before fusion a rewrite replaces both rows by
+products; whether windows are copied or read where they lie is for the code generators to decide. A depthwise
+convolution, which is too little work for a product, stays what it is, for a kernel of its own.
 
-Read next: ``rewrite.py``, which replaces it; ``kernels/cpu/contraction.py``, which reads the windows.
+Read next: ``rewrite.py``, which replaces them; ``kernels/cpu/contraction.py``, which reads the windows;
+``depthwise.py``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import primitives as p, primitives_shape as s
+from .depthwise import MOST_PLACES, layout_of
 from .dtypes import FLOATING
 from .ir import Node, TensorType, tensor_type
 from .primitives import Primitive, Saved, const
@@ -99,13 +102,17 @@ def as_product(node: Node) -> Node:
     return s.reshaped(s.dot(rows, cols), node.shape)
 
 
-#: Terms of a sum that stays one kernel: with the products it is under fusion's bound on operations.
-MOST_TERMS = 64
-
-
 def is_depthwise(groups: int, weight: Sequence[int]) -> bool:
-    """Whether each group has one input channel, which is too little work for a matrix product, and a small window."""
-    return groups > 1 and weight[1] == 1 and math.prod(weight[2:]) <= MOST_TERMS
+    """Whether each group has one input channel, which is too little work for a matrix product, and a small window.
+
+    With products the sum of so many places is under fusion's bound on operations.
+    """
+    return groups > 1 and weight[1] == 1 and math.prod(weight[2:]) <= MOST_PLACES
+
+
+def has_kernel(params: tuple, weight: Sequence[int], out: Sequence[int]) -> bool:
+    """Whether a convolution, or the gradient of its weight, is computed by the kernels for depthwise ones."""
+    return is_depthwise(params[4], weight) and layout_of(out[2:], weight[2:], params) is not None
 
 
 def shifted(x: Node, params: tuple, size: Sequence[int], full: Sequence[int]) -> list[Node]:
@@ -149,15 +156,15 @@ def _images(g: Node, groups: int) -> Node:
     return s.reshaped(s.permuted(parts, (1, 2, 0, 3)), (groups, channels // groups, batch * math.prod(space)))
 
 
-def _vjp_x(g: Node, n: Saved) -> Node:
-    """The gradient of an image, in as many parts as there are remainders of its positions by the strides.
+def image_gradient(g: Node, weight: Node, params: tuple, image: Sequence[int]) -> Node:
+    """The gradient of an image of that shape, in as many parts as there are remainders of its positions by the strides.
 
     Elements whose positions have the same remainders meet the same places of the windows, evenly spaced ones, and their
     gradient is a convolution of stride one with these. So there are no more products than forward, and nothing is
     added up in memory: the parts are interleaved.
     """
-    weight, (stride, low, _, dilation, groups) = n.y, n.params
-    batch, channels, *space = n.type(0).shape
+    stride, low, _, dilation, groups = params
+    batch, channels, *space = image
     if all(step == 1 for step in stride):
         return _turned(g, weight, low, space, dilation, groups)
     size = weight.shape[2:]
@@ -206,14 +213,17 @@ def _turned(
     turned = s.reshaped(turned, (groups * group_channels, out_channels // groups, *size))
     if any(k > 1 for k in size):
         turned = s.flip(turned, params=tuple(range(2, 2 + rank)))
-    none = (0,) * rank
-    params = ((1,) * rank, none, none, tuple(dilation), groups)
-    return convolve(padded(g, before, after), turned, params=params)
+    g = padded(g, [min(a, 0) for a in before], [min(b, 0) for b in after])
+    low, high = (tuple(max(a, 0) for a in widths) for widths in (before, after))
+    return convolve(g, turned, params=((1,) * rank, low, high, tuple(dilation), groups))
 
 
-def _vjp_weight(g: Node, n: Saved) -> Node:
-    x, (stride, low, high, dilation, groups) = n.x, n.params
-    shape = n.type(1).shape
+def filters_as_product(node: Node) -> Node:
+    """The gradient of a weight as one product for each group, or a depthwise one as sums."""
+    x, g = node.src
+    *params, _ = node.params
+    stride, low, high, dilation, groups = params
+    shape = node.shape
     batch, _, *space = g.shape
     rank, positions = len(space), math.prod(space)
     if is_depthwise(groups, shape):
@@ -221,7 +231,7 @@ def _vjp_weight(g: Node, n: Saved) -> Node:
         axes = (0, *range(3, 3 + rank))
         parts = [
             s.reshaped(s.reduce_sum(p.mul(grouped, part), params=axes), (shape[0], 1))
-            for part in shifted(x, n.params, shape[2:], grouped.shape)
+            for part in shifted(x, params, shape[2:], grouped.shape)
         ]
         return s.reshaped(s.cat(*parts, params=(1,)), shape)
     cols = windows(padded(x, low, high), shape[2:], stride, dilation)
@@ -241,18 +251,23 @@ def _jvp(tangents, saved):
     return terms[0] if len(terms) == 1 else p.add(*terms)
 
 
+def _as_groups(x: Node) -> Node:
+    """``[count, images, channels, *space]`` to ``[images, count * channels, *space]``."""
+    count, images, channels, *space = x.shape
+    return s.reshaped(s.permuted(x, (1, 0, *range(2, x.ndim))), (images, count * channels, *space))
+
+
 def _batch(params: tuple, src: Sequence[Node]) -> Node:
     """The batch becomes groups, if each element has a weight of its own."""
     x, weight = src
-    count, images, channels = x.shape[:3]
+    count, images = x.shape[:2]
     *window, groups = params
     filters = s.shared(weight)
     if filters is not None:
         # more images
         out = convolve(s.reshaped(x, (count * images, *x.shape[2:])), filters, params=params)
         return s.reshaped(out, (count, images, *out.shape[1:]))
-    x = s.permuted(x, (1, 0, *range(2, x.ndim)))
-    x = s.reshaped(x, (images, count * channels, *x.shape[3:]))
+    x = _as_groups(x)
     out_channels = weight.shape[1]
     weight = s.reshaped(weight, (count * out_channels, *weight.shape[2:]))
     out = convolve(x, weight, params=(*window, count * groups))
@@ -278,5 +293,61 @@ def _reference(params: tuple, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 # Cross-correlation of ``x`` [batch, in, *space] with ``weight`` [out, in / groups, *size]. Parameters: stride, widths
 # of zeros before and after, and dilation, one an axis of space each; and the number of groups.
 convolve = Primitive(
-    "convolve", "contract", _infer, vjp=(_vjp_x, _vjp_weight), jvp=_jvp, batch=_batch, reference=_reference, cost=100,
+    "convolve", "contract", _infer, jvp=_jvp, batch=_batch, reference=_reference, cost=100,
+    vjp=(
+        lambda g, n: image_gradient(g, n.y, n.params, n.type(0).shape),
+        lambda g, n: filter_gradient(n.x, g, params=(*n.params, n.type(1).shape[2:])),
+    ),
+)
+
+
+def _filters_infer(params: tuple, x: TensorType, g: TensorType) -> TensorType:
+    *params, size = params
+    groups = params[4]
+    weight = tensor_type((g.shape[1], x.shape[1] // max(groups, 1), *size), x.dtype, x.device)
+    if _infer(tuple(params), x, weight) is not g:
+        raise ValueError(f"a cotangent {g} does not belong to windows of {list(size)} in {x}")
+    return weight
+
+
+def _filters_jvp(tangents, saved):
+    terms = [
+        filter_gradient(*(t if i == j else saved.source(j) for j in range(2)), params=saved.params)
+        for i, t in enumerate(tangents)
+        if t is not None
+    ]
+    return terms[0] if len(terms) == 1 else p.add(*terms)
+
+
+def _filters_batch(params: tuple, src: Sequence[Node]) -> Node:
+    *window, groups, size = params
+    count, _, filters = src[1].shape[:3]
+    out = filter_gradient(*map(_as_groups, src), params=(*window, count * groups, size))
+    return s.reshaped(out, (count, filters, *out.shape[1:]))
+
+
+def _filters_reference(params: tuple, x: np.ndarray, g: np.ndarray) -> np.ndarray:
+    stride, low, high, dilation, groups, size = params
+    x = np.pad(x, ((0, 0), (0, 0), *zip(low, high)))
+    out = np.empty((g.shape[1], x.shape[1] // groups, *size), x.dtype)
+    space = tuple(range(2, x.ndim))
+    for place in np.ndindex(*size):
+        at = tuple(
+            slice(i * gap, i * gap + (count - 1) * step + 1, step)
+            for i, gap, count, step in zip(place, dilation, g.shape[2:], stride)
+        )
+        parts = zip(np.split(g, groups, 1), np.split(x[(..., *at)], groups, 1))
+        out[(..., *place)] = np.concatenate([np.tensordot(a, b, ((0, *space), (0, *space))) for a, b in parts])
+    return out
+
+
+# The gradient of a convolution's weight from ``x`` [batch, in, *space] and the cotangent of the result; its parameters
+# are the convolution's and the size of a window. Linear in both sources, and so its gradients are convolutions.
+filter_gradient = Primitive(
+    "filter_gradient", "contract", _filters_infer, jvp=_filters_jvp, batch=_filters_batch,
+    reference=_filters_reference, cost=100,
+    vjp=(
+        lambda g, n: image_gradient(n.y, g, n.params[:-1], n.type(0).shape),
+        lambda g, n: convolve(n.x, g, params=n.params[:-1]),
+    ),
 )

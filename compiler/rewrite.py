@@ -118,13 +118,28 @@ def empty_dot(node: Node) -> Node | None:
 
 @rule(primitives_conv.convolve)
 def depthwise_as_sum(node: Node) -> Node | None:
-    small = primitives_conv.is_depthwise(node.params[-1], node.src[1].shape)
-    return primitives_conv.as_sum(node) if node.type.size and small else None
+    weight = node.src[1].shape
+    if not node.type.size or primitives_conv.has_kernel(node.params, weight, node.shape):
+        return None
+    return primitives_conv.as_sum(node) if primitives_conv.is_depthwise(node.params[4], weight) else None
 
 
 @rule(primitives_conv.convolve)
 def convolution_as_product(node: Node) -> Node | None:
-    return primitives_conv.as_product(node) if node.type.size else None
+    if not node.type.size or primitives_conv.has_kernel(node.params, node.src[1].shape, node.shape):
+        return None
+    return primitives_conv.as_product(node)
+
+
+@rule(primitives_conv.filter_gradient)
+def filter_gradient_as_product(node: Node) -> Node | None:
+    g = node.src[1]
+    if not node.type.size:
+        return None
+    if not g.type.size:
+        return filled(node, 0)
+    known = primitives_conv.has_kernel(node.params[:5], node.shape, g.shape)
+    return None if known else primitives_conv.filters_as_product(node)
 
 
 @rule(s.cat)

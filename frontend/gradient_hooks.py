@@ -146,6 +146,7 @@ Tensor.retains_grad = property(_retains_grad)
 _NAMES = {
     "recip": "Reciprocal", "reshape": "View", "reduce_max": "Amax", "reduce_min": "Amin", "max": "Maximum",
     "min": "Minimum", "copy": "Clone", "dot": "Bmm", "convolve": "Convolution", "rem": "Remainder",
+    "filter_gradient": "ConvolutionBackward",
     "floordiv": "FloorDivide", "cast": "ToCopy",
     "update": "CopySlices", "scatter": "IndexPut", "gather": "Index", "pad": "ConstantPadNd", "cat": "Cat",
     "as_strided": "AsStrided", "user_gradient": "Function", "straight_through": "CopySlices", "rsqrt": "Rsqrt",

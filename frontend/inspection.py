@@ -48,7 +48,7 @@ class Kernel:
 
     Attributes:
         name: from its operations and a digest of its source.
-        kind: ``kernel``, ``dot`` (a matrix product by BLAS) or ``host`` (a library call).
+        kind: ``kernel``, ``dot`` (a matrix product), ``convolve`` (a depthwise one, or its gradient) or ``sort``.
         operations: rows of the primitive table, in the order of evaluation.
         operands: buffers read and written.
         bytes_read, bytes_written: memory traffic if every operand is touched once.

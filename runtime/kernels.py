@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..kernels.cpu import blas, contraction, driver
+from ..kernels.cpu import blas, contraction, depthwise, driver
 from . import loader
 from .cache import KernelCache
 from .counters import COUNTERS
@@ -89,6 +89,13 @@ class Kernels:
         key, source = contraction.contraction_key_parts(), contraction.contraction_source()
         with self.lock:
             return self.find(key, source, contraction.CONTRACTION_FUNCTIONS, contraction.contraction_namespace)
+
+    @functools.cached_property
+    def depthwise(self) -> loader.LoadedKernels:
+        """The kernels of depthwise convolutions."""
+        key, source = depthwise.depthwise_key_parts(), depthwise.depthwise_source()
+        with self.lock:
+            return self.find(key, source, depthwise.DEPTHWISE_FUNCTIONS, depthwise.depthwise_namespace)
 
     @functools.cached_property
     def pool(self) -> Pool:

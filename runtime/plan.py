@@ -21,12 +21,14 @@ import numpy as np
 from ..compiler import codegen_cpu, primitives_shape as s
 from ..compiler.accumulate import accumulate
 from ..compiler.cluster import Cluster, Indexed, find
+from ..compiler.depthwise import layout_of
 from ..compiler.dtypes import FLOATING
 from ..compiler.fusion import Fusion, fuse
 from ..compiler.ir import Node, format_program, verify
 from ..compiler.lowering import Lowered, lower
+from ..compiler.primitives_conv import convolve
 from ..compiler.rewrite import rewrite
-from ..kernels.cpu import blas, contraction, sort
+from ..kernels.cpu import blas, contraction, depthwise, sort
 from ..kernels.cpu.driver import CHECKED, ENTRY_WORDS, SERIAL
 from . import library
 from .allocator import Buffer, allocate_block, size_class
@@ -148,6 +150,8 @@ class Plan:
                 entries += self.contraction_entries(item.clusters[0], item.contraction, scratch[0])
             elif item.kind == "library":
                 entries.append(self.library_entry(item.clusters[0].node))
+            elif item.kind == "convolve":
+                entries.append(self.depthwise_entry(item.clusters[0].node))
             elif item.kind == "dot":
                 entries.append(self.dot_entry(item.clusters[0]))
             else:
@@ -296,10 +300,7 @@ class Plan:
         begin = len(self.words)
         word = {name: i for i, name in enumerate(contraction.CONTRACTION_WORDS)}
         self.words += described.words
-        for name, table in described.tables.items():
-            # equal tables of the plan's products, such as those of an image, are one
-            table = self.tables.setdefault(table.tobytes(), table)
-            self.words[begin + word[name]] = table.ctypes.data
+        self.fill_tables(described.tables, begin, word)
         operands = cluster.matrices if described.first_is_a else cluster.matrices[::-1]
         addresses = [(self.locate(x.base), x.offset * size) for x in operands]
         for name, (place, offset) in zip("ABC", [*addresses, (self.locate(node), 0)]):
@@ -311,6 +312,26 @@ class Plan:
             (loaded[f"pack_{short}"], begin, described.pack_units, described.packed_bytes // size, 0),
             (loaded[f"contract_{short}"], begin, described.units, batch * m * n * k, 0),
         ]
+
+    def depthwise_entry(self, node: Node) -> tuple[int, int, int, int, int]:
+        """A depthwise convolution, or the gradient of its windows."""
+        call = describe_depthwise(node)
+        loaded = KERNELS.depthwise
+        self.kernels.append(loaded)
+        begin = len(self.words)
+        word = {name: begin + i for i, name in enumerate(depthwise.DEPTHWISE_WORDS)}
+        self.words += call.words
+        self.fill_tables(call.tables, 0, word)
+        for name, operand in zip(("X", "Y", "OUT"), (*node.src, node)):
+            place = self.locate(operand)
+            self.relocations.append((word[name], place.base, place.offset))
+        return (loaded[f"{call.function}_{node.dtype.code}"], begin, call.units, call.work, 0)
+
+    def fill_tables(self, tables: Mapping[str, np.ndarray], begin: int, word: Mapping[str, int]) -> None:
+        """Write the addresses of a call's tables; equal ones of the plan, such as those of an image, are one."""
+        for name, table in tables.items():
+            table = self.tables.setdefault(table.tobytes(), table)
+            self.words[begin + word[name]] = table.ctypes.data
 
     # --------------------------------------------------------------------------------------------------------- run
 
@@ -382,6 +403,16 @@ def describe_sort(node: Node) -> sort.SortCall:
     (x,) = node.src
     descending, count = node.params
     return sort.describe(x.dtype.code, x.type.size // x.shape[-1], x.shape[-1], count, descending)
+
+
+def describe_depthwise(node: Node) -> depthwise.Depthwise:
+    x, other = node.src
+    forward = node.op is convolve
+    weight, out = (other.shape, node.shape) if forward else (node.shape, other.shape)
+    params = node.params[:5]
+    found = layout_of(out[2:], weight[2:], params)
+    function = "depthwise" if forward else "filters"
+    return depthwise.describe_depthwise(function, x.shape, out, weight[2:], params, found)
 
 
 def describe_indexed(cluster: Cluster) -> contraction.Contraction | None:

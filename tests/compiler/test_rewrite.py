@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flamework.compiler import dtypes, primitives as p, primitives_shape as s
 from flamework.compiler.ir import Node, format_program, topological, verify
-from flamework.compiler.primitives_conv import convolve
+from flamework.compiler.primitives_conv import convolve, filter_gradient
 from flamework.compiler.rewrite import RULES, fold_constants, rewrite
 from graphs import const, indices
 
@@ -360,31 +360,55 @@ RULE_TEXTS = {
         """,
     ),
     "depthwise_as_sum": (
-        lambda: convolve(x(2, 3, 4), x(3, 1, 2), params=((2,), (0,), (0,), (1,), 3)),
+        lambda: convolve(x(2, 3, 2, 1, 4), x(3, 1, 1, 1, 2), params=((1, 1, 2), (0,) * 3, (0,) * 3, (1,) * 3, 3)),
         """
-        %0 = input() : f32[2,3,4]
-        %1 = input() : f32[3,1,2]
-        %2 = convolve(%0, %1) [(2,), (0,), (0,), (1,), 3] : f32[2,3,2]
+        %0 = input() : f32[2,3,2,1,4]
+        %1 = input() : f32[3,1,1,1,2]
+        %2 = convolve(%0, %1) [(1, 1, 2), (0, 0, 0), (0, 0, 0), (1, 1, 1), 3] : f32[2,3,2,1,2]
         return %2
         """,
         """
-        %0 = input() : f32[2,3,4]
-        %1 = slice(%0) [(0, 0, 0), (1, 1, 2), (2, 3, 2)] : f32[2,3,2]
-        %2 = reshape(%1) [2, 3, 1, 2] : f32[2,3,1,2]
-        %3 = input() : f32[3,1,2]
-        %4 = slice(%3) [(0, 0, 0), (1, 1, 1), (3, 1, 1)] : f32[3,1,1]
-        %5 = reshape(%4) [1, 3, 1, 1] : f32[1,3,1,1]
-        %6 = expand(%5) [2, 3, 1, 2] : f32[2,3,1,2]
-        %7 = mul(%2, %6) : f32[2,3,1,2]
-        %8 = slice(%0) [(0, 0, 1), (1, 1, 2), (2, 3, 2)] : f32[2,3,2]
-        %9 = reshape(%8) [2, 3, 1, 2] : f32[2,3,1,2]
-        %10 = slice(%3) [(0, 0, 1), (1, 1, 1), (3, 1, 1)] : f32[3,1,1]
-        %11 = reshape(%10) [1, 3, 1, 1] : f32[1,3,1,1]
-        %12 = expand(%11) [2, 3, 1, 2] : f32[2,3,1,2]
-        %13 = mul(%9, %12) : f32[2,3,1,2]
-        %14 = add(%7, %13) : f32[2,3,1,2]
-        %15 = reshape(%14) [2, 3, 2] : f32[2,3,2]
+        %0 = input() : f32[2,3,2,1,4]
+        %1 = slice(%0) [(0, 0, 0, 0, 0), (1, 1, 1, 1, 2), (2, 3, 2, 1, 2)] : f32[2,3,2,1,2]
+        %2 = reshape(%1) [2, 3, 1, 2, 1, 2] : f32[2,3,1,2,1,2]
+        %3 = input() : f32[3,1,1,1,2]
+        %4 = slice(%3) [(0, 0, 0, 0, 0), (1, 1, 1, 1, 1), (3, 1, 1, 1, 1)] : f32[3,1,1,1,1]
+        %5 = reshape(%4) [1, 3, 1, 1, 1, 1] : f32[1,3,1,1,1,1]
+        %6 = expand(%5) [2, 3, 1, 2, 1, 2] : f32[2,3,1,2,1,2]
+        %7 = mul(%2, %6) : f32[2,3,1,2,1,2]
+        %8 = slice(%0) [(0, 0, 0, 0, 1), (1, 1, 1, 1, 2), (2, 3, 2, 1, 2)] : f32[2,3,2,1,2]
+        %9 = reshape(%8) [2, 3, 1, 2, 1, 2] : f32[2,3,1,2,1,2]
+        %10 = slice(%3) [(0, 0, 0, 0, 1), (1, 1, 1, 1, 1), (3, 1, 1, 1, 1)] : f32[3,1,1,1,1]
+        %11 = reshape(%10) [1, 3, 1, 1, 1, 1] : f32[1,3,1,1,1,1]
+        %12 = expand(%11) [2, 3, 1, 2, 1, 2] : f32[2,3,1,2,1,2]
+        %13 = mul(%9, %12) : f32[2,3,1,2,1,2]
+        %14 = add(%7, %13) : f32[2,3,1,2,1,2]
+        %15 = reshape(%14) [2, 3, 2, 1, 2] : f32[2,3,2,1,2]
         return %15
+        """,
+    ),
+    "filter_gradient_as_product": (
+        lambda: filter_gradient(x(2, 3, 4), x(2, 5, 3), params=((1,), (1,), (0,), (2,), 1, (2,))),
+        """
+        %0 = input() : f32[2,3,4]
+        %1 = input() : f32[2,5,3]
+        %2 = filter_gradient(%0, %1) [(1,), (1,), (0,), (2,), 1, (2,)] : f32[5,3,2]
+        return %2
+        """,
+        """
+        %0 = input() : f32[2,5,3]
+        %1 = reshape(%0) [2, 1, 5, 3] : f32[2,1,5,3]
+        %2 = permute(%1) [1, 2, 0, 3] : f32[1,5,2,3]
+        %3 = reshape(%2) [1, 5, 6] : f32[1,5,6]
+        %4 = input() : f32[2,3,4]
+        %5 = pad(%4) [(0, 0, 1), (0, 0, 0), 0.0] : f32[2,3,5]
+        %6 = unfold(%5) [2, 2, 1, 2] : f32[2,3,3,2]
+        %7 = reshape(%6) [2, 1, 3, 3, 2] : f32[2,1,3,3,2]
+        %8 = permute(%7) [1, 0, 3, 2, 4] : f32[1,2,3,3,2]
+        %9 = reshape(%8) [1, 6, 6] : f32[1,6,6]
+        %10 = dot(%3, %9) : f32[1,5,6]
+        %11 = reshape(%10) [5, 3, 2] : f32[5,3,2]
+        return %11
         """,
     ),
     "merge_expands": (

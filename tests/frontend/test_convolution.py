@@ -64,7 +64,7 @@ def test_not_a_number_inside_an_image_reaches_its_windows_only():
 
 @pytest.mark.parametrize(("shape", "size", "stride", "groups"), [
     ((7, 64, 4, 4), 3, 1, 1), ((7, 64, 8, 8), 3, 2, 1), ((7, 64, 8, 8), 1, 2, 1), ((7, 64, 5, 6), 3, 2, 4),
-    ((7, 64, 9, 9), 3, 2, 64),
+    ((7, 64, 9, 9), 3, 2, 64), ((3, 64, 40, 150), 3, 1, 64), ((2, 64, 90, 90), 5, 2, 64),
 ])
 def test_results_have_the_same_bits_with_any_number_of_threads(shape, size, stride, groups):
     def step():
@@ -83,6 +83,81 @@ def test_results_have_the_same_bits_with_any_number_of_threads(shape, size, stri
     finally:
         flamework.set_num_threads(before)
     assert results[0] == results[1] == results[2]
+
+
+def depthwise_script(shape, size, stride, padding, dilation=1, each=1, fill=(), dtype="float32"):
+    """Results and gradients of a depthwise convolution; ``fill`` are values for places of the image or cotangent."""
+    def script(torch):
+        values = {"x": array(*shape, dtype=dtype)}
+        channels = shape[1]
+        convolve = getattr(torch.nn.functional, f"conv{len(shape) - 2}d")
+        lengths = size if isinstance(size, tuple) else (size,) * (len(shape) - 2)
+        weight = torch.tensor(array(channels * each, 1, *lengths, seed=1, dtype=dtype), requires_grad=True)
+        probe = convolve(torch.tensor(values["x"]), weight, None, stride, padding, dilation, channels)
+        values["g"] = array(*probe.shape, seed=2, dtype=dtype)
+        for name, place, value in fill:
+            values[name][place] = value
+        x = torch.tensor(values["x"], requires_grad=True)
+        y = convolve(x, weight, None, stride, padding, dilation, channels)
+        y.backward(torch.tensor(values["g"]))
+        return y, x.grad, weight.grad
+    return script
+
+
+@pytest.mark.parametrize(("shape", "size", "stride", "padding", "dilation", "each"), [
+    ((3, 5, 14, 14), 3, 1, 1, 1, 1), ((2, 3, 17, 33), (3, 5), 1, (1, 2), 1, 2),
+    ((2, 3, 9, 31), (4, 2), 1, (0, 1), 2, 1),
+    ((2, 3, 20, 21), 7, 1, 3, 1, 1), ((2, 3, 15, 16), 3, (2, 1), 1, 1, 1), ((2, 3, 15, 16), 3, 3, 0, 2, 3),
+    ((2, 3, 15, 16), 2, 5, 0, 1, 1), ((2, 3, 200, 90), 3, 1, 1, 1, 1), ((2, 3, 131, 130), 3, 2, 1, 1, 1),
+    ((2, 3, 50, 3000), 3, 1, 1, 1, 1), ((2, 3, 1, 1), 3, 1, 1, 1, 1), ((2, 3, 33), 3, 1, 1, 1, 1),
+    ((2, 3, 7000), 5, 1, 2, 1, 1), ((2, 3, 15000), 3, 2, 1, 1, 1), ((2, 3, 4, 5, 6), 3, 1, 1, 1, 1),
+    ((2, 3, 9, 9), 9, 1, 4, 1, 1), ((0, 3, 14, 14), 3, 1, 1, 1, 1),
+])
+def test_depthwise_convolutions_of_one_block_of_many_and_of_none(shape, size, stride, padding, dilation, each):
+    assert_same(depthwise_script(shape, size, stride, padding, dilation, each, dtype="float64"), rtol=1e-9, atol=1e-9)
+    assert_same(depthwise_script(shape, size, stride, padding, dilation, each), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_special_values_at_the_borders_of_depthwise_images_reach_their_windows_only(value, stride):
+    for at in ((0, 0), (0, 13), (5, 0), (5, 13), (13, 0), (13, 13), (12, 6)):
+        script = depthwise_script((2, 3, 14, 14), 3, stride, 1, fill=[("x", (1, 1, *at), value)])
+        assert_same(script, rtol=1e-4, atol=1e-4)
+    # of a window without padding, which has another value at PyTorch
+    script = depthwise_script((2, 3, 14, 14), 3, stride, 1, fill=[("g", (1, 1, 3, 2), value)])
+    assert_same(script, rtol=1e-4, atol=1e-4)
+
+
+def test_padding_is_multiplied_like_any_zero():
+    x, weight = flamework.ones(1, 2, 4, 4), flamework.full((2, 1, 3, 3), float("inf"))
+    y = flamework.nn.functional.conv2d(x, weight, None, 1, 1, 1, 2).numpy()
+    inside = np.zeros((4, 4), bool)
+    inside[1:3, 1:3] = True
+    assert (y[:, :, inside] == np.inf).all() and np.isnan(y[:, :, ~inside]).all()
+
+
+def test_depthwise_convolution_of_part_of_a_batch_and_in_narrow_floats():
+    x, weight = flamework.tensor(array(5, 3, 7, 9)), flamework.tensor(array(3, 1, 3, 3, seed=1))
+    flamework.realize(x)
+    convolve = flamework.nn.functional.conv2d
+    whole, part = convolve(x, weight, None, 1, 1, 1, 3), convolve(x[3:], weight, None, 1, 1, 1, 3)
+    np.testing.assert_array_equal(whole[3:].numpy(), part.numpy())
+    half = convolve(x.half(), weight.half(), None, 1, 1, 1, 3)
+    wide = convolve(x.half().float(), weight.half().float(), None, 1, 1, 1, 3)
+    np.testing.assert_array_equal(half.numpy(), wide.half().numpy())
+
+
+def test_a_depthwise_convolution_and_its_gradients_are_one_launch_each():
+    weight, g = flamework.tensor(array(8, 1, 3, 3)), flamework.tensor(array(2, 8, 14, 14))
+
+    def gradients(x, weight):
+        x, weight = x.detach().requires_grad_(), weight.detach().requires_grad_()
+        y = flamework.nn.functional.conv2d(x, weight, None, 1, 1, 1, 8)
+        return y, *flamework.autograd.grad(y, (x, weight), g)
+
+    fused = flamework.explain(gradients)(flamework.tensor(array(2, 8, 14, 14)), weight)
+    assert sorted(k.kind for k in fused.kernels) == ["convolve"] * 3 + ["kernel"]  # the kernel turns the windows
 
 
 def test_a_strided_image_gradient_copies_no_weight_for_each_image():
