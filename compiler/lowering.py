@@ -76,6 +76,7 @@ BLOCK = 4096  # elements of a sum's block where the loop is vectorised: 64 lanes
 TILE = 32
 KEEP_COST = 8  # from which a value is kept for the next loop over its row and not computed again
 PIECE = 1 << 15
+SHORT_LOOP, LONG_LOOP = 8, 1024  # an inner loop shorter than the one is exchanged for one up to the other
 
 
 def lower(cluster: Cluster, fusion: Fusion) -> Lowered:
@@ -174,6 +175,8 @@ class Lowering:
         self.assign_levels(results)
         self.collapse()
         self.transposed = len(self.groups) == 1 and len(self.groups[0]) > 1 and self.find_transposition()
+        if len(self.groups) == 1 and not self.transposed and not writes_by_index(results):
+            self.avoid_short_loop()
         return self.write(results)
 
     def prepare_offsets(self, results) -> None:
@@ -296,6 +299,13 @@ class Lowering:
                 group.insert(len(group) - 1, across[0])
                 return True
         return False
+
+    def avoid_short_loop(self) -> None:
+        """Let a flat kernel's inner loop not be one of two or three iterations: the next longer one goes inside, if all
+        that it passes stays in the first cache."""
+        (group,) = self.groups
+        if len(group) > 1 and group[-1].extent < SHORT_LOOP and 2 * group[-1].extent <= group[-2].extent <= LONG_LOOP:
+            group[-2:] = group[:-3:-1]
 
     # -------------------------------------------------------------------------------------------------- arguments
 
@@ -637,8 +647,7 @@ class Lowering:
         extents = [[a.source for a in self.arguments if a.kind == "integer" and a.name in {v.extent for v in row}]
                    for row in self.vars]
         sizes = [math.prod(row) for row in extents]
-        # two indices may be equal: then the order counts
-        serial = any(isinstance(v, Indirect) for store, _ in results for e in store.at for v in e.terms)
+        serial = writes_by_index(results)
         mode = "flat" if len(self.groups) == 1 else "rows"
         units, work = sizes[0], math.prod(sizes) * max(1, len(self.operations))
         body = self.blocks[0]
@@ -748,6 +757,11 @@ class Lowering:
 def part_indices(index: str) -> tuple[str, str]:
     """Where in memory the parts of a complex element are."""
     return f"2 * ({index})", f"2 * ({index}) + 1"
+
+
+def writes_by_index(results: list) -> bool:
+    """Whether two iterations may write to one element, so that their order counts: two indices may be equal."""
+    return any(isinstance(v, Indirect) for store, _ in results for e in store.at for v in e.terms)
 
 
 def position_of(block: list, name: str) -> int:

@@ -29,8 +29,10 @@ from .formulas import (
     reshaped,
 )
 from .recording import input_node
+from .storage import attached
 
 NO_INDEX = 2**63 - 1
+MOST_COMPARED = 16  # elements of a window that are compared one by one
 
 
 def convolution(
@@ -73,6 +75,9 @@ def pooled_maximum(
     dilation: Sequence[int], want_index: bool,
 ) -> tuple[Node, Node | None]:
     """The maximum of every window and, if wanted or needed for the gradient, its place in the image's space."""
+    apart = tuple(size) == tuple(stride) and not any((*low, *high)) and all(gap == 1 for gap in dilation)
+    if x.requires_grad and not want_index and apart and 1 < math.prod(size) <= MOST_COMPARED:
+        return separate_maximum(x, size), None
     view = windows(padded(cut(x), low, high, least(x)), size, stride, dilation)
     if not want_index and not x.requires_grad:
         return s.reduce_max(view, params=window_axes(len(size))), None
@@ -85,6 +90,34 @@ def adaptive_maximum(x: Node, counts: Sequence[int], want_index: bool) -> tuple[
     if not want_index and not x.requires_grad:
         return s.reduce_max(view, params=window_axes(len(counts))), None
     return window_maximum(x, view, adaptive_windows(places(x), counts, NO_INDEX)[0])
+
+
+def separate_maximum(x: Node, size: Sequence[int]) -> Node:
+    """The maximum of every window where each element is in one window at most.
+
+    The elements of a window are compared one after the other, as many of them for neighbouring windows at a time as the
+    processor can. What is kept for the gradient is the number of each maximum in its window, in 8 bits: an element
+    takes the gradient of its window if it has that number, so nothing is added up in memory.
+    """
+    rank = len(size)
+    source = cut(x)
+    counts = [e // k for e, k in zip(x.type.shape[2:], size)]
+    shape = (*x.type.shape[:2], *counts)
+    largest = at = None
+    for number, place in enumerate(np.ndindex(*size)):
+        part = s.slice_(source, params=((0, 0, *place), (1, 1, *size), shape))
+        here = filled(shape, dtypes.uint8, x.type.device, number)
+        if largest is None:
+            largest, at = part, here
+            continue
+        # the last NaN, as PyTorch's loop leaves it
+        taken = p.lt(largest, part)
+        taken = p.bor(taken, is_nan(part)) if x.dtype.is_floating_point else taken
+        largest, at = p.where(taken, part, largest), p.where(taken, here, at)
+    view = windows(x, size, size, (1,) * rank)
+    flat = reshaped(view, (*shape, math.prod(size)))
+    index = p.cast(reshaped(at, (*shape, 1)), params=(dtypes.int64,))
+    return attached(largest, reshaped(s.gather(flat, index, params=(2 + rank,)), shape))
 
 
 def least(x: Node) -> float:

@@ -305,3 +305,18 @@ def test_tiles_of_columns_are_as_wide_as_leaves_work_for_the_cores():
     assert tile(100, 1000) == (128, 8)
     assert tile(100, 300) == (64, 5)
     assert tile(10_000, 1000) == (256, 4 * 3)  # pieces
+
+
+@pytest.mark.parametrize(("rows", "columns", "inner"), [(40, 2, 40), (5, 3, 3), (40, 8, 8), (4000, 2, 2)])
+def test_the_inner_loop_of_a_flat_kernel_is_not_a_short_one(rows, columns, inner):
+    """Unless the next is short too, or so long that what it passes would leave the cache."""
+    (found,) = lowered(p.neg(s.expanded(s.reshaped(normal(rows), (rows, 1)), (rows, columns))))
+    last = found.kernel.groups[0][-1].extent
+    assert next(a.source for a in found.kernel.arguments if a.name == last) == inner
+
+
+def test_the_order_of_a_scatter_is_kept():
+    base = graphs.const(normal(50, 2), 0)
+    index = s.expanded(s.reshaped(indices(40, below=50), (40, 1)), (40, 2))
+    found = lowered(s.scatter(base, index, normal(40, 2), params=(0, "set")))[-1]
+    assert [a.source for v in found.kernel.groups[0] for a in found.kernel.arguments if a.name == v.extent] == [40, 2]
