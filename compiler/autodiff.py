@@ -215,7 +215,7 @@ def jvp(outputs: Sequence[Node], tangents: dict[Node, Node]) -> list[Node | None
     known: dict[Node, Node | None] = dict(tangents)
     for node in depending(outputs, tangents):
         incoming = [known.get(s) for s in node.src]
-        if node.dtype.kind != FLOATING or all(t is None for t in incoming):
+        if node.dtype.kind < FLOATING or all(t is None for t in incoming):
             known[node] = None
         elif node.op.jvp is None:
             if node.op.vjp is not None:

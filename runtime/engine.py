@@ -252,7 +252,7 @@ def settle(node: Node, buffer: Buffer) -> None:
         if node.src[0].value is None:
             settle(node.src[0], buffer)
         return
-    if not node.requires_grad or forgets(node):
+    if forgets(node):
         if is_view(node):
             base = node.src[0]
             while is_view(base):
