@@ -75,6 +75,13 @@ _MACHINERY = (
 )
 
 
+def restore_profile(profile: Any) -> None:
+    """Give the interpreter back to the profiler that had it: a function, or an object such as cProfile's."""
+    sys.setprofile(profile if callable(profile) else None)
+    if profile is not None and not callable(profile):
+        profile.enable()
+
+
 class SideEffectError(RuntimeError):
     """A compiled function did something that a replay could not repeat. The message names the line."""
 
@@ -233,7 +240,7 @@ class Recording:
 
     def __exit__(self, kind: type | None, *exception: object) -> None:
         global _active
-        sys.setprofile(self.profile)
+        restore_profile(self.profile)
         if self.collects:
             gc.enable()
         _active = live.current = None

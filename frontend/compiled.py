@@ -29,7 +29,7 @@ from .device import device
 from .guards import is_alive
 from .live import compiled_reader
 from .nn.module import Module
-from .places import exact_form, form, identity
+from .places import check_apart, exact_form, form, identity
 from .pytree import contents
 from .recorder import Recorded, record
 from .recording import get_default_dtype
@@ -37,6 +37,7 @@ from .replay import Changed, Program
 from .runtime import engine
 from .runtime.log import ENABLED, log
 from .size import Size
+from .storage import EXPORTED
 from .tensor import Tensor, is_gradient_leaf
 
 #: How many kinds of calls are remembered, and how many states of the surroundings for each.
@@ -131,6 +132,10 @@ def leaf_key(value: Any) -> Any:
 def sharing(leaves: Sequence[Any]) -> tuple | None:
     """Which arguments share memory, and which are one tensor, by the position of the first; None if none do."""
     homes = [id(x if x._storage is None else x._storage) for x in leaves if isinstance(x, Tensor)]
+    exported = {id(x._storage): x._storage for x in leaves
+                if isinstance(x, Tensor) and x._storage is not None and x._storage.stamp == EXPORTED}
+    if len(exported) > 1:
+        check_apart(list(exported.values()))
     if len(set(homes)) == len(homes):
         return None
     first: dict[int, int] = {}

@@ -248,6 +248,22 @@ def is_alone(tensor: Tensor) -> bool:
 # -------------------------------------------------------------------------------------------------------- shared memory
 
 
+def check_apart(storages: Sequence[Storage]) -> None:
+    """Refuse memory that NumPy shares with several storages which know nothing of each other: a compiled function could
+    not see that a write to one is a write to the other.
+
+    Raises:
+        RuntimeError: the memory of two storages overlaps.
+    """
+    spans = sorted((m.__array_interface__["data"][0], m.nbytes) for x in storages if (m := x.memory) is not None)
+    for (low, size), (start, _) in zip(spans, spans[1:]):
+        if size and start < low + size:
+            raise RuntimeError(
+                "two tensors that a compiled function uses were made by from_numpy() of arrays that overlap in memory. "
+                "Make one tensor of the whole array, and take views of it."
+            )
+
+
 class Unshared:
     """Takes memory that NumPy can write to out of its reach while a function is recorded, and brings it back.
 
@@ -258,9 +274,14 @@ class Unshared:
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self.held: dict[int, tuple[Storage, Any, Any, Any, Node, Node]] = {}
+        found: dict[int, Storage] = {}
         for tensor in tensors:
             if is_exported(tensor) and id(tensor._storage) not in self.held:
-                self.take(tensor._storage)
+                found.setdefault(id(tensor._storage), tensor._storage)
+        if len(found) > 1:
+            check_apart(list(found.values()))
+        for storage in found.values():
+            self.take(storage)
         for tensor in tensors:
             if self.holds(tensor):
                 node_of(tensor)

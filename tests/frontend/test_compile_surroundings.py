@@ -466,3 +466,43 @@ def test_threads_compile_and_replay():
     for t in threads:
         t.join()
     assert not failures
+
+
+def test_memory_that_numpy_shares_between_two_tensors_is_refused():
+    whole = np.zeros(3, np.float32)
+    first, second = flamework.from_numpy(whole[:2]), flamework.from_numpy(whole[1:])
+
+    @flamework.compile
+    def step(a, b):
+        a += 1
+        b += 1
+
+    with pytest.raises(RuntimeError, match="overlap in memory"):
+        step(first, second)
+    assert whole.tolist() == [0, 0, 0]
+    apart = np.zeros(4, np.float32)
+    step(flamework.from_numpy(apart[:2]), flamework.from_numpy(apart[2:]))
+    step(flamework.from_numpy(apart[2:]), flamework.from_numpy(apart[:2]))
+    assert apart.tolist() == [2, 2, 2, 2]
+    # parameters are found as arguments are
+    params = [x.requires_grad_() for x in (first, second)]
+    optimizer = flamework.optim.SGD(params, lr=1.0)
+    for param in params:
+        param.grad = flamework.ones(2)
+    with pytest.raises(RuntimeError, match="overlap in memory"):
+        flamework.compile(optimizer.step)()
+
+
+def test_a_profiler_keeps_profiling():
+    import cProfile
+
+    profile = cProfile.Profile()
+    compiled = flamework.compile(lambda x: x * 2)
+    profile.enable()
+    try:
+        assert compiled(flamework.ones(2)).tolist() == [2, 2]
+        sorted([3, 1, 2])
+    finally:
+        profile.disable()
+    names = {entry.code if isinstance(entry.code, str) else entry.code.co_name for entry in profile.getstats()}
+    assert any("sorted" in name for name in names)
