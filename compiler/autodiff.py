@@ -106,6 +106,10 @@ def gradient_name(node: Node) -> str:
     return "".join(word.capitalize() for word in node.op.name.split("_")) + "Backward0"
 
 
+# Anomaly detection: called with each node of a backward pass and the cotangents that its rules give its sources.
+inspect: Callable[[Node, list[tuple[Node, Node | None]]], None] | None = None
+
+
 def vjp(
     outputs: Sequence[Node],
     cotangents: Sequence[Node],
@@ -176,13 +180,18 @@ def walked_back(
         saved = Saved(node, check)
         rules = node.op.vjp
         if callable(rules):
-            for source, cotangent in zip(node.src, rules(g, saved)):
-                if source in relevant and cotangent is not None:
-                    accumulate(source, cotangent)
+            given = list(zip(node.src, rules(g, saved)))
         else:
-            for source, rule in zip(node.src, rules, strict=True):
-                if rule is not None and source in relevant:
-                    accumulate(source, rule(g, saved))
+            # the rules of sources that no target is below are not asked, because they use saved values
+            given = [
+                (source, rule(g, saved) if rule is not None and source in relevant else None)
+                for source, rule in zip(node.src, rules, strict=True)
+            ]
+        for source, cotangent in given:
+            if cotangent is not None and source in relevant:
+                accumulate(source, cotangent)
+        if inspect is not None:
+            inspect(node, given)
         if saved.used:
             used.append(node)
     return result, used

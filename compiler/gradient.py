@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import primitives_shape as s
+from . import autodiff, primitives_shape as s
 from .autodiff import (
     check_freed,
     check_saved,
@@ -64,7 +64,7 @@ def gradients(
     retain_graph: bool = False,
 ) -> dict[Node, Node]:
     """As :func:`~flamework.compiler.autodiff.vjp`; the gradients cannot be differentiated."""
-    written = numbered(outputs, wanted)
+    written = numbered(outputs, wanted) if autodiff.inspect is None else None
     if written is None:
         with recording_gradients(False):
             return vjp(outputs, cotangents, wanted=wanted, retain_graph=retain_graph)

@@ -34,7 +34,10 @@ from .complex_numbers import (
     view_as_real,
 )
 from .indexing import index_put
-from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .autograd import (
+    enable_grad, inference_mode, is_anomaly_check_nan_enabled, is_anomaly_enabled, is_grad_enabled, no_grad,
+    set_grad_enabled,
+)
 from .exchange import from_dlpack, from_numpy, is_nonzero
 from .printing import set_printoptions
 from .runtime.counters import counters

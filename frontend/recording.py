@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import numbers
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,7 +88,7 @@ BUDGET = 20000
 class Pending:
     """The tensors recorded since they were last looked through, and how many more may be recorded before a flush."""
 
-    __slots__ = ("tensors", "limit", "watermark", "level")
+    __slots__ = ("tensors", "limit", "watermark", "level", "note")
 
     def __init__(self) -> None:
         self.tensors: list[weakref.ref] = []
@@ -96,6 +96,14 @@ class Pending:
         self.watermark = 64
         # the innermost vmap whose function is being recorded: its tensors have no values
         self.level: BatchLevel | None = None
+        # called with each new tensor, for anomaly detection
+        self.note: Callable[[Tensor], None] | None = None
+
+    def notify(self, note: Callable[[Tensor], None] | None) -> None:
+        """Call ``note`` with every tensor that is recorded from now on."""
+        self.note = note
+        # every tensor is over this limit, and flush() is called
+        self.limit = BUDGET if note is None else -1
 
     @contextlib.contextmanager
     def inside(self, level: BatchLevel) -> Iterator[None]:
@@ -117,11 +125,11 @@ class Pending:
         if self.level is not None:
             return
         kept = [r for r in self.tensors if (t := r()) is not None and (not released(t) or pending_node(t) is not None)]
-        self.limit -= len(self.tensors) - len(kept)
+        dropped = len(self.tensors) - len(kept)
         self.tensors[:] = kept
         self.watermark = 2 * len(kept) + 64
-        if not kept:
-            self.limit = BUDGET
+        if self.note is None:
+            self.limit = self.limit - dropped if kept else BUDGET
 
     def flush(self) -> None:
         """Compute every pending tensor that is still alive; inside ``vmap`` only note the last one, which is new."""
@@ -130,11 +138,18 @@ class Pending:
             if tensor is not None:
                 self.level.made(tensor)
             return
+        if self.note is not None:
+            tensor = self.tensors[-1]() if self.tensors else None
+            if tensor is not None:
+                self.note(tensor)
+            if len(self.tensors) < BUDGET:
+                return
         nodes = {node: None for r in self.tensors if (t := r()) is not None and (node := pending_node(t)) is not None}
         if nodes:
             engine.realize(list(nodes))
         self.compact()
-        self.limit = BUDGET
+        if self.note is None:
+            self.limit = BUDGET
 
 
 pending = Pending()
