@@ -11,13 +11,14 @@ Read next: ``codegen_cpu.py`` and ``codegen_cuda.py``.
 from __future__ import annotations
 
 import math
+import struct
 from collections import Counter
 from dataclasses import dataclass, field
 
-from . import primitives as p
+from . import primitives as p, primitives_shape as s
 from .affine import Access, Expr, Indirect, Var, linear, pull, resolve
 from .cluster import Cluster, live
-from .dtypes import BOOL, COMPLEX, FLOATING, DType
+from .dtypes import BOOL, COMPLEX, FLOATING, DType, float32, float64
 from .fusion import SPLIT_LENGTH, SPLIT_ROWS, Fusion
 from .ir import Node
 from .loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Scan, Store, independent, mentions
@@ -97,7 +98,7 @@ class Lowering:
         self.operands: list[Node] = []
         self.pointers: dict[tuple, str] = {}
         self.operations: list[str] = []
-
+        self.finds_extrema = any(x.op in (s.reduce_max, s.reduce_min) for x in cluster.reductions)
     # -------------------------------------------------------------------------------------------------- instances
 
     def instance(self, node: Node, access: Access) -> Instance:
@@ -369,6 +370,15 @@ class Lowering:
     def term(self, name: str, coefficient: int, key: tuple) -> str:
         return name if coefficient == 1 else f"{name} * {self.shared_integer(key, coefficient, 's')}"
 
+    def number(self, node: Node) -> str:
+        # LLVM knows that an infinity changes no maximum, would make a branch of the mask that selects it, and would not
+        # vectorise the loop: there it is an argument
+        value, dtype = node.params[3], node.dtype
+        if dtype not in (float32, float64) or not math.isinf(value) or not self.finds_extrema:
+            return self.literal(dtype, value)
+        (bits,) = struct.unpack("q", struct.pack("d", value))
+        return f"{dtype.code}(bitcast_i64_f64({self.shared_integer(('infinity', bits), bits, 'c')}))"
+
     def literal(self, dtype: DType, value) -> str:
         if dtype.kind == BOOL:
             return "True" if value else "False"
@@ -595,7 +605,7 @@ class Lowering:
             block.append(Scan(name, node.dtype, "sum", self.lookup(instance.sources[0])))
             return
         if node.op is p.const:
-            text = self.literal(node.dtype, node.params[3])
+            text = self.number(node)
         elif node.op is p.scalar:
             text = self.scalar(node)
         elif node.op is p.iota:

@@ -218,15 +218,19 @@ WHAT_VECTORISES = {
     "a layer norm": (lambda: graphs.layer_norm(X, normal(100), normal(100)), ["sub", "mul", "add"]),
     # a NaN that the rounding looked for with a comparison of floats would be merged with the maximum
     "a maximum of rounded numbers": (lambda: s.reduce_max(p.cast(X, params=(dtypes.bfloat16,)), params=(1,)), ["max"]),
+    "a softmax of masked scores": (
+        lambda: graphs.softmax(p.where(p.lt(X, const(X, 0)), const(X, -np.inf), X)), ["max", "sub", "add", "div"]),
     "an addition of a transposed matrix": (lambda: p.add(X, s.permute(normal(100, 64), params=(1, 0))), ["add"]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WHAT_VECTORISES)
-def test_assembly_has_vector_instructions(name):
+def test_assembly_has_vector_instructions(name, capfd):
     program, instructions = WHAT_VECTORISES[name]
     kernel = only(program()).kernel
     compiled = toolchain.compile_kernels(generate(kernel), functions(kernel), scalar.NAMESPACE)
+    # what LLVM says of a loop that was to be vectorised and could not be
+    assert "not vectorized" not in capfd.readouterr().err
     machine = platform.machine()
     for instruction in instructions:
         assert re.search(r"<\d+ x float>", compiled.llvm_ir)
