@@ -74,7 +74,7 @@ from .sorting import (
     argsort, bincount, bucketize, histc, kthvalue, median, mode, msort, nanmedian, nanquantile, quantile,
     searchsorted, sort, topk, unique, unique_consecutive,
 )
-from .linalg import (
+from .products import (
     addbmm, addmm, addmv, addr, baddbmm, bmm, chain_matmul, cross, dot, ger, inner, kron, matmul, mm, mv, outer,
     tensordot, trace, vdot,
 )
@@ -88,7 +88,9 @@ from .gathering import (
     argwhere, gather, index_add, index_copy, index_fill, index_select, isin, masked_fill, masked_scatter,
     masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
 )
-from . import autograd, conversion, fft, func, gradient_hooks, methods, native, nn, optim, serialization, utils
+from . import (
+    autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim, serialization, utils,
+)
 from .func import vmap
 from .serialization import load, save
 from .compiled import SideEffectError, compile
@@ -100,6 +102,8 @@ preserve_format = memory_format.preserve_format
 channels_last = memory_format.channels_last
 channels_last_3d = memory_format.channels_last_3d
 
+# torch.cholesky, torch.svd and so on: older names, some with other arguments than those of torch.linalg
+globals().update(linalg.TORCH)
 # torch.exp_(x) is x.exp_(), for the functions that PyTorch has under both names
 globals().update(methods.IN_PLACE_FUNCTIONS)
 # torch.conv2d is nn.functional.conv2d, and so on

@@ -1,458 +1,274 @@
-"""Products of vectors, matrices and batches of matrices.
+"""``flamework.linalg``: the names of ``torch.linalg``, and the older ones that ``torch`` and ``Tensor`` have.
 
-Everything comes down to one row, the batched product ``[b, m, k] @ [b, k, n]``; reshapes, permutations and broadcasts
-around it are index arithmetic. Operands have one dtype, as in PyTorch: there is no promotion. Read next: ``einsum.py``.
+In: the chapters ``linalg_solve.py``, ``linalg_spectral.py`` and ``linalg_norms.py``. Out: one namespace.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-from . import formulas as f
+from . import formulas as f, return_types
 from .arguments import returned, scalar_type, tensor_argument
-from .compiler import primitives as p, primitives_shape as s
-from .compiler.dtypes import BOOL, FLOATING
-from .compiler.ir import Node
-from .recording import broadcast_shapes, node_of, operands
-from .tensor import Tensor, axis_of
+from .compiler import dtypes, matrices as m, primitives as p, primitives_linalg as rows, primitives_shape as s
+from .compiler.dtypes import COMPLEX
+from .compiler.primitives_linalg import _LinAlgError as LinAlgError
+from .formulas_complex import angle
+from .linalg_norms import (
+    cond,
+    cross,
+    diagonal,
+    matmul,
+    matrix_norm,
+    matrix_power,
+    multi_dot,
+    norm,
+    tensorinv,
+    tensorsolve,
+    vander,
+    vecdot,
+    vector_norm,
+)
+from .linalg_solve import (
+    NO_INVERSE,
+    NOT_DEFINITE,
+    _cholesky,
+    batched,
+    check_square,
+    cholesky,
+    cholesky_ex,
+    det,
+    inv,
+    inv_ex,
+    inverse_of,
+    lu,
+    lu_factor,
+    lu_factor_ex,
+    lu_solve,
+    matrix_argument,
+    several,
+    sign_and_logarithm,
+    slogdet,
+    solve,
+    solve_ex,
+    solve_triangular,
+    unpacked,
+)
+from .linalg_spectral import (
+    eig,
+    eigh,
+    eigvals,
+    eigvalsh,
+    geqrf,
+    householder_product,
+    lstsq,
+    matrix_exp,
+    matrix_rank,
+    ormqr,
+    pinv,
+    qr,
+    qr_factors,
+    svd,
+    svd_argument,
+    svd_factors,
+    svdvals,
+)
+from .recording import tensor_of
+from .tensor import Tensor
 
-_DOUBLE = {"Float": "float", "Double": "double", "Long": "long int", "Int": "int"}
+__all__ = [
+    "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh",
+    "householder_product", "inv", "inv_ex", "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve", "matmul",
+    "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve",
+    "solve_ex", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
+]
 
 
-def _matrices(function: str, *tensors: tuple[Tensor, str]) -> list[Node]:
-    nodes = [tensor_argument(t, function, name, i + 1) for i, (t, name) in enumerate(tensors)]
-    first = nodes[0].type.dtype
-    for node in nodes[1:]:
-        if node.type.dtype is not first:
-            left, right = (scalar_type(d) for d in (first, node.type.dtype))
+def _torch_cholesky(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """:func:`linalg.cholesky`, under its older name. As ``torch.cholesky``."""
+    x = matrix_argument(input, "cholesky", kernel="cholesky_cpu", square=True)
+    return returned(_cholesky(x, upper, "cholesky" + NOT_DEFINITE), out)
+
+
+def cholesky_inverse(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """The inverse of the matrix whose Cholesky factor is given. As ``torch.cholesky_inverse``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.cholesky_inverse(torch.tensor([[2.0]])).tolist()
+        [[0.25]]
+    """
+    x = matrix_argument(input, "cholesky_inverse", "A", kernel="cholesky_inverse_out_cpu", square=True, inexact=False)
+    factor = m.upper(x) if upper else m.adjoint(m.lower(x))
+    inverse = inverse_of(factor, "cholesky_inverse" + NO_INVERSE)
+    return returned(m.mm(inverse, m.adjoint(inverse)), out)
+
+
+def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
+    """The solution of ``A @ X = input`` from the Cholesky factor of ``A``. As ``torch.cholesky_solve``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.cholesky_solve(torch.ones(1, 1), torch.tensor([[2.0]])).tolist()
+        [[0.25]]
+    """
+    b, factor = tensor_argument(input, "cholesky_solve", "input", 1), tensor_argument(L, "cholesky_solve", "L", 2)
+    for x, name in ((b, "b"), (factor, "u")):
+        if x.ndim < 2:
+            raise RuntimeError(f"{name} should have at least 2 dimensions, but has {x.ndim} dimensions instead")
+    check_square(factor, "")
+    n, (rows_, columns) = factor.type.shape[-1], b.type.shape[-2:]
+    if rows_ != n:
+        raise RuntimeError(
+            f"Incompatible matrix sizes for cholesky_solve: each A matrix is {n} by {n} but each b matrix is "
+            f"{rows_} by {columns}"
+        )
+    if b.type.dtype is not factor.type.dtype:
+        raise RuntimeError(
+            f"Expected b and A to have the same dtype, but found b of type {scalar_type(b.type.dtype)} and A of type "
+            f"{scalar_type(factor.type.dtype)} instead"
+        )
+    matrix_argument(L, "cholesky_solve", kernel="cholesky_solve_cpu", inexact=False)
+    b, factor = batched(b, factor)
+    below = m.adjoint(factor) if upper else factor
+    half = rows.triangular(below, b, params=(False, False))
+    return returned(rows.triangular(m.adjoint(below), half, params=(True, False)), out)
+
+
+def logdet(input: Tensor) -> Tensor:
+    """The logarithm of the determinant: of a real negative one NaN, of 0 minus infinity. As ``torch.logdet``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.logdet(torch.eye(2)).item()
+        0.0
+    """
+    x = matrix_argument(input, "linalg.slogdet", square=True)
+    sign, size = sign_and_logarithm(x)
+    if x.type.dtype.kind == COMPLEX:
+        return tensor_of(p.complex_(size, angle(sign)))
+    return tensor_of(p.where(p.eq(sign, p.full_like(sign, -1)), p.full_like(size, math.nan), size))
+
+
+def _torch_slogdet(input: Tensor, *, out: tuple[Tensor, ...] | None = None) -> return_types.slogdet:
+    """:func:`linalg.slogdet`, under its older name. As ``torch.slogdet``."""
+    return several(return_types.slogdet, sign_and_logarithm(matrix_argument(input, "linalg.slogdet", square=True)), out)
+
+
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """:func:`linalg.pinv`, under its older name. As ``torch.pinverse``."""
+    return pinv(input, rcond)
+
+
+def _torch_qr(input: Tensor, some: bool = True, *, out: tuple[Tensor, ...] | None = None) -> return_types.qr:
+    """:func:`linalg.qr`, under its older name; without ``some`` its mode ``"complete"``. As ``torch.qr``."""
+    x = matrix_argument(input, "linalg.qr", kernel="geqrf_cpu")
+    return several(return_types.qr, qr_factors(x, "reduced" if some else "complete"), out)
+
+
+def _torch_svd(
+    input: Tensor, some: bool = True, compute_uv: bool = True, *, out: tuple[Tensor, ...] | None = None
+) -> return_types.svd:
+    """:func:`linalg.svd`, under its older name, with ``V`` for its adjoint.
+
+    Args:
+        some: only the first min(m, n) singular vectors.
+        compute_uv: False for zeros in the place of all singular vectors.
+
+    As ``torch.svd``.
+    """
+    x = svd_argument(input)
+    if not compute_uv:
+        *lead, n, k = x.type.shape
+        u, v = (m.zeros((*lead, size, size), x.type.dtype, x.type.device) for size in (n, k))
+        return several(return_types.svd, [u, svd_factors(x, False)[1], v], out)
+    u, values, vh = svd_factors(x, not some)
+    return several(return_types.svd, [u, values, m.adjoint(vh)], out)
+
+
+def _torch_lu(
+    A: Tensor, pivot: bool = True, get_infos: bool = False, out: tuple[Tensor, ...] | None = None
+) -> tuple[Tensor, ...]:
+    """:func:`linalg.lu_factor_ex`, under its older name; without ``get_infos`` a zero on the diagonal is an error.
+
+    As ``torch.lu``.
+    """
+    found = lu_factor_ex(A, pivot=pivot, check_errors=not get_infos, out=out)
+    return tuple(found if get_infos else found[:2])
+
+
+def _torch_lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """:func:`linalg.lu_solve`, with other arguments. As ``torch.lu_solve``."""
+    return lu_solve(LU_data, LU_pivots, b, out=out)
+
+
+def lu_unpack(
+    LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True, *,
+    out: tuple[Tensor, ...] | None = None,
+) -> return_types.lu_unpack:
+    """``P``, ``L`` and ``U`` of the result of :func:`linalg.lu_factor`; empty tensors for what is not asked for.
+
+    As ``torch.lu_unpack``.
+    """
+    factors, pivots = tensor_argument(LU_data, "lu_unpack", "LU_data", 1), tensor_argument(
+        LU_pivots, "lu_unpack", "LU_pivots", 2)
+    if unpack_pivots and pivots.type.dtype is not dtypes.int32:
+        raise RuntimeError(
+            "torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype.\nNote: this "
+            "function is intended to be used with the output produced by torch.linalg.lu_factor"
+        )
+    nodes = unpacked(factors, pivots) if unpack_pivots else [None, *rows.lu_factors(factors)]
+    nothing = f.filled((0,), factors.type.dtype, factors.type.device, 0)
+    wanted = (unpack_pivots, unpack_data, unpack_data)
+    return several(return_types.lu_unpack, [x if w else nothing for x, w in zip(nodes, wanted)], out)
+
+
+def triangular_solve(
+    b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False, *,
+    out: tuple[Tensor, ...] | None = None,
+) -> return_types.triangular_solve:
+    """The solution of ``A @ X = b`` with a triangular ``A``, or its transpose; and a copy of ``A``.
+
+    As ``torch.triangular_solve``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.triangular_solve(torch.ones(1, 1), torch.tensor([[2.0]])).solution.item()
+        0.5
+    """
+    name = "torch.triangular_solve"
+    right, x = tensor_argument(b, name, "b", 1), tensor_argument(A, name, "A", 2)
+    for node, argument in ((right, "b"), (x, "A")):
+        if node.ndim < 2:
             raise RuntimeError(
-                f"expected m1 and m2 to have the same dtype, but got: {_DOUBLE.get(left, left.lower())} != "
-                f"{_DOUBLE.get(right, right.lower())}"
+                f"{name}: Expected {argument} to have at least 2 dimensions, but it has {node.ndim} dimensions instead"
             )
-        if node.type.device != nodes[0].type.device:
-            raise RuntimeError(
-                "Expected all tensors to be on the same device, but found at least two devices, "
-                f"{nodes[0].type.device} and {node.type.device}!"
-            )
-    if first.kind == BOOL:
-        raise RuntimeError(f"{function} is not defined for Bool")
-    return nodes
-
-
-def _check_inner(a: Node, b: Node) -> None:
-    (m, k), (other, n) = a.type.shape, b.type.shape
-    if k != other:
-        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {other}x{n})")
-
-
-def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The matrix product ``input @ other``.
-
-    Two vectors give their dot product; a vector counts as a row on the left and as a column on the right; with more
-    than two axes the leading ones are a batch, and broadcast. As ``torch.matmul``.
-
-    Raises:
-        RuntimeError: a tensor without axes, sizes that do not fit, or different dtypes.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.matmul(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, 4.0])).tolist()
-        [11.0]
-    """
-    a, b = _matrices("matmul", (input, "input"), (other, "other"))
-    if a.ndim == 0 or b.ndim == 0:
+    check_square(x, "")
+    n, (rows_, columns) = x.type.shape[-1], right.type.shape[-2:]
+    if rows_ != n:
         raise RuntimeError(
-            f"both arguments to matmul need to be at least 1D, but they are {a.ndim}D and {b.ndim}D"
+            f"Incompatible matrix sizes for triangular_solve: each A matrix is {n} by {n} but each b matrix is {rows_} "
+            f"by {columns}"
         )
-    _check_product(a, b)
-    return returned(f.matmul(a, b), out)
-
-
-def _check_product(a: Node, b: Node) -> None:
-    k = a.type.shape[-1]
-    inner = b.type.shape[-2 if b.ndim > 1 else 0]
-    if k != inner:
-        if a.ndim == 1 and b.ndim == 1:
-            raise RuntimeError(
-                f"inconsistent tensor size, expected tensor [{k}] and src [{inner}] to have the same number of "
-                f"elements, but got {k} and {inner} elements respectively"
-            )
-        if a.ndim <= 2 and b.ndim == 1:
-            raise RuntimeError(f"size mismatch, got input ({a.type.shape[0]}), mat {_by(a)}, vec ({inner})")
-        if a.ndim <= 2 and b.ndim <= 2:
-            rows = a.type.shape[0] if a.ndim == 2 else 1
-            raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{k} and {_by(b)[1:-1]})")
-        if b.ndim <= 2:
-            rows = math.prod(a.type.shape[:-1])
-            raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{k} and {inner}x{b.type.shape[-1]})")
-        batch = broadcast_shapes(a.type.shape[:-2], b.type.shape[:-2])
+    if x.type.dtype is not right.type.dtype:
         raise RuntimeError(
-            f"Expected size for first two dimensions of batch2 tensor to be: [{math.prod(batch)}, {k}] but got: "
-            f"[{math.prod(batch)}, {inner}]."
+            f"Expected b and A to have the same dtype, but found b of type {scalar_type(right.type.dtype)} and A of "
+            f"type {scalar_type(x.type.dtype)} instead"
         )
-    broadcast_shapes(a.type.shape[:-2], b.type.shape[:-2])
-
-
-def _by(x: Node) -> str:
-    return f"({'x'.join(map(str, x.type.shape))})"
-
-
-def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The product of two matrices, ``[m, k] @ [k, n]``, without broadcasting. As ``torch.mm``.
-
-    Raises:
-        RuntimeError: other ranks, sizes that do not fit, or different dtypes.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.mm(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]])).tolist()
-        [[11.0]]
-    """
-    a, b = _matrices("mm", (input, "input"), (mat2, "mat2"))
-    return returned(_mm(a, b, "self", "mat2"), out)
-
-
-def _mm(a: Node, b: Node, left: str, right: str) -> Node:
-    for node, name in ((a, left), (b, right)):
-        if node.ndim != 2:
-            raise RuntimeError(f"{name} must be a matrix")
-    _check_inner(a, b)
-    return f.matmul(a, b)
-
-
-def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The products of two batches of matrices, ``[b, m, k] @ [b, k, n]``, without broadcasting. As ``torch.bmm``.
-
-    Raises:
-        RuntimeError: other ranks, sizes that do not fit, or different dtypes.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.bmm(torch.ones(2, 1, 3), torch.ones(2, 3, 1)).tolist()
-        [[[3.0]], [[3.0]]]
-    """
-    a, b = _matrices("bmm", (input, "input"), (mat2, "mat2"))
-    return returned(_bmm(a, b), out)
-
-
-def _bmm(a: Node, b: Node) -> Node:
-    for node, name in ((a, "batch1"), (b, "batch2")):
-        if node.ndim != 3:
-            raise RuntimeError(f"{name} must be a 3D tensor")
-    expected = [a.type.shape[0], a.type.shape[2]]
-    if list(b.type.shape[:2]) != expected:
-        raise RuntimeError(
-            f"Expected size for first two dimensions of batch2 tensor to be: {expected} but got: "
-            f"{list(b.type.shape[:2])}."
-        )
-    return f.matrix_product(a, b)
-
-
-def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """A matrix times a vector, ``[m, k] @ [k]``. As ``torch.mv``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.mv(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, 4.0])).tolist()
-        [11.0]
-    """
-    a, b = _matrices("mv", (input, "input"), (vec, "vec"))
-    return returned(_mv(a, b), out)
-
-
-def _mv(a: Node, b: Node) -> Node:
-    if a.ndim != 2 or b.ndim != 1:
-        raise RuntimeError(f"mv: a matrix and a vector are expected, got tensors of {a.ndim} and {b.ndim} axes")
-    if a.type.shape[1] != b.type.shape[0]:
-        raise RuntimeError(f"size mismatch, got input ({a.type.shape[0]}), mat {_by(a)}, vec ({b.type.shape[0]})")
-    return f.matmul(a, b)
-
-
-def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The sum of the products of two vectors of one length. As ``torch.dot``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.dot(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])).item()
-        11.0
-    """
-    a, b = _matrices("dot", (input, "input"), (tensor, "tensor"))
-    if a.ndim != 1 or b.ndim != 1:
-        raise RuntimeError(f"1D tensors expected, but got {a.ndim}D and {b.ndim}D tensors")
-    _check_product(a, b)
-    return returned(_inner(a, b), out)
-
-
-def _inner(a: Node, b: Node) -> Node:
-    # a sum of products fuses with what computes the vectors; a library call would not
-    return s.reduce_sum(p.mul(a, b), params=(0,))
-
-
-vdot = dot
-
-
-def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Sums of products over the last axes of both tensors. As ``torch.inner``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.inner(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])).item()
-        11.0
-    """
-    a, b = _matrices("inner", (input, "input"), (other, "other"))
-    if a.ndim == 0 or b.ndim == 0:
-        left, right = (f.expanded(f.reshaped(n, n.type.shape + (1,) * (m.ndim - n.ndim)), m.type.shape)
-                       if n.ndim == 0 else n for n, m in ((a, b), (b, a)))
-        return returned(p.mul(left, right), out)
-    k = a.type.shape[-1]
-    if b.type.shape[-1] != k:
-        raise RuntimeError(
-            f"inner() the last dimension must match on both input tensors but got shapes {list(a.type.shape)} and "
-            f"{list(b.type.shape)}"
-        )
-    rows = f.reshaped(a, (1, a.type.size // k if k else math.prod(a.type.shape[:-1]), k))
-    columns = f.reshaped(b, (1, math.prod(b.type.shape[:-1]), k))
-    product = f.matrix_product(rows, s.swapped(columns))
-    return returned(f.reshaped(product, (*a.type.shape[:-1], *b.type.shape[:-1])), out)
-
-
-def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """All products of the elements of two vectors, ``[m, n]``. As ``torch.outer``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.outer(torch.tensor([1, 2]), torch.tensor([3, 4])).tolist()
-        [[3, 4], [6, 8]]
-    """
-    for tensor, name, position in ((input, "self", 1), (vec2, "vec2", 2)):
-        if tensor_argument(tensor, "outer", name, position).ndim != 1:
-            raise RuntimeError(f"outer: Expected 1-D argument {name}, but got {tensor.ndim}-D")
-    product = node_of(input.reshape(-1, 1) * vec2)
-    return returned(product, out)
-
-
-ger = outer
-
-
-# ---------------------------------------------------------------------------------------------- products added to
-
-
-def _scaled(x: Node, factor: float) -> Node:
-    if factor == 1:
-        return x
-    if x.type.dtype.kind < FLOATING:
-        factor = int(factor)
-    return p.mul(x, f.argument(x, factor))
-
-
-def _added(input: Tensor, product: Node, beta: float, alpha: float) -> Node:
-    """``beta * input + alpha * product``; with ``beta = 0`` the input is not looked at: its NaN do not matter."""
-    product = _scaled(product, alpha)
-    start = node_of(input)
-    if start.type.dtype is not product.type.dtype:
-        raise RuntimeError(
-            f"self and the product must have one dtype, but are {scalar_type(start.type.dtype)} and "
-            f"{scalar_type(product.type.dtype)}"
-        )
-    shape = broadcast_shapes(start.type.shape, product.type.shape)
-    if shape != product.type.shape:
-        raise RuntimeError(
-            f"The expanded size of the tensor must match the existing size: {list(start.type.shape)} does not expand "
-            f"to {list(product.type.shape)}"
-        )
-    if beta == 0:
-        return product
-    return p.add(_scaled(f.broadcast_to(start, shape), beta), product)
-
-
-def addmm(
-    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
-) -> Tensor:
-    """``beta * input + alpha * (mat1 @ mat2)`` of matrices. As ``torch.addmm``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.addmm(torch.ones(1), torch.ones(1, 2), torch.ones(2, 1), alpha=2).tolist()
-        [[5.0]]
-    """
-    a, b = _matrices("addmm", (mat1, "mat1"), (mat2, "mat2"))
-    return returned(_added(input, _mm(a, b, "mat1", "mat2"), beta, alpha), out)
-
-
-def addmv(
-    input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
-) -> Tensor:
-    """``beta * input + alpha * (mat @ vec)``. As ``torch.addmv``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.addmv(torch.ones(1), torch.ones(1, 2), torch.ones(2)).tolist()
-        [3.0]
-    """
-    a, b = _matrices("addmv", (mat, "mat"), (vec, "vec"))
-    return returned(_added(input, _mv(a, b), beta, alpha), out)
-
-
-def addr(
-    input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
-) -> Tensor:
-    """``beta * input + alpha * outer(vec1, vec2)``. As ``torch.addr``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.addr(torch.zeros(1, 2), torch.ones(1), torch.tensor([1.0, 2.0])).tolist()
-        [[1.0, 2.0]]
-    """
-    return returned(_added(input, node_of(outer(vec1, vec2)), beta, alpha), out)
-
-
-def addbmm(
-    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
-) -> Tensor:
-    """``beta * input + alpha * sum(batch1[i] @ batch2[i])``. As ``torch.addbmm``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.addbmm(torch.zeros(1, 1), torch.ones(2, 1, 3), torch.ones(2, 3, 1)).tolist()
-        [[6.0]]
-    """
-    product = _bmm(*_matrices("addbmm", (batch1, "batch1"), (batch2, "batch2")))
-    return returned(_added(input, s.reduce_sum(product, params=(0,)), beta, alpha), out)
-
-
-def baddbmm(
-    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
-) -> Tensor:
-    """``beta * input + alpha * (batch1 @ batch2)`` of batches of matrices. As ``torch.baddbmm``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.baddbmm(torch.ones(1), torch.ones(1, 1, 3), torch.ones(1, 3, 1)).tolist()
-        [[[4.0]]]
-    """
-    a, b = _matrices("baddbmm", (batch1, "batch1"), (batch2, "batch2"))
-    return returned(_added(input, _bmm(a, b), beta, alpha), out)
-
-
-def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
-    """The product of several matrices, in the order that takes the fewest multiplications.
-
-    As ``torch.chain_matmul``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.chain_matmul(torch.ones(1, 2), torch.ones(2, 3), torch.ones(3, 1)).item()
-        6.0
-    """
-    nodes = _matrices("chain_matmul", *((m, "matrices") for m in matrices))
-    for a, b in zip(nodes, nodes[1:]):
-        if a.ndim != 2 or b.ndim != 2:
-            raise RuntimeError("chain_matmul: Tensor dimension is not 2")
-        _check_inner(a, b)
-    sizes = [nodes[0].type.shape[0], *(n.type.shape[1] for n in nodes)]
-    best: dict[tuple[int, int], tuple[float, int]] = {(i, i): (0, i) for i in range(len(nodes))}
-    for length in range(1, len(nodes)):
-        for i in range(len(nodes) - length):
-            j = i + length
-            best[i, j] = min(
-                (best[i, k][0] + best[k + 1, j][0] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
-            )
-
-    def product(i: int, j: int) -> Node:
-        if i == j:
-            return nodes[i]
-        k = best[i, j][1]
-        return f.matmul(product(i, k), product(k + 1, j))
-
-    return returned(product(0, len(nodes) - 1), out, nodes[0])
-
-
-def tensordot(
-    a: Tensor, b: Tensor, dims: int | tuple[Sequence[int], Sequence[int]] = 2, *, out: Tensor | None = None
-) -> Tensor:
-    """Sums of products over pairs of axes: the last ``dims`` of ``a`` with the first of ``b``, or two lists of axes.
-
-    As ``torch.tensordot``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.tensordot(torch.ones(2, 3), torch.ones(3, 2), 1).tolist()
-        [[3.0, 3.0], [3.0, 3.0]]
-    """
-    x, y = _matrices("tensordot", (a, "a"), (b, "b"))
-    if isinstance(dims, int):
-        if dims < 0:
-            raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
-        left, right = list(range(x.ndim - dims, x.ndim)), list(range(dims))
-    else:
-        left, right = ([axis_of(d, n.ndim) for d in side] for side, n in zip(dims, (x, y)))
-    if len(left) != len(right):
-        raise RuntimeError("both dimension lists should have same length")
-    for i, j in zip(left, right):
-        if x.type.shape[i] != y.type.shape[j]:
-            raise RuntimeError(
-                f"contracted dimensions need to match, but first has size {x.type.shape[i]} in dim {i} and second has "
-                f"size {y.type.shape[j]} in dim {j}"
-            )
-    free_left = [i for i in range(x.ndim) if i not in left]
-    free_right = [j for j in range(y.ndim) if j not in right]
-    rows, columns = [x.type.shape[i] for i in free_left], [y.type.shape[j] for j in free_right]
-    k = math.prod(x.type.shape[i] for i in left)
-    x = f.reshaped(f.permuted(x, (*free_left, *left)), (1, math.prod(rows), k))
-    y = f.reshaped(f.permuted(y, (*right, *free_right)), (1, k, math.prod(columns)))
-    return returned(f.reshaped(f.matrix_product(x, y), (*rows, *columns)), out)
-
-
-def trace(input: Tensor) -> Tensor:
-    """The sum of the diagonal of a matrix. As ``torch.trace``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.trace(torch.tensor([[1, 2], [3, 4]])).item()
-        5
-    """
-    if tensor_argument(input, "trace", "input", 1).ndim != 2:
-        raise RuntimeError("trace: expected a matrix, but got tensor with dim " + str(input.ndim))
-    return input.diagonal().sum()
-
-
-def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor | None = None) -> Tensor:
-    """The cross product along an axis of size 3, by default the first one. As ``torch.cross``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.cross(torch.tensor([1, 0, 0]), torch.tensor([0, 1, 0])).tolist()
-        [0, 0, 1]
-    """
-    a, b = operands(input, other)
-    if dim is None:
-        axis = next((i for i, extent in enumerate(a.type.shape) if extent == 3), None)
-        if axis is None:
-            raise RuntimeError("no dimension of size 3 in input")
-    else:
-        axis = axis_of(dim, a.ndim)
-    if a.type.shape[axis] != 3:
-        raise RuntimeError(f"inputs dimension {axis} must have length 3. Got {a.type.shape[axis]}")
-
-    def rolled(x: Node, by: int) -> Node:
-        return s.cat(f.axis_slice(x, axis, by, 3 - by), f.axis_slice(x, axis, 0, by), params=(axis,))
-
-    product = p.sub(p.mul(rolled(a, 1), rolled(b, 2)), p.mul(rolled(a, 2), rolled(b, 1)))
-    return returned(product, out)
-
-
-def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The Kronecker product: every element of ``input`` times the whole of ``other``. As ``torch.kron``.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.kron(torch.tensor([1, 10]), torch.tensor([1, 2])).tolist()
-        [1, 2, 10, 20]
-    """
-    rank = max(input.ndim, other.ndim)
-    left = (1,) * (rank - input.ndim) + tuple(input.shape)
-    right = (1,) * (rank - other.ndim) + tuple(other.shape)
-    spread = input.reshape([e for pair in zip(left, [1] * rank) for e in pair])
-    product = node_of(spread * other.reshape([e for pair in zip([1] * rank, right) for e in pair]))
-    return returned(f.reshaped(product, [a * b for a, b in zip(left, right)]), out)
+    matrix_argument(A, name, kernel="triangular_solve_cpu", inexact=False)
+    right, x = batched(right, x)
+    whole = s.swapped(x) if transpose else x
+    solution = rows.triangular(whole, right, params=(bool(upper) != bool(transpose), bool(unitriangular)))
+    return several(return_types.triangular_solve, [solution, s.copy(x)], out)
+
+
+# The names of torch and of Tensor, which differ from those of torch.linalg in some arguments or results.
+TORCH = {
+    "cholesky": _torch_cholesky, "cholesky_inverse": cholesky_inverse, "cholesky_solve": cholesky_solve, "det": det,
+    "geqrf": geqrf, "inverse": inv, "logdet": logdet, "lu": _torch_lu, "lu_solve": _torch_lu_solve,
+    "lu_unpack": lu_unpack, "matrix_exp": matrix_exp, "matrix_power": matrix_power, "orgqr": householder_product,
+    "ormqr": ormqr, "pinverse": pinverse, "qr": _torch_qr, "slogdet": _torch_slogdet, "svd": _torch_svd,
+    "triangular_solve": triangular_solve,
+}
+for _name, _function in TORCH.items():
+    if _name != "lu_unpack" and _name not in Tensor.__dict__:
+        setattr(Tensor, _name, _function)

@@ -19,8 +19,8 @@ from . import (
     creation,
     gathering,
     joining,
-    linalg,
     pointwise,
+    products,
     random,
     reduction,
     scans,
@@ -51,7 +51,7 @@ METHODS: dict[Any, str] = {
         sum var
     """,
     scans: "cummax cummin cumprod cumsum diff log_softmax logcumsumexp softmax",
-    linalg: """
+    products: """
         addbmm addmm addmv addr baddbmm bmm cross dot ger inner kron matmul mm mv outer trace vdot
     """,
     joining: """
@@ -87,7 +87,7 @@ IN_PLACE: dict[Any, str] = {
         greater_equal gt le less less_equal logical_and logical_not logical_or logical_xor lt ne not_equal
     """,
     scans: "cumprod cumsum",
-    linalg: "addbmm addmm addmv addr baddbmm",
+    products: "addbmm addmm addmv addr baddbmm",
     joining: "tril triu",
     gathering: "index_add index_copy index_fill masked_scatter put scatter scatter_add",
 }
@@ -120,11 +120,11 @@ def norm(
 
 
 def __matmul__(self: Tensor, other: Tensor) -> Tensor:
-    return linalg.matmul(self, other) if isinstance(other, Tensor) else NotImplemented
+    return products.matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
 def __rmatmul__(self: Tensor, other: Tensor) -> Tensor:
-    return linalg.matmul(other, self) if isinstance(other, Tensor) else NotImplemented
+    return products.matmul(other, self) if isinstance(other, Tensor) else NotImplemented
 
 
 def install() -> None:

@@ -1,6 +1,6 @@
 """Running sums and their like, and the softmax family: functions along one axis that keep its length.
 
-Read next: ``linalg.py``.
+Read next: ``products.py``.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import graphs
 import numpy as np
-from flamework.compiler import dtypes, primitives as p, primitives_library  # noqa: F401, its rows are tested here
+from flamework.compiler import dtypes, primitives as p, primitives_library, primitives_linalg  # noqa: F401, their rows
 from flamework.compiler.dtypes import COMPLEX, DType, bool_, float32, float64, int8, int32, int64, uint8
 from flamework.compiler.ir import Node, tensor_type
 from flamework.compiler.primitives import TABLE, Primitive
@@ -83,6 +83,13 @@ def permuted(extent: int, axis: int) -> Values:
         return np.moveaxis(rows[..., : shape[axis]], -1, axis).astype(dtype)
 
     return values
+
+
+def dominant(rng, shape, dtype):
+    """Matrices with a large diagonal, well conditioned; different numbers on it."""
+    count = min(shape[-2:])
+    return (rng.uniform(-1, 1, shape) + np.eye(*shape[-2:]) * (3 + np.arange(shape[-1]))).astype(dtype) if count else (
+        np.zeros(shape, dtype))
 
 
 def with_zeros(*counts: int) -> Values:
@@ -368,6 +375,40 @@ CASES: dict[str, list[Case]] = {
              for shape, axis in (((6,), 0), ((3, 5), 1), ((4, 3), 0), ((1,), 0))],
     "irfft": [case(X(*shape), params=params, rtol=1e-5) for shape, params in (
         ((4,), (0, 6)), ((4,), (0, 7)), ((3, 3), (1, 4)), ((3, 2), (0, 5)), ((1,), (0, 1)))],
+    "cholesky": [case(X(*shape, values=dominant), params=(None,), wrt=(), rtol=1e-5)
+                 for shape in ((3, 3), (2, 4, 4), (0, 0), (0, 2, 2))],
+    "solve_triangular": [case(X(*lead, n, n, values=dominant), X(*lead, n, k), params=(upper, unit), rtol=1e-5)
+                         for upper in (False, True) for unit in (False, True)
+                         for *lead, n, k in ((3, 2), (2, 2, 1), (0, 2), (2, 0))],
+    "solve": [case(X(*lead, n, n, values=dominant), X(*lead, n, k), params=("singular",), rtol=1e-5)
+              for *lead, n, k in ((3, 2), (2, 2, 1), (0, 2), (2, 0), (0, 2, 2))],
+    "lu_factor": [case(X(*shape), params=(None,), rtol=1e-5)
+                  for shape in ((3, 3), (4, 2), (2, 4), (2, 3, 3), (0, 0), (3, 0), (0, 2, 2))],
+    "permutation": [case(X(*shape, values=below(rows + 1, 1), dtype=int32), params=(rows,), dtypes=(int32,))
+                    for *shape, rows in ((3, 4), (2, 3, 3), (0, 2), (0, 2, 2))],
+    "det": [case(X(*shape), rtol=1e-5) for shape in ((3, 3), (2, 2, 2), (1, 1), (0, 0), (0, 2, 2))],
+    "cofactor": [case(X(*shape), rtol=1e-5) for shape in ((3, 3), (2, 2, 2), (0, 2, 2))],
+    "qr": [case(X(*shape), params=(mode,), rtol=1e-5,
+                wrt=() if mode == "r" or (mode == "complete" and shape[-2] > shape[-1]) else None)
+           for mode in ("reduced", "complete", "r")
+           for shape in ((3, 3), (4, 2), (2, 4), (2, 3, 2), (0, 0), (3, 0), (0, 3), (0, 2, 2))],
+    "geqrf": [case(X(*shape), wrt=(), rtol=1e-5) for shape in ((3, 3), (4, 2), (2, 2, 4), (3, 0))],
+    # what reads one triangle, and what has a choice, is differentiated in tests/frontend/test_linalg_*.py
+    "eigh": [case(X(*shape, values=dominant), params=(triangle, vectors), wrt=(), rtol=1e-5)
+             for triangle in "LU" for vectors in (False, True) for shape in ((3, 3), (2, 2, 2), (0, 0), (0, 2, 2))],
+    "eig": [case(X(*shape, values=dominant), params=(vectors,), wrt=(), rtol=1e-5)
+            for vectors in (False, True) for shape in ((3, 3), (2, 2, 2), (0, 0), (0, 2, 2))],
+    "svd": [
+        *[case(X(*shape), params=(full, True), dtypes=(float32, float64), rtol=1e-5, wrt=() if full else None)
+          for full in (False, True) for shape in ((3, 3), (4, 2), (2, 4), (2, 3, 2))],
+        *[case(X(*shape), params=params, wrt=(), rtol=1e-5) for params in ((False, False), (True, True))
+          for shape in ((3, 3), (2, 4), (2, 3, 2), (0, 0), (3, 0), (0, 2, 2))]],
+    "pinv": [case(X(*shape, values=dominant), X(*shape[:-2], values=always(0.0), dtype=real),
+                  X(*shape[:-2], values=always(1e-5), dtype=real), params=(False,), dtypes=(dtype,), wrt=(0,),
+                  rtol=1e-4)
+             for dtype, real in ((float32, float32), (float64, float64), (dtypes.complex128, float64))
+             for shape in ((3, 3), (4, 2), (2, 4), (2, 3, 2), (3, 0))],
+    "matrix_exp": [case(X(*shape, values=UNIT), rtol=1e-5) for shape in ((3, 3), (2, 2, 2), (0, 0), (0, 2, 2))],
     "argsort": [case(X(*a, values=NATURAL), params=(descending, count)) for descending in (False, True)
                 for *a, count in ((6, 6), (3, 5, 5), (3, 5, 2), (2, 0, 0))],
 }  # fmt: skip
@@ -457,6 +498,18 @@ REFUSED: dict[str, list[tuple]] = {
     "fft": [(F(2), (0, False)), (C(2), (1, False)), (C(), (0, False))],
     "rfft": [(C(2), (0,)), (F(2), (1,)), (L(2), (0,))],
     "irfft": [(C(3), (0, 6)), (F(3), (0, 4)), (C(3), (1, 4))],
+    **{name: [(F(2, 3), (None,)), (L(2, 2), (None,)), (H(2, 2), (None,)), (F(3), (None,))]
+       for name in ("cholesky", "det", "cofactor", "matrix_exp")},
+    **{name: [(F(2, 2), F(3, 2), params), (F(2, 3), F(2, 2), params), (F(2, 2), C(2, 2), params),
+              (F(1, 2, 2), F(2, 2), params), (H(2, 2), H(2, 2), params)]
+       for name, params in (("solve", (None,)), ("solve_triangular", (True, False)))},
+    **{name: [(L(2, 2), params), (H(2, 2), params), (F(2), params)] for name, params in (
+        ("lu_factor", (None,)), ("qr", ("reduced",)), ("geqrf", ()), ("svd", (False, True)))},
+    "permutation": [(F(2), (2,)), (L(3), (2,))],
+    "eigh": [(F(2, 3), ("L", True)), (L(2, 2), ("L", True)), (H(2, 2), ("L", True))],
+    "eig": [(F(2, 3), (True,)), (L(2, 2), (True,)), (H(2, 2), (True,))],
+    "pinv": [(F(2, 3), F(), F(), (True,)), (F(2, 3), F(2), F(), (False,)), (C(2, 3), C(), C(), (False,)),
+             (F(2, 3), F(), (False,))],
     "argsort": [(F(2), F(2), (False, 2)), (F(), (False, 1)), (F(3), (False, 4))],
 }  # fmt: skip
 # what takes floats only, and what takes one or two operands, refuses anything else
