@@ -57,16 +57,12 @@ def _pack(lead: Sequence[int], dtype: np.dtype, *arrays: np.ndarray) -> np.ndarr
     return np.concatenate([a.astype(dtype) for a in flat], -1)
 
 
-def _error(text: str, index: Sequence[int], lead: Sequence[int], info: int = 0) -> _LinAlgError:
-    batch = f"(Batch element {np.ravel_multi_index(index, lead)}): " if lead else ""
-    return _LinAlgError(text.format(batch=batch, info=info))
-
-
-def _check_first(text: str | None, infos: np.ndarray) -> None:
+def _check_first(text: str | None, infos: np.ndarray, kind: type[Exception] = _LinAlgError) -> None:
     """Raise for the first matrix whose info is not 0."""
     if text is not None and infos.any():
-        index = tuple(int(i) for i in np.argwhere(infos)[0])
-        raise _error(text, index, infos.shape, int(infos[index]))
+        at = int(np.flatnonzero(infos)[0])
+        batch = f"(Batch element {at}): " if infos.ndim else ""
+        raise kind(text.format(batch=batch, info=int(infos.flat[at])))
 
 
 def _first_bad(bad: np.ndarray) -> np.ndarray:
@@ -126,8 +122,9 @@ def _cholesky_reference(params: tuple, x: np.ndarray) -> np.ndarray:
         found, infos = np.zeros_like(x), np.zeros(x.shape[:-2], np.int64)
         for index in np.ndindex(*x.shape[:-2]):
             found[index], infos[index] = potrf(x[index], lower=1, clean=1)
-            if infos[index]:  # so that who reads the result sees where it ended
-                found[index][infos[index] - 1, infos[index] - 1] = 0
+            at = infos[index] - 1
+            if at >= 0 and found[index][at, at].real > 0:  # so that who reads the result sees where it ended
+                found[index][at, at] = 0
         infos = _first_bad(~(_diagonal(found).real > 0))
         _check_first(text, infos)
     return found
@@ -192,11 +189,11 @@ def _solve_reference(params: tuple, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     try:
         return np.linalg.solve(a, b)
     except np.linalg.LinAlgError:
-        _, size, columns = a.shape[:-2], a.shape[-1], b.shape[-1]
+        size = a.shape[-1]
         factors = _lu_reference((None,), a)[..., : size * size].reshape(a.shape)
         infos = _first_bad(_diagonal(factors) == 0)
         _check_first(text, infos)
-        found = np.full((*a.shape[:-2], size, columns), math.nan, b.dtype)
+        found = np.full_like(b, math.nan)
         found[infos == 0] = np.linalg.solve(a[infos == 0], b[infos == 0])
         return found
 
@@ -225,7 +222,7 @@ def _lu_reference(params: tuple, x: np.ndarray) -> np.ndarray:
         for index in np.ndindex(*lead):
             factors[index], order, _ = getrf(x[index])
             pivots[index] = order + 1
-    _check_first(text, _first_bad(_diagonal(factors) == 0))
+    _check_first(text, _first_bad(_diagonal(factors) == 0), RuntimeError)
     return _pack(lead, x.dtype, factors, pivots)
 
 
@@ -480,7 +477,8 @@ def _eigh_vjp(g: Node, n: Saved) -> Node:
     turned = mm(adjoint(vectors), g_vectors)
     gaps = m.of_dtype(_gaps(values), turned.type.dtype)
     inner = m.with_diagonal(m.over(turned, gaps), m.of_dtype(m.real_part(g_values), turned.type.dtype))
-    return mm(vectors, inner, adjoint(vectors))
+    slope = mm(vectors, inner, adjoint(vectors))
+    return m.half(p.add(slope, adjoint(slope)))
 
 
 def _gaps(values: Node) -> Node:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from .compiler import primitives as p
+from .compiler import primitives as p, primitives_shape as s
 from .compiler.composite import composite
 from .compiler.dtypes import float32, float64
 from .compiler.ir import Node
@@ -30,21 +30,23 @@ def parts(z: Node) -> Pair:
 
 def hypotenuse(a: Node, b: Node) -> Node:
     """``sqrt(a**2 + b**2)`` without overflow in between, with a gradient of 0 at 0."""
+    wide, high = p.abs(a), p.abs(b)
     if a.type.dtype is float32:
         # the squares of all float32 numbers fit float64
-        wide = [converted(x, float64) for x in (a, b)]
-        total = p.add(p.mul(wide[0], wide[0]), p.mul(wide[1], wide[1]))
-        return converted(_root(total), float32)
-    a, b = p.abs(a), p.abs(b)
-    first = p.lt(a, b)
-    large, small = p.where(first, b, a), p.where(first, a, b)
-    endless = p.eq(large, constant(large, math.inf))
-    flat = p.bor(p.eq(large, constant(large, 0)), endless)
-    ratio = p.div(small, p.where(flat, constant(large, 1), large))
-    scaled = p.mul(large, p.sqrt(p.add(p.mul(ratio, ratio), constant(ratio, 1))))
+        long = [converted(x, float64) for x in (a, b)]
+        size = converted(_root(p.add(p.mul(long[0], long[0]), p.mul(long[1], long[1]))), float32)
+    else:
+        large = s.detach(p.maximum(wide, high))
+        flat = p.bor(p.eq(large, constant(large, 0)), p.eq(large, constant(large, math.inf)))
+        # by whatever both sides are divided, the value and its gradient are the same; so none flows through the
+        # divisor, which has a corner on the axes
+        divisor = p.where(flat, constant(large, 1), large)
+        x, y = (p.div(p.where(flat, constant(side, 0), side), divisor) for side in (a, b))
+        square = p.where(flat, constant(large, 1), p.add(p.mul(x, x), p.mul(y, y)))
+        size = p.where(flat, large, p.mul(large, p.sqrt(square)))
     # an infinite side makes the other one irrelevant, even if it is NaN
-    either = p.bor(p.eq(a, constant(a, math.inf)), p.eq(b, constant(b, math.inf)))
-    return p.where(either, constant(a, math.inf), p.where(flat, large, scaled))
+    either = p.bor(p.eq(wide, constant(a, math.inf)), p.eq(high, constant(b, math.inf)))
+    return p.where(either, constant(a, math.inf), size)
 
 
 def _root(x: Node) -> Node:
@@ -117,10 +119,10 @@ def _sqrt(a: Node, b: Node) -> Pair:
     size = hypotenuse(a, b)
     zero = p.eq(size, constant(size, 0))
     negative = p.lt(a, constant(a, 0))
-    # half of |a| + |z|: nothing cancels
-    t = p.sqrt(p.where(zero, constant(a, 1), p.add(p.scale(p.abs(a), 0.5), p.scale(size, 0.5))))
+    # half of |a| + |z|: nothing cancels; where a is 0 the slope of |a| is that of the branch
+    t = p.sqrt(p.where(zero, constant(a, 1), p.add(p.scale(p.where(negative, p.neg(a), a), 0.5), p.scale(size, 0.5))))
     other = p.div(p.scale(b, 0.5), t)
-    re = p.where(negative, p.abs(other), t)
+    re = p.where(negative, p.mul(other, p.copysign(constant(b, 1), b)), t)
     im = p.where(negative, p.copysign(t, b), other)
     endless = p.eq(p.abs(b), constant(b, math.inf))
     re = p.where(endless, p.abs(b), re)

@@ -188,12 +188,12 @@ def _torch_svd(
 def _torch_lu(
     A: Tensor, pivot: bool = True, get_infos: bool = False, out: tuple[Tensor, ...] | None = None
 ) -> tuple[Tensor, ...]:
-    """:func:`linalg.lu_factor_ex`, under its older name; without ``get_infos`` a zero on the diagonal is an error.
+    """:func:`linalg.lu_factor_ex`, under its older name; without ``get_infos`` a tuple of two.
 
     As ``torch.lu``.
     """
-    found = lu_factor_ex(A, pivot=pivot, check_errors=not get_infos, out=out)
-    return tuple(found if get_infos else found[:2])
+    found = lu_factor_ex(A, pivot=pivot, out=out)
+    return return_types.lu_with_info(*found) if get_infos else tuple(found[:2])
 
 
 def _torch_lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -113,6 +113,8 @@ def _matrix_norm(x: Node, ord: Order, first: int, second: int) -> Node:
         values = s.reduce_sum(p.abs(_sizes(x, None, "")), params=(along,))
         last = (across - (along < across),)
     if values.type.shape[last[0]] == 0:
+        if not largest:
+            raise IndexError(f"amin(): Expected reduction dim {last[0]} to have non-zero size.")
         lead = [e for a, e in enumerate(values.type.shape) if a != last[0]]
         return f.filled(lead, values.type.dtype, values.type.device, 0)
     return (s.reduce_max if largest else s.reduce_min)(values, params=last)
@@ -177,12 +179,12 @@ def norm(
     """
     if ord is None:
         return vector_norm(A, 2, dim, keepdim, dtype=dtype, out=out)
-    if isinstance(ord, str):
-        return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype, out=out)
     if dim is None and A.ndim not in (1, 2):
         raise RuntimeError(
             f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.ndim}D."
         )
+    if isinstance(ord, str):
+        return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype, out=out)
     count = A.ndim if dim is None else 1 if isinstance(dim, int) else len(dim)
     if count == 2:
         return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype, out=out)
@@ -212,6 +214,8 @@ def cond(A: Tensor, p: Order = None, *, out: Tensor | None = None) -> Tensor:
         return returned(_extreme_ratio(values, p == -2), out)
     check_square(x, f"linalg.cond(ord={_order_text(p)})")
     matrix_argument(A, "linalg.cond")
+    if x.type.size == 0:
+        return returned(f.filled(x.type.shape[:-2], x.type.dtype.part, x.type.device, 0), out)
     inverse, info = inv_ex(A)
     last = (x.ndim - 2, x.ndim - 1)
     product = tensor_of(_matrix_norm(x, p, *last)) * tensor_of(_matrix_norm(node_of(inverse), p, *last))

@@ -145,6 +145,10 @@ def ormqr(
         raise RuntimeError(f"torch.ormqr: other.shape[{side}] must be greater than or equal to tau.shape[-1]")
     if c.type.shape[side] != x.type.shape[-2]:
         raise RuntimeError(f"torch.ormqr: other.shape[{side}] must be equal to input.shape[-2]")
+    if scales.type.shape[-1] != min(c.type.shape[side], x.type.shape[-1]):
+        raise RuntimeError(
+            f"torch.ormqr: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1])"
+        )
     # other @ Q is the adjoint of Q^H @ other^H
     product = reflected(x, scales, c, transpose) if left else m.adjoint(
         reflected(x, scales, m.adjoint(c), not transpose))
@@ -426,8 +430,8 @@ def lstsq(
 
     Example:
         >>> import flamework as torch
-        >>> torch.linalg.lstsq(torch.ones(2, 1), torch.tensor([[1.0], [3.0]])).solution.item()
-        2.0
+        >>> torch.linalg.lstsq(torch.ones(2, 1), torch.tensor([[1.0], [3.0]])).solution
+        tensor([[2.0000]])
     """
     name = "torch.linalg.lstsq"
     x, right = tensor_argument(input, name, "input", 1), tensor_argument(b, name, "b", 2)

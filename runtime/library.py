@@ -46,6 +46,8 @@ class Call:
 
 
 def array_at(address: int, type: TensorType) -> np.ndarray:
-    """The memory of a value as an array."""
+    """The memory of a value as an array; without elements it has none."""
+    if type.size == 0:
+        return np.empty(type.shape, type.dtype.numpy)
     memory = (ctypes.c_uint8 * type.nbytes).from_address(address)
     return np.frombuffer(memory, np.uint8).view(type.dtype.numpy).reshape(type.shape)

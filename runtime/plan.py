@@ -269,6 +269,8 @@ class Plan:
         begin = len(self.words)
         self.words += [0] * (len(node.src) + 2)
         for slot, operand in enumerate([*node.src, node], begin):
+            if operand.type.size == 0:
+                continue  # it is nowhere
             place = self.locate(operand)
             self.relocations.append((slot, place.base, place.offset))
         self.error_slots.append(len(self.words) - 1)

@@ -139,6 +139,30 @@ def test_writing_through_parts_and_pairs():
 
 
 @needs_torch
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("name", ["abs", "log", "sqrt", "sgn", "angle"])
+def test_gradients_and_theirs_where_a_part_is_zero(name, dtype):
+    """Formulas of absolute values of the parts have a corner there; the function has none."""
+    def script(t):
+        z = t.tensor([1, 2j, -3, 0.5j, -2j, 1 + 2j, -3 + 0.5j], dtype=getattr(t, dtype), requires_grad=True)
+        weight = t.arange(1.0, 8.0, dtype=z.real.dtype)
+        y = getattr(z, name)()
+        y = y.real + 2 * y.imag if y.is_complex() else y
+        (first,) = t.autograd.grad((y * weight).sum(), z, create_graph=True)
+        (second,) = t.autograd.grad((first.real * weight + first.imag * weight.flip(0)).sum(), z)
+        return first.detach().resolve_conj(), second.resolve_conj()
+
+    assert_same(script, rtol=1e-5, atol=1e-6)
+
+
+def test_absolute_value_of_zero_and_nan():
+    values = np.array([complex(0, np.nan), complex(np.nan, 0), complex(np.inf, np.nan), complex(np.nan, -np.inf), 0])
+    for dtype in (np.complex64, np.complex128):
+        found = fw.from_numpy(values.astype(dtype)).abs().numpy()
+        np.testing.assert_array_equal(found, np.abs(values).astype(found.dtype))
+
+
+@needs_torch
 def test_gradients_through_writes_to_parts():
     def script(t):
         z = t.tensor(Z, requires_grad=True)
