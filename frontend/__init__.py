@@ -74,6 +74,7 @@ from .sorting import (
     argsort, bincount, bucketize, histc, kthvalue, median, mode, msort, nanmedian, nanquantile, quantile,
     searchsorted, sort, topk, unique, unique_consecutive,
 )
+from .special import digamma, erfc, erfinv, i0, igamma, igammac, lgamma, mvlgamma, polygamma
 from .products import (
     addbmm, addmm, addmv, addr, baddbmm, bmm, chain_matmul, cross, dot, ger, inner, kron, matmul, mm, mv, outer,
     tensordot, trace, vdot,
@@ -89,7 +90,7 @@ from .gathering import (
     masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
 )
 from . import (
-    autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim, serialization, utils,
+    autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim, serialization, special, utils,
 )
 from .func import vmap
 from .serialization import load, save

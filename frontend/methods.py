@@ -25,6 +25,7 @@ from . import (
     reduction,
     scans,
     sorting,
+    special,
 )
 from .mutation import assign, original
 from .recording import node_of
@@ -50,6 +51,7 @@ METHODS: dict[Any, str] = {
         all amax amin aminmax any argmax argmin count_nonzero dist logsumexp max mean min nanmean nansum norm prod std
         sum var
     """,
+    special: "digamma erfc erfinv i0 igamma igammac lgamma mvlgamma",
     scans: "cummax cummin cumprod cumsum diff log_softmax logcumsumexp softmax",
     products: """
         addbmm addmm addmv addr baddbmm bmm cross dot ger inner kron matmul mm mv outer trace vdot
@@ -86,6 +88,7 @@ IN_PLACE: dict[Any, str] = {
         bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor eq ge greater
         greater_equal gt le less less_equal logical_and logical_not logical_or logical_xor lt ne not_equal
     """,
+    special: "digamma erfc erfinv i0 igamma igammac lgamma mvlgamma",
     scans: "cumprod cumsum",
     products: "addbmm addmm addmv addr baddbmm",
     joining: "tril triu",
@@ -119,6 +122,11 @@ def norm(
     return reduction.norm(self, p, dim, keepdim, None, dtype)
 
 
+def polygamma(self: Tensor, n: int) -> Tensor:
+    """:func:`polygamma` of order ``n``. As ``Tensor.polygamma``."""
+    return special.polygamma(n, self)
+
+
 def __matmul__(self: Tensor, other: Tensor) -> Tensor:
     return products.matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
@@ -130,7 +138,7 @@ def __rmatmul__(self: Tensor, other: Tensor) -> Tensor:
 def install() -> None:
     """Give ``Tensor`` the methods of the tables that it does not have."""
     own = Tensor.__dict__
-    for function in (where, norm, __matmul__, __rmatmul__):
+    for function in (where, norm, polygamma, in_place(polygamma, "polygamma_"), __matmul__, __rmatmul__):
         if function.__name__ not in own:
             setattr(Tensor, function.__name__, function)
     for module, names in METHODS.items():
@@ -150,9 +158,9 @@ IN_PLACE_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     name + "_": getattr(Tensor, name + "_")
     for name in """
         abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil clamp clamp_max
-        clamp_min clip cos cosh deg2rad erf exp exp2 expm1 fill fix floor frac index_put ldexp log log10 log1p log2
-        logit nan_to_num neg negative rad2deg reciprocal relu round rsqrt sigmoid sin sinc sinh sqrt square tan tanh
-        trunc xlogy zero
+        clamp_min clip cos cosh deg2rad erf erfc exp exp2 expm1 fill fix floor frac i0 index_put ldexp log log10 log1p
+        log2 logit nan_to_num neg negative rad2deg reciprocal relu round rsqrt sigmoid sin sinc sinh sqrt square tan
+        tanh trunc xlogy zero
     """.split()
     if hasattr(Tensor, name + "_")
 }

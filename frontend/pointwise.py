@@ -15,7 +15,7 @@ from .arguments import floating_only, returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING
 from .compiler.ir import Node
-from .compiler.narrow import rounded_once
+from .compiler.narrow import is_narrow, rounded_once
 from .formulas import argument, constant
 from .formulas_complex import FUNCTIONS, absolute as complex_absolute, direction
 from .limits import finfo
@@ -23,9 +23,16 @@ from .recording import float_operands, get_default_dtype, node_of, tensor_of
 from .tensor import Tensor
 
 
-def _float_function(row: p.Primitive | Callable[[Node], Node], name: str, says: str, example: str):
-    """A public function of one floating point argument; integers and bools become the default dtype first."""
+def float_function(
+    row: p.Primitive | Callable[[Node], Node], path: str, says: str, example: str, narrow: bool = True
+):
+    """A public function of one floating point argument; integers and bools become the default dtype first.
 
+    Args:
+        path: its name, in a module as ``special.ndtri``.
+        narrow: whether PyTorch has it for 16-bit floats.
+    """
+    name = path.rpartition(".")[2]
     if not isinstance(row, p.Primitive):
         row = rounded_once(row)
 
@@ -41,10 +48,12 @@ def _float_function(row: p.Primitive | Callable[[Node], Node], name: str, says: 
             return returned(FUNCTIONS[name](x), out)
         if kind != FLOATING:
             x = p.cast(x, params=(get_default_dtype(),))
+        elif not narrow and is_narrow(x.type.dtype):
+            raise p.Undefined(f"\"{name}\" not implemented for '{x.type.dtype.scalar_name}'")
         return tensor_of(row(x)) if out is None else returned(row(x), out)
 
     accepts = "floating point or complex" if name in FUNCTIONS else "floating point"
-    return _documented(function, name, says, f"{accepts}; integers and bools give the default dtype", example)
+    return documented(function, path, says, f"{accepts}; integers and bools give the default dtype", example)
 
 
 def _kept_integers(row: p.Primitive, name: str, says: str, example: str):
@@ -63,43 +72,43 @@ def _kept_integers(row: p.Primitive, name: str, says: str, example: str):
             raise RuntimeError(f"{name} is not defined for Bool")
         return returned(x, out, x)
 
-    return _documented(function, name, says, "floating point; integers are returned as they are", example)
+    return documented(function, name, says, "floating point; integers are returned as they are", example)
 
 
-def _documented(function, name: str, says: str, accepts: str, example: str):
-    function.__name__ = function.__qualname__ = name
+def documented(function, path: str, says: str, accepts: str, example: str):
+    function.__name__ = function.__qualname__ = path.rpartition(".")[2]
     argument, result = example.split(" -> ")
     function.__doc__ = (
         f"{says}\n\n    Args:\n        input: tensor of any shape, {accepts}.\n        out: tensor to write to.\n\n"
-        f"    As ``torch.{name}``.\n\n    Example:\n        >>> import flamework as torch\n"
-        f"        >>> torch.{name}(torch.tensor({argument})).item()\n        {result}\n    "
+        f"    As ``torch.{path}``.\n\n    Example:\n        >>> import flamework as torch\n"
+        f"        >>> torch.{path}(torch.tensor({argument})).item()\n        {result}\n    "
     )
     return function
 
 
 # ------------------------------------------------------------------------------------------- functions of one argument
 
-exp = _float_function(p.exp, "exp", "e to the power of each element.", "0.0 -> 1.0")
-expm1 = _float_function(p.expm1, "expm1", "``exp(x) - 1``, accurate near 0.", "0.0 -> 0.0")
-exp2 = _float_function(p.exp2, "exp2", "2 to the power of each element.", "3.0 -> 8.0")
-log = _float_function(p.log, "log", "The natural logarithm.", "1.0 -> 0.0")
-log1p = _float_function(p.log1p, "log1p", "``log(1 + x)``, accurate near 0.", "0.0 -> 0.0")
-log2 = _float_function(p.log2, "log2", "The logarithm to base 2.", "8.0 -> 3.0")
-log10 = _float_function(p.log10, "log10", "The logarithm to base 10.", "1.0 -> 0.0")
-sqrt = _float_function(p.sqrt, "sqrt", "The square root; NaN for negative elements.", "9.0 -> 3.0")
-rsqrt = _float_function(p.rsqrt, "rsqrt", "One over the square root.", "4.0 -> 0.5")
-reciprocal = _float_function(p.recip, "reciprocal", "One over each element.", "4.0 -> 0.25")
-sin = _float_function(p.sin, "sin", "The sine of angles in radians.", "0.0 -> 0.0")
-cos = _float_function(p.cos, "cos", "The cosine of angles in radians.", "0.0 -> 1.0")
-tan = _float_function(p.tan, "tan", "The tangent of angles in radians.", "0.0 -> 0.0")
-asin = _float_function(p.asin, "asin", "The arc sine, in [-pi/2, pi/2].", "0.0 -> 0.0")
-acos = _float_function(p.acos, "acos", "The arc cosine, in [0, pi].", "1.0 -> 0.0")
-atan = _float_function(p.atan, "atan", "The arc tangent, in (-pi/2, pi/2).", "0.0 -> 0.0")
-sinh = _float_function(p.sinh, "sinh", "The hyperbolic sine.", "0.0 -> 0.0")
-cosh = _float_function(p.cosh, "cosh", "The hyperbolic cosine.", "0.0 -> 1.0")
-tanh = _float_function(p.tanh, "tanh", "The hyperbolic tangent.", "0.0 -> 0.0")
-sigmoid = _float_function(p.sigmoid, "sigmoid", "The logistic function ``1 / (1 + exp(-x))``.", "0.0 -> 0.5")
-erf = _float_function(p.erf, "erf", "The error function.", "0.0 -> 0.0")
+exp = float_function(p.exp, "exp", "e to the power of each element.", "0.0 -> 1.0")
+expm1 = float_function(p.expm1, "expm1", "``exp(x) - 1``, accurate near 0.", "0.0 -> 0.0")
+exp2 = float_function(p.exp2, "exp2", "2 to the power of each element.", "3.0 -> 8.0")
+log = float_function(p.log, "log", "The natural logarithm.", "1.0 -> 0.0")
+log1p = float_function(p.log1p, "log1p", "``log(1 + x)``, accurate near 0.", "0.0 -> 0.0")
+log2 = float_function(p.log2, "log2", "The logarithm to base 2.", "8.0 -> 3.0")
+log10 = float_function(p.log10, "log10", "The logarithm to base 10.", "1.0 -> 0.0")
+sqrt = float_function(p.sqrt, "sqrt", "The square root; NaN for negative elements.", "9.0 -> 3.0")
+rsqrt = float_function(p.rsqrt, "rsqrt", "One over the square root.", "4.0 -> 0.5")
+reciprocal = float_function(p.recip, "reciprocal", "One over each element.", "4.0 -> 0.25")
+sin = float_function(p.sin, "sin", "The sine of angles in radians.", "0.0 -> 0.0")
+cos = float_function(p.cos, "cos", "The cosine of angles in radians.", "0.0 -> 1.0")
+tan = float_function(p.tan, "tan", "The tangent of angles in radians.", "0.0 -> 0.0")
+asin = float_function(p.asin, "asin", "The arc sine, in [-pi/2, pi/2].", "0.0 -> 0.0")
+acos = float_function(p.acos, "acos", "The arc cosine, in [0, pi].", "1.0 -> 0.0")
+atan = float_function(p.atan, "atan", "The arc tangent, in (-pi/2, pi/2).", "0.0 -> 0.0")
+sinh = float_function(p.sinh, "sinh", "The hyperbolic sine.", "0.0 -> 0.0")
+cosh = float_function(p.cosh, "cosh", "The hyperbolic cosine.", "0.0 -> 1.0")
+tanh = float_function(p.tanh, "tanh", "The hyperbolic tangent.", "0.0 -> 0.0")
+sigmoid = float_function(p.sigmoid, "sigmoid", "The logistic function ``1 / (1 + exp(-x))``.", "0.0 -> 0.5")
+erf = float_function(p.erf, "erf", "The error function.", "0.0 -> 0.0")
 floor = _kept_integers(p.floor, "floor", "The largest integer not above each element.", "1.5 -> 1.0")
 ceil = _kept_integers(p.ceil, "ceil", "The smallest integer not below each element.", "1.5 -> 2.0")
 trunc = _kept_integers(p.trunc, "trunc", "Each element without its fraction.", "-1.5 -> -1.0")
@@ -138,12 +147,12 @@ def _sinc(x: Node) -> Node:
     return p.where(zero, constant(x, 1), p.div(p.sin(angle), angle))
 
 
-asinh = _float_function(_asinh, "asinh", "The inverse hyperbolic sine.", "0.0 -> 0.0")
-acosh = _float_function(_acosh, "acosh", "The inverse hyperbolic cosine; NaN below 1.", "1.0 -> 0.0")
-atanh = _float_function(_atanh, "atanh", "The inverse hyperbolic tangent; NaN outside of [-1, 1].", "0.0 -> 0.0")
-sinc = _float_function(_sinc, "sinc", "``sin(pi x) / (pi x)``, and 1 at 0.", "0.0 -> 1.0")
-deg2rad = _float_function(lambda x: p.scale(x, math.pi / 180), "deg2rad", "Degrees as radians.", "0.0 -> 0.0")
-rad2deg = _float_function(lambda x: p.scale(x, 180 / math.pi), "rad2deg", "Radians as degrees.", "0.0 -> 0.0")
+asinh = float_function(_asinh, "asinh", "The inverse hyperbolic sine.", "0.0 -> 0.0")
+acosh = float_function(_acosh, "acosh", "The inverse hyperbolic cosine; NaN below 1.", "1.0 -> 0.0")
+atanh = float_function(_atanh, "atanh", "The inverse hyperbolic tangent; NaN outside of [-1, 1].", "0.0 -> 0.0")
+sinc = float_function(_sinc, "sinc", "``sin(pi x) / (pi x)``, and 1 at 0.", "0.0 -> 1.0")
+deg2rad = float_function(lambda x: p.scale(x, math.pi / 180), "deg2rad", "Degrees as radians.", "0.0 -> 0.0")
+rad2deg = float_function(lambda x: p.scale(x, 180 / math.pi), "rad2deg", "Radians as degrees.", "0.0 -> 0.0")
 arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, acosh, atanh
 fix = trunc
 

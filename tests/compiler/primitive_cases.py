@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import graphs
 import numpy as np
-from flamework.compiler import dtypes, primitives as p, primitives_library, primitives_linalg  # noqa: F401, their rows
+from flamework.compiler import (  # noqa: F401, the rows of the last three are tested here
+    dtypes,
+    primitives as p,
+    primitives_library,
+    primitives_linalg,
+    primitives_special,
+)
 from flamework.compiler.dtypes import COMPLEX, DType, bool_, float32, float64, int8, int32, int64, uint8
 from flamework.compiler.ir import Node, tensor_type
 from flamework.compiler.primitives import TABLE, Primitive
@@ -212,6 +218,8 @@ REMAINDERS = [
 SAME_SIZE = ((float32, int32), (int32, float32), (float64, int64), (int64, float64), (uint8, int8), (int8, uint8),
              (bool_, int8), (int64, int64))  # fmt: skip
 
+POLYNOMIALS = [name for name in ROWS if "_polynomial_" in name]
+
 CASES: dict[str, list[Case]] = {
     # ----------------------------------------------------------------------------------------------------- leaves
     "const": [case(params=lambda d, shape=shape: (shape, d, "cpu", p.python_value(d, 3)), batched=False)
@@ -268,6 +276,10 @@ CASES: dict[str, list[Case]] = {
     "sigmoid": pointwise(SIGNED),
     "relu": pointwise(SIGNED),
     "erf": pointwise(SIGNED),
+    "erfc": pointwise(SIGNED),
+    "erfinv": pointwise(UNIT),
+    "lgamma": pointwise(uniform(0.3, 6)) + pointwise(fractions, rtol=1e-5),
+    "entr": pointwise(POSITIVE),
     "floor": pointwise(fractions),
     "ceil": pointwise(fractions),
     "trunc": pointwise(fractions),
@@ -409,6 +421,19 @@ CASES: dict[str, list[Case]] = {
              for dtype, real in ((float32, float32), (float64, float64), (dtypes.complex128, float64))
              for shape in ((3, 3), (4, 2), (2, 4), (2, 3, 2), (3, 0))],
     "matrix_exp": [case(X(*shape, values=UNIT), rtol=1e-5) for shape in ((3, 3), (2, 2, 2), (0, 0), (0, 2, 2))],
+    "erfcx": pointwise(SIGNED),
+    "ndtri": pointwise(uniform(0.1, 0.9)),
+    "log_ndtr": pointwise(SIGNED),
+    "digamma": pointwise(POSITIVE) + pointwise(fractions),
+    "polygamma": [replace(case, params=(n,)) for values in (POSITIVE, fractions) for n in (1, 2, 3)
+                  for case in pointwise(values)],
+    "igamma": pointwise(POSITIVE, POSITIVE, wrt=(1,)),
+    "igammac": pointwise(POSITIVE, POSITIVE, wrt=(1,)),
+    "zeta": pointwise(uniform(1.5, 4), POSITIVE, wrt=(1,)),
+    **{name: pointwise(SIGNED) for name in ("i0", "i0e", "i1", "i1e")},
+    **{f"bessel_{name}": pointwise(POSITIVE) for name in ("j0", "j1", "y0", "y1", "k0", "k1", "k0e", "k1e")},
+    "airy_ai": pointwise(SIGNED),
+    **{name: pointwise(SIGNED, uniform(-1, 12)) for name in POLYNOMIALS},
     "argsort": [case(X(*a, values=NATURAL), params=(descending, count)) for descending in (False, True)
                 for *a, count in ((6, 6), (3, 5, 5), (3, 5, 2), (2, 0, 0))],
 }  # fmt: skip
@@ -439,9 +464,14 @@ def H(*shape: int):
 
 FLOATING_ONLY = (
     "div atan2 copysign recip sqrt rsqrt exp expm1 log log1p exp2 log2 log10 sin cos tan asin acos atan sinh cosh tanh "
-    "sigmoid erf floor ceil trunc round"
+    "sigmoid erf erfc erfinv lgamma entr floor ceil trunc round"
 ).split()
 NOT_FLOATING = [(L(2),), (B(2),)]
+# The library rows that work element by element, and how many sources they take.
+SPECIAL = {name: len(CASES[name][0].operands) for name in (
+    "erfcx ndtri log_ndtr digamma polygamma igamma igammac zeta i0 i0e i1 i1e airy_ai bessel_j0 bessel_j1 bessel_y0 "
+    "bessel_y1 bessel_k0 bessel_k1 bessel_k0e bessel_k1e"
+).split() + POLYNOMIALS}
 REFUSED: dict[str, list[tuple]] = {
     "add": [(F(2), L(2)), (F(2), F(3)), (F(2), F(1)), (F(2),), (F(2),) * 3, (F(2), tensor_type((2,), float32, "cuda"))],
     **{name: [(F(2), F(2)), (L(2), B(2))] for name in ("and", "or", "xor")},
@@ -510,6 +540,8 @@ REFUSED: dict[str, list[tuple]] = {
     "eig": [(F(2, 3), (True,)), (L(2, 2), (True,)), (H(2, 2), (True,))],
     "pinv": [(F(2, 3), F(), F(), (True,)), (F(2, 3), F(2), F(), (False,)), (C(2, 3), C(), C(), (False,)),
              (F(2, 3), F(), (False,))],
+    **{name: [(F(2),) * (count + 1), (L(2),) * count, (C(2),) * count, *[(F(2), F(3)), (F(2), L(2))][: 2 * count - 2]]
+       for name, count in SPECIAL.items()},
     "argsort": [(F(2), F(2), (False, 2)), (F(), (False, 1)), (F(3), (False, 4))],
 }  # fmt: skip
 # what takes floats only, and what takes one or two operands, refuses anything else

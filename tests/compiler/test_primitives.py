@@ -202,7 +202,7 @@ def test_vjp_of_the_vjp_agrees_with_finite_differences(name):
             term = inner(weights, first[x])
             term = graphs.s.converted(term, dtypes.float64)
             number = term if number is None else graphs.p.add(number, term)
-        second = autodiff.vjp([number], [graphs.const(number, 1)], retain_graph=True)
+        second = autodiff.vjp([number], [graphs.const(number, 1)], wanted=[*wrt, cotangent], retain_graph=True)
         verify(list(second.values()))
         for x in [*wrt, cotangent]:
             wanted = differences(number, arrays, x, case.step)
