@@ -82,6 +82,10 @@ erfinv = elementwise(
 lgamma = elementwise(
     "lgamma", floating, "lgamma({0})", _lgamma_reference, cost=50, vjp=(lambda g, n: p.mul(g, digamma(n.x)),)
 )
+digamma = elementwise(
+    "digamma", floating, "digamma({0})", lambda x: library("psi", x), cost=60,
+    vjp=(lambda g, n: p.mul(g, polygamma(n.x, params=(1,))),),
+)
 # A row, because at 0 and below its gradient is that of the formula, which the result is not.
 entr = elementwise(
     "entr", floating,
@@ -123,7 +127,6 @@ def _incomplete_slope(sign: float):
     return rule
 
 
-digamma = special("digamma", "psi", vjp=(lambda g, n: p.mul(g, polygamma(n.x, params=(1,))),))
 # The derivative of order n of digamma, ``params = (n,)``.
 polygamma = special("polygamma", _polygamma_reference, vjp=(
     lambda g, n: p.mul(g, polygamma(n.x, params=(n.params[0] + 1,))),

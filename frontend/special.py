@@ -1,9 +1,9 @@
 """Special functions: ``torch.special``, and those of them that ``torch`` has too.
 
-The rows are in ``compiler/primitives_special.py``. Error functions, the logarithm of the gamma function and what is
-written with them fuse; Bessel functions, polygammas and polynomials are computed by SciPy. As in PyTorch, Bessel
-functions of ``x`` other than ``i0`` and ``i1``, and polynomials, have no gradients, and some functions take no 16-bit
-floats. Read next: ``methods.py``.
+The rows are in ``compiler/primitives_special.py``. Error functions, the logarithm of the gamma function, its derivative
+and what is written with them fuse; Bessel functions, polygammas and polynomials are computed by SciPy. As in PyTorch,
+Bessel functions of ``x`` other than ``i0`` and ``i1``, and polynomials, have no gradients, and some functions take no
+16-bit floats. Read next: ``methods.py``.
 """
 
 from __future__ import annotations

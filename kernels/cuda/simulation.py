@@ -325,7 +325,9 @@ def _special(name: str) -> Callable:
     return evaluate
 
 
-for _table, _scipy in {"erf": "erf", "erfc": "erfc", "erfinv": "erfinv", "lgamma": "gammaln"}.items():
+for _table, _scipy in {
+    "erf": "erf", "erfc": "erfc", "erfinv": "erfinv", "lgamma": "gammaln", "digamma": "psi",
+}.items():  # fmt: skip
     NAMESPACE[_table] = _special(_scipy)
 
 

@@ -279,6 +279,7 @@ CASES: dict[str, list[Case]] = {
     "erfc": pointwise(SIGNED),
     "erfinv": pointwise(UNIT),
     "lgamma": pointwise(uniform(0.3, 6)) + pointwise(fractions, rtol=1e-5),
+    "digamma": pointwise(POSITIVE) + pointwise(fractions),
     "entr": pointwise(POSITIVE),
     "floor": pointwise(fractions),
     "ceil": pointwise(fractions),
@@ -424,7 +425,6 @@ CASES: dict[str, list[Case]] = {
     "erfcx": pointwise(SIGNED),
     "ndtri": pointwise(uniform(0.1, 0.9)),
     "log_ndtr": pointwise(SIGNED),
-    "digamma": pointwise(POSITIVE) + pointwise(fractions),
     "polygamma": [replace(case, params=(n,)) for values in (POSITIVE, fractions) for n in (1, 2, 3)
                   for case in pointwise(values)],
     "igamma": pointwise(POSITIVE, POSITIVE, wrt=(1,)),
@@ -464,12 +464,12 @@ def H(*shape: int):
 
 FLOATING_ONLY = (
     "div atan2 copysign recip sqrt rsqrt exp expm1 log log1p exp2 log2 log10 sin cos tan asin acos atan sinh cosh tanh "
-    "sigmoid erf erfc erfinv lgamma entr floor ceil trunc round"
+    "sigmoid erf erfc erfinv lgamma digamma entr floor ceil trunc round"
 ).split()
 NOT_FLOATING = [(L(2),), (B(2),)]
 # The library rows that work element by element, and how many sources they take.
 SPECIAL = {name: len(CASES[name][0].operands) for name in (
-    "erfcx ndtri log_ndtr digamma polygamma igamma igammac zeta i0 i0e i1 i1e airy_ai bessel_j0 bessel_j1 bessel_y0 "
+    "erfcx ndtri log_ndtr polygamma igamma igammac zeta i0 i0e i1 i1e airy_ai bessel_j0 bessel_j1 bessel_y0 "
     "bessel_y1 bessel_k0 bessel_k1 bessel_k0e bessel_k1e"
 ).split() + POLYNOMIALS}
 REFUSED: dict[str, list[tuple]] = {

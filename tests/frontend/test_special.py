@@ -358,6 +358,14 @@ def test_error_functions_and_lgamma_fuse():
     assert [kernel.kind for kernel in fw.explain(loss)(fw.rand(7)).kernels] == ["kernel"]
 
 
+def test_the_gradient_of_lgamma_fuses():
+    def gradient(x):
+        y = x.detach().requires_grad_()
+        return fw.autograd.grad((fw.lgamma(y) * 2).sum(), y)[0]
+
+    assert [kernel.kind for kernel in fw.explain(gradient)(fw.rand(7) + 1).kernels] == ["kernel"]
+
+
 def test_what_is_around_a_library_row_is_replayed():
     @fw.compile
     def program(x):

@@ -153,6 +153,20 @@ def test_sigmoid_keeps_its_digits_for_small_results(code, library_of_the_process
     np.testing.assert_allclose(on_cpu("sigmoid", code, x), expected, rtol=4 * np.finfo(DTYPES[code]).eps)
 
 
+@pytest.mark.parametrize("code", FLOATS)
+def test_digamma_agrees_with_scipys(code, library_of_the_processor):
+    special = pytest.importorskip("scipy.special")
+    x = np.array([*np.linspace(-12.03, 30, 901), 1e-30, -1e-30, 1e10, 1e30, 1.4616321, 0.0, -0.0, -1.0, -7.0, math.inf,
+                  -math.inf, math.nan], DTYPES[code])
+    expected = special.psi(x.astype(np.float64)).astype(DTYPES[code])
+    # near the roots at negative numbers scipy's loses digits, too
+    rtol, atol = (1e-13, 3e-15) if code == "f64" else (2e-7, 1e-12)
+    found = on_cpu("digamma", code, x)
+    positive = ~(x < 0)
+    np.testing.assert_allclose(found[positive], expected[positive], rtol=rtol, atol=atol)
+    np.testing.assert_allclose(found[~positive], expected[~positive], rtol=1e3 * rtol, atol=1e3 * atol)
+
+
 @pytest.mark.parametrize("pair", ["u8 i8", "i32 f32", "f32 i32", "f64 i64", "i64 f64"])
 def test_bitcast_keeps_the_bits(pair):
     source, target = pair.split()
