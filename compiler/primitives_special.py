@@ -53,7 +53,7 @@ def refused(what: str):
     """The gradient of a function that PyTorch does not differentiate with respect to this source."""
 
     def rule(g: Node, n: Saved) -> Node:
-        raise NotImplementedError(f"the derivative for '{what}' is not implemented.")
+        raise p.Undefined(f"the derivative for '{what}' is not implemented.")
 
     return rule
 
