@@ -90,8 +90,11 @@ from .gathering import (
     masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
 )
 from . import (
-    autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim, serialization, special, utils,
+    autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim, serialization, signal,
+    special, utils,
 )
+from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
+from .signal.spectra import istft, stft
 from .func import vmap
 from .serialization import load, save
 from .compiled import SideEffectError, compile
