@@ -89,6 +89,10 @@ from .gathering import (
     argwhere, gather, index_add, index_copy, index_fill, index_select, isin, masked_fill, masked_scatter,
     masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
 )
+from .distances import cdist, pdist, renorm
+from .statistics import (
+    block_diag, combinations, corrcoef, cov, cumulative_trapezoid, gradient, trapezoid, trapz, unravel_index, vander,
+)
 from . import (
     autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim, serialization, signal,
     special, utils,

@@ -5,6 +5,7 @@ In reading order: ``functional_activation.py``, ``functional_norm.py``, ``functi
 ``functional_dropout.py``, ``functional_attention.py``.
 """
 
+from ..distances import pdist
 from .functional_activation import *  # noqa: F403
 from .functional_activation import __all__ as _activation
 from .functional_attention import *  # noqa: F403
@@ -28,4 +29,5 @@ from .functional_vision import __all__ as _vision
 
 __all__ = sorted([
     *_activation, *_attention, *_conv, *_dropout, *_loss, *_norm, *_pool, *_regression, *_sparse, *_vision,
+    pdist.__name__,
 ])

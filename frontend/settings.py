@@ -1,0 +1,96 @@
+"""Settings of the process: the default device, deterministic algorithms, small numbers.
+
+In: what a user wants of all calls from now on. Out: the functions of ``torch`` of those names.
+"""
+
+from __future__ import annotations
+
+from . import device as places
+from .compiler import dtypes
+from .compiler.dtypes import DType
+from .device import device
+from .recording import set_default_dtype
+
+
+def set_default_device(device: str | int | device | None) -> None:
+    """The device of tensors that are made without one; None for the CPU. As ``torch.set_default_device``.
+
+    Raises:
+        RuntimeError: this machine has no such device.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.set_default_device("cpu")
+        >>> torch.get_default_device()
+        device(type='cpu')
+    """
+    places.set_default(device)
+
+
+def get_default_device() -> device:
+    """The device of tensors that are made without one. As ``torch.get_default_device``."""
+    return places.device_named(places.device_name(None))
+
+
+class _Algorithms:
+    deterministic = False
+    warn_only = False
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Ask for the same results whenever a program runs, which all functions give anyway.
+
+    As ``torch.use_deterministic_algorithms``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.use_deterministic_algorithms(True)
+        >>> torch.are_deterministic_algorithms_enabled()
+        True
+        >>> torch.use_deterministic_algorithms(False)
+    """
+    _Algorithms.deterministic, _Algorithms.warn_only = bool(mode), bool(warn_only)
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """Whether they were asked for. As ``torch.are_deterministic_algorithms_enabled``."""
+    return _Algorithms.deterministic
+
+
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """Whether a warning would do. As ``torch.is_deterministic_algorithms_warn_only_enabled``."""
+    return _Algorithms.deterministic and _Algorithms.warn_only
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """Whether numbers below the smallest normal one may become 0; False says that this is not supported.
+
+    Kernels keep them, so that results are the same on every machine: only ``False`` can be had. As
+    ``torch.set_flush_denormal`` on a machine that cannot flush them.
+    """
+    return False
+
+
+def set_default_tensor_type(t: type | str) -> None:
+    """Choose the default dtype by a tensor type's name, an older way. As ``torch.set_default_tensor_type``.
+
+    Raises:
+        TypeError: no floating point type.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.set_default_tensor_type("torch.DoubleTensor")
+        >>> torch.get_default_dtype()
+        torch.float64
+        >>> torch.set_default_tensor_type("torch.FloatTensor")
+    """
+    set_default_dtype(_named(t) if isinstance(t, str) else t)
+
+
+def _named(name: str) -> DType:
+    for dtype in (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64):
+        if name == f"torch.{dtype.scalar_name}Tensor":
+            return dtype
+    if name.startswith("torch.") and name.endswith("Tensor") and name[6:-6] in ("Long", "Int", "Short", "Char", "Byte", "Bool"):
+        raise TypeError("only floating-point types are supported as the default type")
+    raise TypeError(f"invalid type name: {name}")
