@@ -95,7 +95,11 @@ from .statistics import (
 )
 from . import (
     autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim, serialization, signal,
-    special, utils,
+    special, testing, utils,
+)
+from .settings import (
+    are_deterministic_algorithms_enabled, get_default_device, is_deterministic_algorithms_warn_only_enabled,
+    set_default_device, set_default_tensor_type, set_flush_denormal, use_deterministic_algorithms,
 )
 from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
 from .signal.spectra import istft, stft
@@ -104,6 +108,9 @@ from .serialization import load, save
 from .compiled import SideEffectError, compile
 from .runtime.threads import get_num_threads, set_num_threads
 from .inspection import explain
+
+# the number of pyproject.toml, which a test compares
+__version__ = "0.1.0"
 
 contiguous_format = memory_format.contiguous_format
 preserve_format = memory_format.preserve_format

@@ -12,6 +12,9 @@ KINDS = ("cpu", "cuda")
 
 # The compiler's strings of the devices that can be used; the runtime of another kind of device adds its own.
 AVAILABLE = {"cpu"}
+
+# The device of tensors that are made without one; :func:`set_default` replaces it.
+_default = "cpu"
 _TEXT = re.compile(r"([a-z]+)(?::(0|[1-9][0-9]*))?")
 
 
@@ -89,15 +92,25 @@ def device_named(name: str) -> device:
 
 
 def device_name(place: str | int | device | None) -> str:
-    """The compiler's string for what a user passed as ``device=``; None means the CPU.
+    """The compiler's string for what a user passed as ``device=``; None means the default one.
 
     Raises:
         RuntimeError: this machine has no such device.
     """
     if place is None:
-        return "cpu"
+        return _default
     found = place if isinstance(place, device) else device(place)
     name = "cpu" if found.type == "cpu" else f"{found.type}:{found.index or 0}"
     if name not in AVAILABLE:
         raise RuntimeError(f"the device {name} is not available; there are: {', '.join(sorted(AVAILABLE))}")
     return name
+
+
+def set_default(place: str | int | device | None) -> None:
+    """Choose the device that None means to :func:`device_name` from now on; None for the CPU.
+
+    Raises:
+        RuntimeError: this machine has no such device.
+    """
+    global _default
+    _default = "cpu" if place is None else device_name(place)

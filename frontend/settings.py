@@ -5,14 +5,13 @@ In: what a user wants of all calls from now on. Out: the functions of ``torch`` 
 
 from __future__ import annotations
 
-from . import device as places
 from .compiler import dtypes
-from .compiler.dtypes import DType
-from .device import device
+from .creation import DeviceLike
+from .device import device, device_name, device_named, set_default
 from .recording import set_default_dtype
 
 
-def set_default_device(device: str | int | device | None) -> None:
+def set_default_device(device: DeviceLike) -> None:
     """The device of tensors that are made without one; None for the CPU. As ``torch.set_default_device``.
 
     Raises:
@@ -24,12 +23,12 @@ def set_default_device(device: str | int | device | None) -> None:
         >>> torch.get_default_device()
         device(type='cpu')
     """
-    places.set_default(device)
+    set_default(device)
 
 
 def get_default_device() -> device:
     """The device of tensors that are made without one. As ``torch.get_default_device``."""
-    return places.device_named(places.device_name(None))
+    return device_named(device_name(None))
 
 
 class _Algorithms:
@@ -71,7 +70,13 @@ def set_flush_denormal(mode: bool) -> bool:
     return False
 
 
-def set_default_tensor_type(t: type | str) -> None:
+_TYPES = {
+    f"torch.{dtype.scalar_name}Tensor": dtype
+    for dtype in (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)
+}
+
+
+def set_default_tensor_type(t: str) -> None:
     """Choose the default dtype by a tensor type's name, an older way. As ``torch.set_default_tensor_type``.
 
     Raises:
@@ -84,13 +89,7 @@ def set_default_tensor_type(t: type | str) -> None:
         torch.float64
         >>> torch.set_default_tensor_type("torch.FloatTensor")
     """
-    set_default_dtype(_named(t) if isinstance(t, str) else t)
-
-
-def _named(name: str) -> DType:
-    for dtype in (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64):
-        if name == f"torch.{dtype.scalar_name}Tensor":
-            return dtype
-    if name.startswith("torch.") and name.endswith("Tensor") and name[6:-6] in ("Long", "Int", "Short", "Char", "Byte", "Bool"):
-        raise TypeError("only floating-point types are supported as the default type")
-    raise TypeError(f"invalid type name: {name}")
+    found = _TYPES.get(t) if isinstance(t, str) else None
+    if found is None:
+        raise TypeError("invalid type object: only floating-point types are supported as the default type")
+    set_default_dtype(found)
