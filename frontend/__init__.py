@@ -34,6 +34,8 @@ from .complex_numbers import (
     view_as_real,
 )
 from .indexing import index_put
+from .leaves import detach_
+from .resizing import resize_as_
 from .autograd import (
     enable_grad, inference_mode, is_anomaly_check_nan_enabled, is_anomaly_enabled, is_grad_enabled, no_grad,
     set_grad_enabled,
@@ -42,12 +44,13 @@ from .exchange import from_dlpack, from_numpy, is_nonzero
 from .printing import set_printoptions
 from .runtime.counters import counters
 from .creation import (
-    arange, as_tensor, asarray, empty, empty_like, eye, full, full_like, linspace, logspace, ones, ones_like, range,
+    arange, as_tensor, asarray, empty, empty_like, empty_permuted, empty_strided,
+    eye, full, full_like, linspace, logspace, ones, ones_like, range,
     scalar_tensor, tensor, tril_indices, triu_indices, zeros, zeros_like,
 )
 from .random import (
     bernoulli, default_generator, fork_rng, Generator, get_rng_state, initial_seed, manual_seed, multinomial,
-    normal, rand, rand_like, randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
+    normal, poisson, rand, rand_like, randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
 )
 from .pointwise import (
     abs, absolute, acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctanh, asin, asinh, atan, atanh, ceil,
@@ -89,6 +92,7 @@ from .gathering import (
     argwhere, gather, index_add, index_copy, index_fill, index_select, isin, masked_fill, masked_scatter,
     masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
 )
+from . import elements
 from .distances import cdist, pdist, renorm
 from .statistics import (
     block_diag, combinations, corrcoef, cov, cumulative_trapezoid, gradient, trapezoid, trapz, unravel_index, vander,

@@ -23,6 +23,7 @@ from .compiler.ir import Node, tensor_type
 from .device import device, device_name
 from .exchange import from_numpy
 from .mutation import write_out
+from .parts import as_strided
 from .recording import get_default_dtype, input_node, node_of, number_dtype, plain_number, scalar_node, tensor_of
 from .runtime.allocator import out_of_memory
 from .tensor import Tensor
@@ -129,6 +130,68 @@ def empty(
         torch.Size([2, 3])
     """
     return _filled("empty", 0, sizes, size, out, dtype, device, requires_grad)
+
+
+def empty_strided(
+    size: Sequence[int], stride: Sequence[int], *, dtype: DType | None = None, device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor to be written, whose elements lie in memory as ``stride`` says. As ``torch.empty_strided``.
+
+    Raises:
+        RuntimeError: negative sizes or strides, or another number of strides than sizes.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.empty_strided((2, 3), (1, 2)).stride()
+        (1, 2)
+    """
+    if len(size) != len(stride):
+        raise RuntimeError(
+            f"dimensionality of sizes ({len(size)}) must match dimensionality of strides ({len(stride)})"
+        )
+    if any(n < 0 for n in size):
+        n = next(n for n in size if n < 0)
+        raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(size)}")
+    if any(step < 0 for step in stride):
+        raise RuntimeError(
+            f"Storage size calculation overflowed with sizes={list(size)} and strides={list(stride)}"
+        )
+    count = 1 + sum((n - 1) * step for n, step in zip(size, stride)) if all(size) else 0
+    return as_strided(empty(count, dtype=dtype, device=device), size, stride).requires_grad_(requires_grad)
+
+
+def empty_permuted(
+    size: Sequence[int], physical_layout: Sequence[int], *, dtype: DType | None = None, device: DeviceLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor to be written, whose axes lie in memory in the order ``physical_layout``, the outermost first.
+
+    Raises:
+        RuntimeError: no permutation of the axes.
+
+    As ``torch.empty_permuted``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.empty_permuted((2, 3, 4), (0, 2, 1)).stride()
+        (12, 1, 3)
+    """
+    if len(size) != len(physical_layout):
+        raise RuntimeError(
+            f"Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = "
+            f"{len(size)} is not equal to len(physical_layout) = {len(physical_layout)}"
+        )
+    strides, step, seen = [0] * len(size), 1, set()
+    for axis in reversed(physical_layout):
+        if not 0 <= axis < len(size):
+            raise RuntimeError(f"Dimension out of range (expected to be between 0 and {len(size) - 1}, but got {axis})")
+        if axis in seen:
+            raise RuntimeError("Duplicate dim not allowed")
+        seen.add(axis)
+        strides[axis] = step
+        step *= max(size[axis], 1)
+    return empty_strided(size, strides, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def full(
@@ -598,6 +661,14 @@ def new_full(
     return full(size, fill_value, requires_grad=requires_grad, **_from(self, dtype, device))
 
 
+def new_empty_strided(
+    self: Tensor, size: Sequence[int], stride: Sequence[int], *, dtype: DType | None = None,
+    device: DeviceLike = None, requires_grad: bool = False,
+) -> Tensor:
+    """:func:`empty_strided` with the dtype and device of this tensor. As ``Tensor.new_empty_strided``."""
+    return empty_strided(size, stride, requires_grad=requires_grad, **_from(self, dtype, device))
+
+
 def new_tensor(
     self: Tensor, data: Any, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
 ) -> Tensor:
@@ -606,6 +677,7 @@ def new_tensor(
 
 
 __all__ = [
-    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "full", "full_like", "linspace", "logspace", "ones",
+    "arange", "as_tensor", "asarray", "empty", "empty_like",
+    "empty_permuted", "empty_strided", "eye", "full", "full_like", "linspace", "logspace", "ones",
     "ones_like", "range", "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros", "zeros_like",
 ]

@@ -68,7 +68,7 @@ METHODS: dict[Any, str] = {
         argsort bincount histc kthvalue median mode msort nanmedian nanquantile quantile sort topk unique
         unique_consecutive
     """,
-    creation: "new_empty new_full new_ones new_tensor new_zeros",
+    creation: "new_empty new_empty_strided new_full new_ones new_tensor new_zeros",
     random: """
         bernoulli bernoulli_ cauchy_ exponential_ geometric_ log_normal_ multinomial normal_ random_ uniform_
     """,

@@ -21,6 +21,7 @@ from .arguments import scalar_type, tensor_argument, values_of
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import FLOATING, DType
 from .compiler.ir import Node
+from .compiler.primitives import Undefined
 from .creation import DeviceLike, made, shape_argument
 from .device import device, device_name
 from .mutation import assign
@@ -349,6 +350,32 @@ def bernoulli(
     return made(_drawn(draw, x.type.shape, x.type.device), False, out)
 
 
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Numbers from Poisson distributions with the rates of ``input``, in its dtype, number for number.
+
+    The gradient is 0. As ``torch.poisson``.
+
+    Raises:
+        RuntimeError: a rate below 0, or NaN.
+        NotImplementedError: integers.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.poisson(torch.zeros(2)).tolist()
+        [0.0, 0.0]
+    """
+    x = tensor_argument(input, "poisson", "input", 1)
+    if x.type.dtype.kind != FLOATING:
+        raise Undefined(f"\"poisson_cpu\" not implemented for '{scalar_type(x.type.dtype)}'")
+    stream, rates = _stream(generator), values_of(x).astype(np.float64)
+    if not np.all(rates >= 0):
+        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
+    draw = _each(lambda: stream.poisson(rates.reshape(-1)).astype(x.type.dtype.numpy), x.type.size)
+    drawn = _drawn(draw, x.type.shape, x.type.device)
+    # the gradient is 0, as PyTorch's
+    return made(f.straight_through(drawn, x, params=("constant",)) if x.requires_grad else drawn)
+
+
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None,
     out: Tensor | None = None,
@@ -563,6 +590,6 @@ def uniform_bits(x: Node, generator: Generator | None = None) -> Node:
 
 __all__ = [
     "Generator", "bernoulli", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed",
-    "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "seed",
-    "set_rng_state",
+    "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
+    "randperm", "seed", "set_rng_state",
 ]

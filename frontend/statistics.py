@@ -21,6 +21,7 @@ from .reduction import sum as total
 from .runtime import engine
 from .scans import cumprod, cumsum
 from .tensor import Tensor, axis_of, method
+from .views import sizes_of
 
 # ---------------------------------------------------------------------------------------------------------- covariances
 
@@ -143,6 +144,32 @@ def corrcoef(input: Tensor) -> Tensor:
     from .complex_numbers import complex
 
     return complex(c.real.clamp(-1, 1), c.imag.clamp(-1, 1))
+
+
+@method
+def sum_to_size(self: Tensor, *size: int | Sequence[int]) -> Tensor:
+    """The sums over the axes along which a tensor of ``size`` would be repeated to become this one's size.
+
+    Raises:
+        RuntimeError: ``size`` does not expand to this one's.
+
+    As ``Tensor.sum_to_size``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.ones(2, 3).sum_to_size(1, 3).tolist()
+        [[2.0, 2.0, 2.0]]
+    """
+    if not size:
+        raise TypeError('sum_to_size() missing 1 required positional arguments: "size"')
+    wanted, have = sizes_of(size), tuple(self.shape)
+    more = len(have) - len(wanted)
+    if more < 0 or any(n not in (1, m) for n, m in zip(wanted, have[more:])):
+        raise RuntimeError(f"size {{{list(wanted)}}} is not expandable to size {{{list(have)}}}.")
+    if wanted == have:
+        return self
+    axes = [a for a in range(len(have)) if a < more or wanted[a - more] == 1 != have[a]]
+    return (total(self, axes, keepdim=True) if axes else self).reshape(wanted)
 
 
 # ------------------------------------------------------------------------------------------------------------ integrals

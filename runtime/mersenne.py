@@ -503,6 +503,31 @@ class Mt19937Generator:
                 out[part] = cast(transform(self._unit(part.stop - part.start, "float64")), name)
         return out
 
+    def poisson(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """One Poisson number for each rate, as ``torch.poisson``. Rates are not negative.
+
+        Rates below 10 multiply uniforms until they pass ``exp(-rate)`` (Knuth, 1969); others use transformed rejection
+        (Hoermann, 1993, algorithm PTRS). How many uniforms that takes is known afterwards: they are drawn ahead, and
+        the stream is set back to where it was and moved by as many.
+        """
+        with self._lock:
+            state, used = self.get_state(), 0
+
+            def uniforms() -> Iterator[float]:
+                nonlocal used
+                size = 64
+                while True:
+                    for value in self._unit(size, "float64").tolist():
+                        used += 1
+                        yield value
+                    size = min(2 * size, 1 << 16)
+
+            draw = uniforms().__next__
+            out = np.array([_poisson(rate, draw) for rate in rates.tolist()], np.float64)
+            self.set_state(state)
+            self._unit(used, "float64")
+            return out
+
     def multinomial(self, probabilities: NDArray, num_samples: int, replacement: bool = False) -> NDArray[np.int64]:
         """``num_samples`` category numbers per distribution, as ``torch.multinomial``.
 
@@ -543,3 +568,30 @@ class Mt19937Generator:
                     race = rows / self.exponential(rows.size, dtype=name).reshape(rows.shape)
                 drawn = np.argsort(-race, axis=1, kind="stable")[:, :num_samples]
         return drawn.reshape(*probabilities.shape[:-1], num_samples).astype(np.int64)
+
+
+def _poisson(rate: float, draw: Callable[[], float]) -> int:
+    if rate < 10:
+        count, product, least = -1, 1.0, math.exp(-rate)
+        if rate == 0:
+            return 0
+        while product > least:
+            product *= draw()
+            count += 1
+        return count
+    b = 0.931 + 2.53 * math.sqrt(rate)
+    a = -0.059 + 0.02483 * b
+    inverse_alpha, v_r = 1.1239 + 1.1328 / (b - 3.4), 0.9277 - 3.6224 / (b - 2)
+    while True:
+        u, v = draw() - 0.5, draw()
+        us = 0.5 - abs(u)
+        if us == 0:
+            continue
+        k = math.floor((2 * a / us + b) * u + rate + 0.43)
+        if us >= 0.07 and v <= v_r:
+            return k
+        if k < 0 or (us < 0.013 and v > us):
+            continue
+        left = (math.log(v) if v else -math.inf) + math.log(inverse_alpha) - math.log(a / (us * us) + b)
+        if left <= -rate + k * math.log(rate) - math.lgamma(k + 1):
+            return k

@@ -210,3 +210,81 @@ def test_gradient_of_samples(call):
 ])
 def test_made_from_a_vector(call):
     both(call)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_poisson_draws_the_numbers_of_pytorch(dtype):
+    def script(t):
+        t.manual_seed(5)
+        rates = t.tensor([0.0, 0.3, 2.0, 9.9, 10.0, 33.0, 1000.0]).repeat(40).reshape(-1, 7).to(getattr(t, dtype))
+        return [t.poisson(rates), t.rand(3), t.poisson(rates[:2], generator=t.Generator().manual_seed(1)), t.rand(3)]
+
+    assert_same(script)
+
+
+@pytest.mark.parametrize("rate", [0.7, 6.0, 25.0])
+def test_poisson_has_its_distribution(rate):
+    stats = pytest.importorskip("scipy.stats")
+    fw.manual_seed(0)
+    drawn = fw.poisson(fw.full((20000,), rate, dtype=fw.float64)).numpy()
+    top = int(stats.poisson.ppf(0.999, rate))
+    bottom = int(stats.poisson.ppf(0.001, rate))
+    counts = np.bincount(np.clip(drawn, bottom, top).astype(int) - bottom, minlength=top - bottom + 1)
+    edges = stats.poisson.cdf(np.arange(bottom, top), rate)
+    expected = np.diff(np.concatenate([[0.0], edges, [1.0]])) * drawn.size
+    assert stats.chisquare(counts, expected).pvalue > 0.01
+
+
+def test_arguments_and_gradient_of_poisson():
+    assert_same(lambda t: t.poisson(t.tensor([-1.0])))
+    assert_same(lambda t: t.poisson(t.tensor([math.nan])))
+    with pytest.raises(NotImplementedError, match="\"poisson_cpu\" not implemented for 'Long'"):
+        fw.poisson(fw.tensor([1]))
+
+    def script(t):
+        x = t.tensor([3.0], requires_grad=True)
+        return t.autograd.grad(t.poisson(x).sum(), x)
+
+    assert_same(script)
+
+
+@pytest.mark.parametrize("call", [
+    lambda t, e: e((2, 3), (1, 2)), lambda t, e: e((2, 3), (1,)), lambda t, e: e((2, 3), (0, 1)),
+    lambda t, e: e((2, 3), (-1, 1)), lambda t, e: e((-2, 3), (1, 1)), lambda t, e: e((2, 3), (10, 1)),
+    lambda t, e: e((0, 3), (10, 1)), lambda t, e: e((), ()), lambda t, e: e((2,), (1,), requires_grad=True),
+    lambda t, e: t.ones(1).new_empty_strided((2, 3), (10, 1), dtype=t.int64),
+    lambda t, e: t.empty_permuted((2, 3, 4), (0, 2, 1)), lambda t, e: t.empty_permuted((2, 3, 4), (0, 2, 2)),
+])
+def test_tensors_with_strides(call):
+    def script(t):
+        x = call(t, t.empty_strided)
+        return [str(x.dtype), list(x.shape), x.stride(), x.storage_offset(), x.requires_grad]
+
+    assert_same(script)
+
+
+@pytest.mark.parametrize("call", [
+    lambda t, x: x.sum_to_size(1, 3), lambda t, x: x.sum_to_size((3,)), lambda t, x: x.sum_to_size(2),
+    lambda t, x: x.sum_to_size(()), lambda t, x: x.sum_to_size(), lambda t, x: x.sum_to_size(2, 3) is x,
+    lambda t, x: x.sum_to_size(1, 2, 3), lambda t, x: x.int().sum_to_size(1, 1), lambda t, x: (x > 1).sum_to_size(2, 1),
+    lambda t, x: x.sum_to_size([1]), lambda t, x: x.sum_to_size(t.Size([2, 1])),
+    lambda t, x: x.apply_(lambda v: v + 1), lambda t, x: x.long().apply_(lambda v: v + 0.5),
+    lambda t, x: [x.t().apply_(lambda v: v * v), x], lambda t, x: [x[:, 1].apply_(lambda v: -v), x],
+    lambda t, x: x.map_(t.ones(3), lambda a, b: a - b), lambda t, x: x.map2_(x, t.ones(3), lambda a, b, c: a - b + c),
+    lambda t, x: x.map_(t.ones(3).double(), lambda a, b: a), lambda t, x: x.map2_(x.double(), x, lambda a, b, c: a),
+    lambda t, x: x.requires_grad_().apply_(abs), lambda t, x: x.map_(x.clone().requires_grad_(), max),
+    lambda t, x: x.map_(3, abs), lambda t, x: x.map_(t.ones(5), max), lambda t, x: x.apply_(lambda v: "a"),
+    lambda t, x: (x > 1).apply_(lambda v: not v), lambda t, x: x.apply_(lambda v: t.tensor(2.0)),
+    lambda t, x: (x + 1j).apply_(lambda v: v * 2), lambda t, x: x.half().apply_(lambda v: v * 2).float(),
+    lambda t, x: t.resize_as_(x, t.ones(3)), lambda t, x: t.detach_(x.requires_grad_() * 2).requires_grad,
+])
+def test_methods(call):
+    assert_same(lambda t: call(t, t.arange(6.0).reshape(2, 3)))
+
+
+def test_gradient_of_sum_to_size():
+    def script(t):
+        x = t.tensor(X, requires_grad=True)
+        return t.autograd.grad((x.sum_to_size(4, 1) ** 2).sum(), x)
+
+    assert_same(script)
