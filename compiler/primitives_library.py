@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import primitives as p, primitives_shape as s
-from .dtypes import COMPLEX, complex_of
+from .dtypes import COMPLEX, INTEGER, complex_of
 from .ir import Node, TensorType, tensor_type
 from .primitives import Primitive, Saved
 
@@ -106,4 +106,19 @@ def _irfft_vjp(g: Node, n: Saved) -> Node:
 irfft = Primitive(
     "irfft", "library", _irfft_infer, vjp=(_irfft_vjp,), jvp=_linear("irfft"),
     batch=lambda params, src: irfft(*src, params=(params[0] + 1, params[1])), reference=_irfft_reference, cost=50,
+)
+
+# ------------------------------------------------------------------------------------------------------ whole numbers
+
+
+def _gcd_infer(params: tuple, a: TensorType, b: TensorType) -> TensorType:
+    if a.dtype.kind != INTEGER:
+        raise ValueError(f"needs integers, not {a.dtype}")
+    return p.same_type(params, a, b)
+
+
+# The greatest common divisor: a loop whose length depends on the numbers.
+gcd = Primitive(
+    "gcd", "library", _gcd_infer, batch=lambda params, src: gcd(*src), reference=lambda params, a, b: np.gcd(a, b),
+    cost=50,
 )

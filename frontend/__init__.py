@@ -60,8 +60,8 @@ from .pointwise import (
 )
 from .arithmetic import (
     add, addcdiv, addcmul, arctan2, atan2, clamp, clamp_max, clamp_min, clip, copysign, div, divide, float_power,
-    floor_divide, fmax, fmin, fmod, heaviside, hypot, ldexp, lerp, logaddexp, maximum, minimum, mul, multiply, pow,
-    remainder, rsub, sub, subtract, true_divide, xlogy,
+    floor_divide, fmax, fmin, fmod, gcd, heaviside, hypot, lcm, ldexp, lerp, logaddexp, maximum, minimum, mul,
+    multiply, pow, remainder, rsub, sub, subtract, true_divide, xlogy,
 )
 from .comparison import (
     allclose, bitwise_and, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor, eq, equal,

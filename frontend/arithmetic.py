@@ -11,11 +11,12 @@ import math
 from numbers import Number
 
 from . import formulas as f
-from .arguments import floating_only, returned, tensor_argument
-from .compiler import dtypes, primitives as p
-from .compiler.dtypes import BOOL, COMPLEX, FLOATING
+from .arguments import floating_only, returned, scalar_type, tensor_argument
+from .compiler import dtypes, primitives as p, primitives_library as library
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER
 from .compiler.ir import Node
 from .compiler.narrow import rounded, rounded_once, widened
+from .compiler.primitives import Undefined
 from .formulas import argument, constant
 from .formulas_complex import FUNCTIONS, absolute, power as complex_power
 from .operators import OPERATORS, Operator, forward, power, rounded_quotient
@@ -460,6 +461,39 @@ def logaddexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Ten
     """
     a, b = _two_tensors("logaddexp", input, other)
     return returned(f.log_add_exp(floating_only(a, "logaddexp"), b), out)
+
+
+def _whole(function: str, input: Tensor, other: Tensor) -> tuple[Node, Node]:
+    a, b = _two_tensors(function, input, other)
+    if a.type.dtype.kind != INTEGER:
+        raise Undefined(f"\"{function}_cpu\" not implemented for '{scalar_type(a.type.dtype)}'")
+    return a, b
+
+
+def gcd(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The greatest common divisor, not negative; 0 of two zeros. Integers only. As ``torch.gcd``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.gcd(torch.tensor([12, 0]), torch.tensor([-8, 5])).tolist()
+        [4, 5]
+    """
+    return returned(library.gcd(*_whole("gcd", input, other)), out)
+
+
+def lcm(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The least common multiple, not negative; 0 if one is 0. Integers only. As ``torch.lcm``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.lcm(torch.tensor([4, 0]), torch.tensor([-6, 5])).tolist()
+        [12, 0]
+    """
+    a, b = _whole("lcm", input, other)
+    divisor = library.gcd(a, b)
+    nothing = p.eq(divisor, f.constant(divisor, 0))
+    quotient = p.floordiv(a, p.where(nothing, f.constant(divisor, 1), divisor))
+    return returned(p.abs(p.mul(quotient, b)), out)
 
 
 def xlogy(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -> Tensor:

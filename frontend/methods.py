@@ -39,8 +39,8 @@ METHODS: dict[Any, str] = {
     """,
     arithmetic: """
         add addcdiv addcmul arctan2 atan2 clamp clamp_max clamp_min clip copysign div divide float_power floor_divide
-        fmax fmin fmod heaviside hypot ldexp lerp logaddexp maximum minimum mul multiply pow remainder sub subtract
-        true_divide xlogy
+        fmax fmin fmod gcd heaviside hypot lcm ldexp lerp logaddexp maximum minimum mul multiply pow remainder sub
+        subtract true_divide xlogy
     """,
     comparison: """
         allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor eq equal ge
@@ -82,7 +82,7 @@ IN_PLACE: dict[Any, str] = {
     """,
     arithmetic: """
         add addcdiv addcmul arctan2 atan2 clamp clamp_max clamp_min clip copysign div divide float_power floor_divide
-        fmod heaviside hypot ldexp lerp mul multiply pow remainder sub subtract true_divide xlogy
+        fmod gcd heaviside hypot lcm ldexp lerp mul multiply pow remainder sub subtract true_divide xlogy
     """,
     comparison: """
         bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor eq ge greater
@@ -158,7 +158,8 @@ IN_PLACE_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     name + "_": getattr(Tensor, name + "_")
     for name in """
         abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil clamp clamp_max
-        clamp_min clip cos cosh deg2rad erf erfc exp exp2 expm1 fill fix floor frac i0 index_put ldexp log log10 log1p
+        clamp_min clip cos cosh deg2rad erf erfc exp exp2 expm1 fill fix floor frac gcd i0 index_put lcm ldexp log log10
+        log1p
         log2 logit nan_to_num neg negative rad2deg reciprocal relu round rsqrt sigmoid sin sinc sinh sqrt square tan
         tanh trunc xlogy zero
     """.split()

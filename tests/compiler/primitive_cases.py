@@ -384,6 +384,7 @@ CASES: dict[str, list[Case]] = {
     # ---------------------------------------------------------------------------------------------------- library
     "fft": [case(X(*shape), params=params, rtol=1e-5) for shape, params in (
         ((6,), (0, False)), ((6,), (0, True)), ((3, 5), (1, False)), ((3, 4, 2), (1, True)), ((1, 1), (0, False)))],
+    "gcd": [case(X(*shape), X(*shape), dtypes=(int8, uint8, int32, int64), wrt=()) for shape in SHAPES],
     "rfft": [case(X(*shape), params=(axis,), rtol=1e-5)
              for shape, axis in (((6,), 0), ((3, 5), 1), ((4, 3), 0), ((1,), 0))],
     "irfft": [case(X(*shape), params=params, rtol=1e-5) for shape, params in (
@@ -526,6 +527,7 @@ REFUSED: dict[str, list[tuple]] = {
     "scatter": [(F(4), L(2), F(3), (0, "add")), (F(4), L(2), L(2), (0, "add")), (F(4), L(2), F(2), (0, "no such mode")),
                 (F(4, 3), L(2, 2), F(2, 2), (0, "add")), (F(4), F(2), F(2), (0, "set"))],
     "fft": [(F(2), (0, False)), (C(2), (1, False)), (C(), (0, False))],
+    "gcd": [(F(2), F(2), ()), (L(2), L(3), ()), (B(2), B(2), ())],
     "rfft": [(C(2), (0,)), (F(2), (1,)), (L(2), (0,))],
     "irfft": [(C(3), (0, 6)), (F(3), (0, 4)), (C(3), (1, 4))],
     **{name: [(F(2, 3), (None,)), (L(2, 2), (None,)), (H(2, 2), (None,)), (F(3), (None,))]

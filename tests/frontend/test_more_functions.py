@@ -288,3 +288,21 @@ def test_gradient_of_sum_to_size():
         return t.autograd.grad((x.sum_to_size(4, 1) ** 2).sum(), x)
 
     assert_same(script)
+
+
+@pytest.mark.parametrize("call", [
+    lambda t, a: [f(a([12, -18, 0, 5, -7, 0]), a([8, 12, 0, 0, -14, 3])) for f in (t.gcd, t.lcm)],
+    lambda t, a: [f(a([4, 9]).int(), a([[2], [6]])) for f in (t.gcd, t.lcm)],
+    lambda t, a: [f(a([4, 200], dtype=t.uint8), a([6, 100], dtype=t.uint8)) for f in (t.gcd, t.lcm)],
+    lambda t, a: t.lcm(a([100], dtype=t.int8), a([101], dtype=t.int8)), lambda t, a: a([4]).gcd_(a([6])),
+    lambda t, a: t.lcm_(a([4]), a([6])), lambda t, a: a([4]).lcm(a([6])), lambda t, a: t.gcd(t.ones(0).long(), a([1])),
+])
+def test_divisors_and_multiples(call):
+    both(call)
+
+
+@pytest.mark.parametrize("name", ["gcd", "lcm"])
+@pytest.mark.parametrize("values", [[1.0], [True]])
+def test_divisors_are_of_integers(name, values):
+    with pytest.raises(NotImplementedError, match=f"\"{name}_cpu\" not implemented for"):
+        getattr(fw, name)(fw.tensor(values), fw.tensor(values))
