@@ -97,13 +97,14 @@ from .distances import cdist, pdist, renorm
 from .statistics import (
     block_diag, combinations, corrcoef, cov, cumulative_trapezoid, gradient, trapezoid, trapz, unravel_index, vander,
 )
+from .storages import TypedStorage, UntypedStorage, is_storage, set_default_tensor_type
 from . import (
     autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim, serialization, signal,
-    special, testing, utils,
+    special, storages, testing, utils,
 )
 from .settings import (
     are_deterministic_algorithms_enabled, get_default_device, is_deterministic_algorithms_warn_only_enabled,
-    set_default_device, set_default_tensor_type, set_flush_denormal, use_deterministic_algorithms,
+    set_default_device, set_flush_denormal, use_deterministic_algorithms,
 )
 from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
 from .signal.spectra import istft, stft
@@ -123,6 +124,8 @@ channels_last_3d = memory_format.channels_last_3d
 
 # torch.cholesky, torch.svd and so on: older names, some with other arguments than those of torch.linalg
 globals().update(linalg.TORCH)
+# the classes of tensors and storages by dtype: torch.FloatTensor, torch.FloatStorage
+globals().update(storages.CLASSES)
 # torch.exp_(x) is x.exp_(), for the functions that PyTorch has under both names
 globals().update(methods.IN_PLACE_FUNCTIONS)
 # torch.conv2d is nn.functional.conv2d, and so on

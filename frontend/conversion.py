@@ -20,6 +20,16 @@ from .views import clone, contiguous
 # The class names of PyTorch's old interface, such as "FloatTensor" in x.type("torch.FloatTensor").
 CLASS_NAMES = {f"{d.scalar_name}Tensor": d for d in dtypes.ALL}
 
+# The classes themselves (``storages.py``), such as torch.FloatTensor.
+TENSOR_CLASSES: dict[type, DType] = {}
+
+# The methods of tensors and storages that cast.
+CAST_NAMES = {
+    "float": dtypes.float32, "double": dtypes.float64, "long": dtypes.int64, "int": dtypes.int32,
+    "half": dtypes.float16, "bfloat16": dtypes.bfloat16, "short": dtypes.int16, "char": dtypes.int8,
+    "byte": dtypes.uint8, "bool": dtypes.bool_,
+}
+
 
 def converted(tensor: Tensor, dtype: DType | None, place: str | None, copy: bool = False) -> Tensor:
     """``tensor`` with a dtype and on a device; itself if it is so already and no copy is asked for."""
@@ -86,7 +96,8 @@ def to(self: Tensor, *args: Any, **options: Any) -> Tensor:
 def type_(self: Tensor, dtype: DType | str | None = None, non_blocking: bool = False) -> str | Tensor:
     """The name of the tensor's type, or the tensor as another one; as ``Tensor.type``.
 
-    ``dtype`` is a dtype or a name such as ``"torch.LongTensor"``; ``non_blocking`` changes nothing that can be seen.
+    ``dtype`` is a dtype, a class such as ``torch.LongTensor``, or its name; ``non_blocking`` changes nothing that can
+    be seen.
     """
     if dtype is None:
         place = self._node.type.device
@@ -96,6 +107,10 @@ def type_(self: Tensor, dtype: DType | str | None = None, non_blocking: bool = F
         if found is None:
             raise ValueError(f"invalid type: '{dtype}'")
         dtype = found
+    elif not isinstance(dtype, DType):
+        if dtype not in TENSOR_CLASSES:
+            raise TypeError("dtype must be a type, str, or dtype object")
+        dtype = TENSOR_CLASSES[dtype]
     return converted(self, dtype, None)
 
 
@@ -133,9 +148,5 @@ def _cast_method(name: str, dtype: DType) -> None:
     setattr(Tensor, name, cast)
 
 
-for _name, _dtype in (
-    ("float", dtypes.float32), ("double", dtypes.float64), ("long", dtypes.int64), ("int", dtypes.int32),
-    ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16), ("short", dtypes.int16), ("char", dtypes.int8),
-    ("byte", dtypes.uint8), ("bool", dtypes.bool_),
-):
+for _name, _dtype in CAST_NAMES.items():
     _cast_method(_name, _dtype)

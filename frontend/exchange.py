@@ -34,11 +34,9 @@ from .recording import (
     pending,
     read,
     reclaim,
-    register,
     storage_of,
     tensor_of,
 )
-from .size import Size
 from .storage import ALONE, EXPORTED, Storage, contiguous_strides, cut_index, holders, strided_array
 from .tensor import Tensor, method, strides_of
 from .views import detached, permute
@@ -215,26 +213,6 @@ def data_ptr(self: Tensor) -> int:
         return read(self._node).ctypes.data
     array = storage.memory if storage.stamp == EXPORTED else read(storage.node)
     return array.ctypes.data + strides_of(self)[1] * self._node.type.dtype.itemsize
-
-
-@method
-def __init__(self: Tensor, *data: Any, device: Any = None) -> None:
-    """``Tensor(2, 3)`` of sizes, ``Tensor([1, 2])`` of values, both of the default dtype."""
-    from .creation import empty, tensor
-
-    dtype = get_default_dtype()
-    if len(data) == 1 and not hasattr(data[0], "__index__") and not isinstance(data[0], Size):
-        made = tensor(data[0], dtype=dtype, device=device)
-    elif len(data) == 1 and isinstance(data[0], (Tensor, np.ndarray)):
-        made = tensor(data[0], dtype=dtype, device=device)
-    else:
-        made = empty(*data, device=device) if data else empty(0, device=device)
-    self._node = made._node
-    self._storage = None
-    self._seen = 0
-    self._meta = None
-    if self._node.value is None:
-        register(self)
 
 
 # ------------------------------------------------------------------------------------------------------- Python numbers

@@ -15,7 +15,7 @@ from .parts import as_strided, diagonal, select
 from .recording import node_of, storage_of
 from .storage import contiguous_strides
 from .tensor import Tensor, axis_of, method, strides_of
-from .views import become_view, clone, sizes_of, view_of
+from .views import become_view, clone, sizes_of
 
 
 def _replaced(input: Tensor, src: Tensor, part: Callable[..., Tensor], *where: Any) -> Tensor:
@@ -58,12 +58,6 @@ def as_strided_scatter(
 ) -> Tensor:
     """A copy of ``input`` with a strided view of it replaced by ``src``; as ``torch.as_strided_scatter``."""
     return _replaced(input, src, as_strided, size, stride, storage_offset)
-
-
-@method
-def set_(self: Tensor, source: Tensor) -> Tensor:
-    """Make this tensor share the memory of ``source`` and look like it; as ``Tensor.set_``."""
-    return become_view(self, view_of(source))
 
 
 @method

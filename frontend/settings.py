@@ -8,7 +8,6 @@ from __future__ import annotations
 from .compiler import dtypes
 from .creation import DeviceLike
 from .device import device, device_name, device_named, set_default
-from .recording import set_default_dtype
 
 
 def set_default_device(device: DeviceLike) -> None:
@@ -74,22 +73,3 @@ _TYPES = {
     f"torch.{dtype.scalar_name}Tensor": dtype
     for dtype in (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)
 }
-
-
-def set_default_tensor_type(t: str) -> None:
-    """Choose the default dtype by a tensor type's name, an older way. As ``torch.set_default_tensor_type``.
-
-    Raises:
-        TypeError: no floating point type.
-
-    Example:
-        >>> import flamework as torch
-        >>> torch.set_default_tensor_type("torch.DoubleTensor")
-        >>> torch.get_default_dtype()
-        torch.float64
-        >>> torch.set_default_tensor_type("torch.FloatTensor")
-    """
-    found = _TYPES.get(t) if isinstance(t, str) else None
-    if found is None:
-        raise TypeError("invalid type object: only floating-point types are supported as the default type")
-    set_default_dtype(found)
