@@ -5,7 +5,6 @@ In: what a user wants of all calls from now on. Out: the functions of ``torch`` 
 
 from __future__ import annotations
 
-from .compiler import dtypes
 from .creation import DeviceLike
 from .device import device, device_name, device_named, set_default
 
@@ -67,9 +66,3 @@ def set_flush_denormal(mode: bool) -> bool:
     ``torch.set_flush_denormal`` on a machine that cannot flush them.
     """
     return False
-
-
-_TYPES = {
-    f"torch.{dtype.scalar_name}Tensor": dtype
-    for dtype in (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)
-}
