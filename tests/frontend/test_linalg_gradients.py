@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from same_as_torch import assert_same
 
+
 # A function of a matrix, which does not depend on the choice of vectors, and the shape of the matrix.
+def factor(t, x):
+    """A Cholesky factor."""
+    return t.linalg.cholesky(x @ x.mH + t.eye(3))
+
+
 FUNCTIONS = {
     "cholesky": (lambda t, x: t.linalg.cholesky(x @ x.mH + t.eye(3, dtype=x.dtype)), (2, 3, 3)),
     "cholesky upper": (lambda t, x: t.linalg.cholesky(x @ x.mH + t.eye(3, dtype=x.dtype), upper=True), (3, 3)),
@@ -60,9 +66,10 @@ FUNCTIONS = {
     "cond": (lambda t, x: (t.linalg.cond(x), t.linalg.cond(x, -2)), (2, 3, 3)),
     "power": (lambda t, x: (t.linalg.matrix_power(x, 5), t.linalg.matrix_power(x, -3)), (2, 3, 3)),
     "householder": (lambda t, x: t.linalg.householder_product(x[:, :3], x[0, 3:5]), (4, 5)),
-    # of the triangle that is not read torch has a gradient too, where there is none
-    "cholesky_inverse": (lambda t, x: (t.cholesky_inverse(x.tril()), t.cholesky_inverse(x.triu(), upper=True)), (3, 3)),
-    "cholesky_solve": (lambda t, x: t.cholesky_solve(x[:, :2], x[:, 2:].tril()), (3, 5)),
+    # factors as they are: torch has gradients of the triangle that is not read, and of imaginary parts of the diagonal
+    "cholesky_inverse": (lambda t, x: (
+        t.cholesky_inverse(factor(t, x)), t.cholesky_inverse(factor(t, x).mH, upper=True)), (3, 3)),
+    "cholesky_solve": (lambda t, x: t.cholesky_solve(x[:, :2], factor(t, x[:, 2:])), (3, 5)),
     "cross": (lambda t, x: t.linalg.cross(x[:1], x[1:2], dim=-1), (2, 4, 3)),
     "vecdot": (lambda t, x: t.linalg.vecdot(x[:1], x[1:]), (3, 3)),
     "multi_dot": (lambda t, x: t.linalg.multi_dot([x[0], x, x[:, :2], x[:2, 0]]), (3, 3)),
