@@ -419,9 +419,7 @@ def _assigned(value: Tensor | float, part: Node) -> Node:
 def _source(value: Tensor | float, target: Node) -> Node:
     """The values of an index assignment, which have the dtype of the target."""
     if not isinstance(value, Tensor):
-        full = scalar_node(plain_number(value), target.type)
-        # one number of the target's dtype, repeated as needed
-        return Node(p.scalar, (), ((), *full.params[1:]), _scalar_type(target), full.value)
+        return scalar_node(plain_number(value), _scalar_type(target))
     node = node_of(value)
     if node.type.dtype is not target.type.dtype:
         raise RuntimeError(

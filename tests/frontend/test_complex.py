@@ -264,3 +264,21 @@ def test_pickles():
     z = pickle.loads(pickle.dumps(fw.tensor([1 + 2j])))
     assert z.dtype is fw.complex64
     assert z.tolist() == [1 + 2j]
+
+
+@needs_torch
+def test_complex_numbers_are_assigned():
+    def script(t):
+        z = t.zeros(4, dtype=t.complex64)
+        z[t.tensor([True, False, True, False])] = 1j
+        z[1] = 2 + 1j
+        z[t.tensor([3])] = t.tensor([3j])
+        z[2:3] = 5
+        found = [z.clone(), z.masked_fill(z.abs() > 4, -1j), z.clone().fill_(2j), z.eq(1j)]
+        try:
+            t.zeros(2)[0] = 1j
+        except RuntimeError as error:
+            found.append(str(error))
+        return found
+
+    assert_same(script, messages=False)
