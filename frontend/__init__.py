@@ -99,8 +99,8 @@ from .statistics import (
 )
 from .storages import TypedStorage, UntypedStorage, is_storage, set_default_tensor_type
 from . import (
-    autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim, serialization, signal,
-    special, storages, testing, utils,
+    argument_errors, autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim,
+    serialization, signal, special, storages, testing, utils,
 )
 from .settings import (
     are_deterministic_algorithms_enabled, get_default_device, is_deterministic_algorithms_warn_only_enabled,
@@ -130,3 +130,4 @@ globals().update(storages.CLASSES)
 globals().update(methods.IN_PLACE_FUNCTIONS)
 # torch.conv2d is nn.functional.conv2d, and so on
 globals().update(native.FUNCTIONS)
+argument_errors.install([(__name__, globals()), (nn.functional.__name__, vars(nn.functional))])

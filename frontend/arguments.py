@@ -137,10 +137,10 @@ def floating_only(node: Node, function: str) -> Node:
     """Refuse integers and bools, for which PyTorch has no such function either.
 
     Raises:
-        RuntimeError: the dtype is not floating point; a NotImplementedError if it is complex.
+        NotImplementedError: the dtype is not floating point.
     """
     if real_only(node, function).type.dtype.kind != dtypes.FLOATING:
-        raise RuntimeError(f"{function} is defined for floating point tensors, not for {scalar_type(node.type.dtype)}")
+        raise Undefined(f"\"{function}\" not implemented for '{scalar_type(node.type.dtype)}'")
     return node
 
 

@@ -314,7 +314,7 @@ def _truths(function: str, input: Tensor, other: Tensor) -> tuple[Node, Node]:
 def _bits(function: str, *args: TensorLike) -> tuple[Node, ...]:
     nodes = operands(*args)
     if nodes[0].type.dtype.kind >= FLOATING:
-        raise RuntimeError(f"{function} is defined for integers and bools, not for {scalar_type(nodes[0].type.dtype)}")
+        raise p.Undefined(f"\"{function}\" not implemented for '{scalar_type(nodes[0].type.dtype)}'")
     return nodes
 
 

@@ -90,10 +90,12 @@ def to(self: Tensor, *args: Any, **options: Any) -> Tensor:
         dtype, place = other.dtype, other.device
     result = converted(self, dtype, None if place is None else device_name(place), bool(copy))
     wanted = options.get("memory_format")
-    return result if wanted is None or wanted is memory_format.preserve_format else contiguous(result, wanted)
+    if wanted is None or wanted is memory_format.preserve_format:
+        return result
+    return contiguous(result, memory_format=wanted)
 
 
-def type_(self: Tensor, dtype: DType | str | None = None, non_blocking: bool = False) -> str | Tensor:
+def type_(self: Tensor, dtype: DType | type | str | None = None, non_blocking: bool = False) -> str | Tensor:
     """The name of the tensor's type, or the tensor as another one; as ``Tensor.type``.
 
     ``dtype`` is a dtype, a class such as ``torch.LongTensor``, or its name; ``non_blocking`` changes nothing that can

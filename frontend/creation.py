@@ -586,7 +586,7 @@ def _no_numbers(data: Any, array: np.ndarray) -> Exception:
     return RuntimeError(f"Could not infer dtype of {type(data if culprit is None else culprit).__name__}")
 
 
-def as_tensor(data: Any, dtype: DType | None = None, device: DeviceLike = None) -> Tensor:
+def as_tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = None) -> Tensor:
     """``data`` as a tensor, without a copy where that is possible: a tensor itself, an array sharing memory.
 
     As ``torch.as_tensor``.

@@ -357,7 +357,7 @@ def repeat_interleave(
 
 def _counts(node: Node) -> np.ndarray:
     if node.type.dtype not in (dtypes.int64, dtypes.int32):
-        raise RuntimeError(f"repeats has to be Long or Int tensor, not {scalar_type(node.type.dtype)}")
+        raise p.Undefined(f"repeats has to be Long or Int tensor, not {scalar_type(node.type.dtype)}")
     if node.ndim != 1:
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
     counts = values_of(node)

@@ -106,6 +106,8 @@ def in_place(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor
         return assign(self, node_of(value))
 
     method.__name__ = method.__qualname__ = name
+    # whose annotations say what it takes
+    method.__wrapped__ = function
     method.__doc__ = f":func:`{function.__name__}`, in place. As ``Tensor.{name}``."
     return method
 

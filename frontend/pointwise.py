@@ -69,7 +69,7 @@ def _kept_integers(row: p.Primitive, name: str, says: str, example: str):
         if x.type.dtype.kind == COMPLEX:
             raise p.Undefined(f"{name} is not supported for complex inputs")
         if x.type.dtype.kind == BOOL:
-            raise RuntimeError(f"{name} is not defined for Bool")
+            raise p.Undefined(f"\"{name}\" not implemented for 'Bool'")
         return returned(x, out, x)
 
     return documented(function, name, says, "floating point; integers are returned as they are", example)
@@ -170,7 +170,7 @@ def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     x = tensor_argument(input, "abs", "input", 1)
     if x.type.dtype.kind == BOOL:
-        raise RuntimeError("abs is not defined for Bool")
+        raise p.Undefined("\"abs\" not implemented for 'Bool'")
     return returned(complex_absolute(x) if x.type.dtype.kind == COMPLEX else p.abs(x), out)
 
 
@@ -256,7 +256,7 @@ def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Ten
     if x.type.dtype.kind == COMPLEX:
         raise p.Undefined("round is not supported for complex inputs")
     if x.type.dtype.kind == BOOL or (decimals and x.type.dtype.kind != FLOATING):
-        raise RuntimeError(f"round with decimals={decimals} is not defined for {scalar_type(x.type.dtype)}")
+        raise p.Undefined(f"\"round with decimals={decimals}\" not implemented for '{scalar_type(x.type.dtype)}'")
     if x.type.dtype.kind != FLOATING:
         return returned(x, out, x)
     if decimals == 0:

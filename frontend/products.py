@@ -36,7 +36,7 @@ def _matrices(function: str, *tensors: tuple[Tensor, str]) -> list[Node]:
                 f"{nodes[0].type.device} and {node.type.device}!"
             )
     if first.kind == BOOL:
-        raise RuntimeError(f"{function} is not defined for Bool")
+        raise p.Undefined(f"\"{function}\" not implemented for 'Bool'")
     return nodes
 
 

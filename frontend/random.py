@@ -175,7 +175,7 @@ def fork_rng(devices: Sequence[DeviceLike] | None = None, enabled: bool = True) 
 def _float_dtype(function: str, dtype: DType | None, out: Tensor | None) -> DType:
     dtype = dtype or (get_default_dtype() if out is None else out.dtype)
     if dtype.kind != FLOATING:
-        raise RuntimeError(f"{function} is defined for floating point dtypes, not for {scalar_type(dtype)}")
+        raise p.Undefined(f"\"{function}\" not implemented for '{scalar_type(dtype)}'")
     return dtype
 
 

@@ -543,7 +543,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     index = f.converted(x, dtypes.int64)
     low, high = (0, -1) if x.ndim != 1 or not values.size else bounds(index)
     if x.ndim != 1 or x.type.dtype.kind in (FLOATING, BOOL) or low < 0:
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+        error = p.Undefined if x.type.dtype.kind == FLOATING else RuntimeError
+        raise error("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     given = None if weights is None else node_of(weights)

@@ -461,7 +461,7 @@ Tensor.mH = property(lambda self: _matrix_transposed(self).conj(), doc="The last
 
 
 @method
-def contiguous(self: Tensor, memory_format: memory_format = memory_format.contiguous_format) -> Tensor:
+def contiguous(self: Tensor, *, memory_format: memory_format = memory_format.contiguous_format) -> Tensor:
     """The tensor itself if its elements lie in index order without gaps, else a copy for which that is so.
 
     Args:
@@ -488,7 +488,7 @@ def in_format(tensor: Tensor, wanted: memory_format) -> bool:
 
 
 @method
-def is_contiguous(self: Tensor, memory_format: memory_format = memory_format.contiguous_format) -> bool:
+def is_contiguous(self: Tensor, *, memory_format: memory_format = memory_format.contiguous_format) -> bool:
     """Whether the elements lie in memory in the order of a memory format; as ``Tensor.is_contiguous``."""
     return in_format(self, memory_format)
 

@@ -30,7 +30,7 @@ def _pair(function: str, input: Tensor, target: Tensor) -> tuple[Node, Node]:
         warnings.warn(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will "
             "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
+            stacklevel=4,
         )
     return operands(input, target)
 
@@ -135,7 +135,7 @@ def kl_div(
         if mode == "mean":
             warnings.warn(
                 "reduction: 'mean' divides the total loss by both the batch size and the support size. 'batchmean' "
-                "divides only by the batch size, and aligns with the KL div math definition.", stacklevel=2,
+                "divides only by the batch size, and aligns with the KL div math definition.", stacklevel=3,
             )
     x, t = operands(input, target)
     floating_only(x, "kl_div")

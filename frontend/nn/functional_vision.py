@@ -63,9 +63,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
     extend = {"reflect": _reflected, "replicate": _replicated, "circular": _wrapped}.get(mode)
     if extend is None:
-        raise RuntimeError(f"Unrecognised padding mode {mode}")
+        raise p.Undefined(f"Unrecognised padding mode {mode}")
     if not 1 <= count <= 3 or x.ndim not in (count + 1, count + 2):
-        raise RuntimeError(
+        raise p.Undefined(
             f"padding of {count} axes with mode {mode} needs an input of {count + 1} or {count + 2} axes, not {x.ndim}"
         )
     y = x
@@ -219,7 +219,7 @@ def interpolate(
     if not smooth and mode not in ("nearest", "nearest-exact", "area"):
         raise ValueError(f"interpolate: there is no mode '{mode}'")
     if _LINEAR.get(mode, 2 if mode == "bicubic" else rank) != rank:
-        raise RuntimeError(f"interpolate: mode '{mode}' is not for inputs with {rank} axes of space")
+        raise p.Undefined(f"interpolate: mode '{mode}' is not for inputs with {rank} axes of space")
     if align_corners is not None and not smooth:
         raise ValueError(
             "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"

@@ -140,7 +140,7 @@ def same(a: np.ndarray, b: np.ndarray, what: str, exact: bool, tolerance: float)
 
 
 def check_error(expression: str, *, text: bool = False) -> None:
-    """Assert that a row raises in both packages: PyTorch's type or a base of it, and, if asked, its text."""
+    """Assert that a row raises in both packages: what catches PyTorch's error catches ours; if asked, its text too."""
     torch = pytest.importorskip("torch")
     with pytest.raises(Exception) as theirs:
         evaluate(torch, expression)
@@ -149,7 +149,7 @@ def check_error(expression: str, *, text: bool = False) -> None:
         for part in flatten(value):
             if isinstance(part, flamework.Tensor):
                 part.detach().numpy()
-    assert issubclass(theirs.type, ours.type), f"{expression}: {ours.value!r} instead of {theirs.value!r}"
+    assert issubclass(ours.type, theirs.type), f"{expression}: {ours.value!r} instead of {theirs.value!r}"
     assert str(ours.value), expression
     if text:
         # the first sentence; what follows points to functions and pages of PyTorch

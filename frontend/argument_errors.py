@@ -1,0 +1,188 @@
+"""Wrong arguments: PyTorch's ``TypeError`` for what has the wrong type, found when something failed.
+
+A function's annotations say what it takes. Nothing looks at them while a program is right: a public function is called
+inside of a ``try``, and only an exception compares the arguments with the annotations. If one does not fit, that is
+what the user is told. A few functions would compute something from a wrong argument; theirs are compared first
+(``STRICT``).
+
+Arithmetic and pointwise functions check their operands themselves, in the conversion that they have to do anyway, and a
+call of theirs is too short to put another one around it.
+
+In: the public functions. Out: the same, with errors. Read next: ``__init__.py``, which lists what is public.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from .compiler.dtypes import FLOATING, DType
+from .tensor import Tensor
+
+# Functions that take what is no tensor for one, or any object for a bool, without failing.
+STRICT = frozenset(
+    """
+    column_stack cosine_similarity dist dstack flip hinge_embedding_loss hstack is_set_to kl_div ldexp pairwise_distance
+    poisson_nll_loss requires_grad_ resize_ row_stack soft_margin_loss stack tile unique unique_consecutive vstack
+    """.split()
+)
+
+# Their chapters check what they are given.
+_UNWRAPPED = ("arithmetic", "comparison", "operators", "pointwise")
+
+# A warning of theirs names the line of the caller, which another call would hide; or they take any object.
+_ALONE = frozenset(
+    """
+    dropout1d dropout2d dropout3d matmul mm save load upsample upsample_bilinear upsample_nearest compile explain
+    realize is_tensor is_storage from_numpy tensor as_tensor asarray counters gumbel_softmax
+    """.split()
+)
+
+# What a local name of an annotation stands for.
+_ALIASES = {
+    "Sizes": "int | Sequence[int]", "Dim": "int | Sequence[int] | None", "TensorLike": "Tensor | float",
+    "Pair": "int | Sequence[int]", "Scalar": "float",
+}
+
+
+def _whole(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and value.dtype.kind < FLOATING
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.ndim == 0
+    return isinstance(value, (int, float, complex, np.number, np.bool_)) or hasattr(value, "__float__")
+
+
+def _all(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def every(value: Any) -> bool:
+        return isinstance(value, Sequence) and not isinstance(value, str) and all(test(v) for v in value)
+
+    return every
+
+
+def _tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
+
+
+# For each annotation whether a value is of that type, and what PyTorch calls it.
+_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "Tensor": (_tensor, "Tensor"),
+    "Sequence[Tensor]": (_all(_tensor), "tuple of Tensors"),
+    "int": (_whole, "int"),
+    "Sequence[int]": (_all(_whole), "tuple of ints"),
+    "Sequence[int | None]": (_all(lambda v: v is None or _whole(v)), "tuple of ints"),
+    "float": (_number, "Number"),
+    "Sequence[float]": (_all(_number), "tuple of floats"),
+    "bool": (lambda v: isinstance(v, (bool, np.bool_)), "bool"),
+    "str": (lambda v: isinstance(v, str), "str"),
+    "DType": (lambda v: isinstance(v, DType), "torch.dtype"),
+    "None": (lambda v: v is None, "None"),
+}
+
+
+@functools.cache
+def _expected(annotation: str) -> tuple[tuple[Callable[[Any], bool], ...], list[str]] | None:
+    """The tests of an annotation, of which one has to hold, and their names; None if it is not understood."""
+    for alias, meaning in _ALIASES.items():
+        annotation = annotation.replace(alias, meaning) if alias in annotation.split(" | ") else annotation
+    # the bar inside of brackets is none between alternatives
+    parts = annotation.replace("[int | None]", "[int|None]").split(" | ")
+    found = [_TYPES.get(part.replace("|", " | ")) for part in parts]
+    if not annotation or None in found:
+        return None
+    return tuple(test for test, _ in found), [name for _, name in found if name != "None"]
+
+
+def complaint(
+    name: str, function: FunctionType, args: tuple, options: dict[str, Any], is_method: bool
+) -> str | None:
+    """What is wrong with the types of a call's arguments, in PyTorch's words; None if they fit the annotations."""
+    parameters = inspect.signature(function).parameters.values()
+    position = -is_method
+    given = list(args)
+    for parameter in parameters:
+        position += 1
+        if parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        expected = _expected(str(parameter.annotation)) if parameter.annotation is not parameter.empty else None
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            values, given = given, []
+            if expected is not None and "tuple of ints" in expected[1]:
+                if not values and not options:
+                    return f'{name}() missing 1 required positional arguments: "{parameter.name}"'
+                if len(values) == 1 and not is_method and not _all(_whole)(values[0]) and name in STRICT:
+                    return _wrong(name, parameter.name, position, "tuple of ints", values[0])
+        elif given and parameter.kind is not parameter.KEYWORD_ONLY:
+            values = [given.pop(0)]
+        elif parameter.name in options:
+            values = [options[parameter.name]]
+        else:
+            continue
+        for value in values:
+            if expected is not None and value is not parameter.default and not any(test(value) for test in expected[0]):
+                return _wrong(name, parameter.name, position, expected[1][-1], value)
+    return None
+
+
+def _wrong(function: str, name: str, position: int, expected: str, value: Any) -> str:
+    where = f" (position {position})" if position > 0 else ""
+    return f"{function}(): argument '{name}'{where} must be {expected}, not {type(value).__name__}"
+
+
+@functools.cache
+def checked(name: str, function: FunctionType, is_method: bool, module: str) -> FunctionType:
+    """The function as the user calls it."""
+    bare = inspect.unwrap(function)
+    if name in STRICT or name.rstrip("_") in STRICT:
+
+        def public(*args: Any, **options: Any) -> Any:
+            wrong = complaint(name, bare, args, options, is_method)
+            if wrong is not None:
+                raise TypeError(wrong)
+            return function(*args, **options)
+
+    else:
+
+        def public(*args: Any, **options: Any) -> Any:
+            try:
+                return function(*args, **options)
+            except Exception:
+                wrong = complaint(name, bare, args, options, is_method)
+                if wrong is None:
+                    raise
+                raise TypeError(wrong) from None
+
+    functools.update_wrapper(public, function)
+    # where the name is found, for a pickle
+    public.__module__, public.__name__ = module, name
+    return public
+
+
+def _is_checked(function: Any, name: str) -> bool:
+    return (
+        isinstance(function, FunctionType)
+        and name not in _ALONE
+        and not name.startswith("_")
+        and (inspect.unwrap(function).__module__.rpartition(".")[2] not in _UNWRAPPED or name.rstrip("_") in STRICT)
+        and "_stacklevel" not in function.__code__.co_varnames
+    )
+
+
+def install(namespaces: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Put the functions of modules, and the methods of ``Tensor``, into their checks."""
+    for module, names in namespaces:
+        for name, function in list(names.items()):
+            if _is_checked(function, name):
+                names[name] = checked(name, function, False, module)
+    for name, function in list(vars(Tensor).items()):
+        if _is_checked(function, name) and (function.__code__.co_argcount > 1 or function.__code__.co_flags & 4):
+            setattr(Tensor, name, checked(name, function, True, function.__module__))

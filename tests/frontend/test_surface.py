@@ -1,0 +1,148 @@
+"""Every public function and method, called with a few sets of arguments, next to PyTorch.
+
+Both must accept the same calls and give the same values; where PyTorch raises, what catches its error catches ours. The
+calls are not chosen with care: most are wrong, which is what they are for.
+"""
+
+import warnings
+
+import flamework
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+# Uninitialised or random results, and functions that change what later calls give.
+SKIPPED = set(
+    """
+    bernoulli bernoulli_ cauchy_ compile counters data_ptr empty empty_like explain exponential_ from_dlpack geometric_
+    initial_seed load log_normal_ manual_seed multinomial new_empty normal normal_ numpy rand_like randint_like
+    randn_like random_ realize save seed set_default_dtype set_default_tensor_type set_grad_enabled set_num_threads
+    set_printoptions set_rng_state get_num_threads get_rng_state uniform_ backward share_memory_
+    """.split()
+)
+
+# What is known to differ, by name, and why.
+DEVIATIONS = {
+    "sizes and axes come one by one as well, as they do to methods": """
+        broadcast_shapes broadcast_to flip layer_norm ones permute rand randn reshape rms_norm tile zeros
+    """,
+    "dtypes are not told by a type of their own name, and one operand is enough": "result_type",
+    "a tensor of several elements is refused where its number is taken, not as an argument": """
+        arange celu elu leaky_relu logit nan_to_num rrelu tensor_split
+    """,
+    "the number of axes is found wrong by the part that needs it": "adjoint chain_matmul rot90 unfold",
+    "a single tensor of two axes is given back": "cartesian_prod",
+    "the dtype is told before what is missing": "repeat_interleave",
+    "of two wrong things the other one is told": """
+        adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
+        adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d binary_cross_entropy binary_cross_entropy_with_logits
+        einsum group_norm hardsigmoid hardswish hardtanh huber_loss instance_norm interpolate l1_loss
+        local_response_norm lp_pool1d lp_pool2d lp_pool3d max_pool1d max_pool2d max_pool3d mish mse_loss normalize relu
+        relu6 selu silu smooth_l1_loss tensordot unique_consecutive upsample upsample_bilinear upsample_nearest
+    """,
+    "there is no GPU, which PyTorch tells by an AssertionError": "cuda",
+}
+KNOWN = {name for names in DEVIATIONS.values() for name in names.split()}
+
+BASE = np.random.default_rng(0).standard_normal((4, 4))
+
+ARGUMENTS = {
+    "tensor": lambda package: (made(package, BASE),),
+    "tensor, 1": lambda package: (made(package, BASE), 1),
+    "two tensors": lambda package: (made(package, BASE), made(package, BASE.T)),
+    "vector": lambda package: (made(package, BASE[0]),),
+    "tensor, 2": lambda package: (made(package, BASE), 2),
+}
+
+
+def made(package, array):
+    return package.from_numpy(array.copy())
+
+
+def functions():
+    """The functions that both packages have, as a path from the package."""
+    for path in ("", "nn.functional.", "Tensor."):
+        ours, theirs = resolved(flamework, path[:-1]), resolved(torch, path[:-1])
+        for name in sorted(dir(ours)):
+            there = not name.startswith("_") and name not in SKIPPED and hasattr(theirs, name)
+            if there and callable(getattr(ours, name)) and not isinstance(getattr(ours, name), type):
+                if path != "nn.functional." or not any(part in name for part in ("drop", "gumbel", "rrelu")):
+                    yield path + name
+
+
+def resolved(package, path):
+    for part in filter(None, path.split(".")):
+        package = getattr(package, part)
+    return package
+
+
+def plain(value):
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if hasattr(value, "detach"):
+        return str(value.dtype), tuple(value.shape), np.asarray(value.detach().resolve_conj().tolist())
+    return value if isinstance(value, (int, float, bool, complex, str)) else None
+
+
+def outcome(package, path, arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return plain(resolved(package, path)(*arguments(package)))
+        except Exception as error:
+            return error
+
+
+def difference(ours, theirs):
+    """In a word how two outcomes differ; None if they do not."""
+    if isinstance(theirs, Exception):
+        if not isinstance(ours, Exception):
+            return f"accepted, but {theirs!r:.120}"
+        return None if isinstance(ours, type(theirs)) else f"{ours!r:.120} instead of {theirs!r:.120}"
+    if isinstance(ours, Exception):
+        return f"refused: {ours!r:.120}"
+    return None if same(ours, theirs) else "other values"
+
+
+def same(ours, theirs):
+    if isinstance(theirs, list):
+        return isinstance(ours, list) and len(ours) == len(theirs) and all(map(same, ours, theirs))
+    if isinstance(theirs, tuple):
+        return ours[:2] == theirs[:2] and np.allclose(ours[2], theirs[2], rtol=1e-4, atol=1e-3, equal_nan=True)
+    return ours == theirs or theirs != theirs
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS)
+def test_functions_accept_and_refuse_what_torch_does(arguments):
+    found = {}
+    for path in functions():
+        name = path.rpartition(".")[2]
+        if name not in KNOWN and name.rstrip("_") not in KNOWN:
+            differs = difference(
+                outcome(flamework, path, ARGUMENTS[arguments]), outcome(torch, path, ARGUMENTS[arguments])
+            )
+            if differs is not None:
+                found[path] = differs
+    assert not found, "\n".join(f"{path}: {differs}" for path, differs in found.items())
+
+
+def test_errors_name_the_argument():
+    x = flamework.ones(4, 4)
+    for call, text in (
+        (lambda: flamework.stack(x), r"stack\(\): argument 'tensors' \(position 1\) must be tuple of Tensors, not "),
+        (lambda: flamework.topk(x, x), r"topk\(\): argument 'k' \(position 2\) must be int, not Tensor"),
+        (lambda: x.topk(x), r"topk\(\): argument 'k' \(position 1\) must be int, not Tensor"),
+        (lambda: x.ldexp_(1), r"ldexp_\(\): argument 'other' \(position 1\) must be Tensor, not int"),
+        (lambda: x.flip(), r'flip\(\) missing 1 required positional arguments: "dims"'),
+        (lambda: x.requires_grad_(1), r"requires_grad_\(\): argument 'requires_grad' \(position 1\) must be bool"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            call()
+
+
+def test_an_error_of_right_arguments_is_left_alone():
+    with pytest.raises(IndexError, match="Dimension out of range"):
+        flamework.ones(2).softmax(5)
+    with pytest.raises(RuntimeError, match="size"):
+        flamework.dist(flamework.ones(2), flamework.ones(3))
