@@ -35,11 +35,12 @@ STRICT = frozenset(
 # Their chapters check what they are given.
 _UNWRAPPED = ("arithmetic", "comparison", "operators", "pointwise")
 
-# A warning of theirs names the line of the caller, which another call would hide; or they take any object.
+# They are called most and check what they are given, or they take any object, or a warning of theirs names the line of
+# the caller, which another call would hide.
 _ALONE = frozenset(
     """
-    dropout1d dropout2d dropout3d matmul mm save load upsample upsample_bilinear upsample_nearest compile explain
-    realize is_tensor is_storage from_numpy tensor as_tensor asarray counters gumbel_softmax
+    as_tensor asarray compile copy_ counters dropout1d dropout2d dropout3d explain fill_ from_numpy gumbel_softmax
+    is_storage is_tensor load matmul mm realize save tensor upsample upsample_bilinear upsample_nearest
     """.split()
 )
 
