@@ -117,8 +117,9 @@ class Primitive:
 
 
 class Undefined(IRError, NotImplementedError):
-    """An operation that has no meaning for a dtype, such as an order of complex numbers, or a gradient that PyTorch does
-    not have either: an error of the user, where others of rows are ours. PyTorch raises ``NotImplementedError`` too."""
+    """An operation that has no meaning for a dtype, such as an order of complex numbers, or a gradient that PyTorch
+    does not have either: an error of the user, where others of rows are ours. PyTorch raises ``NotImplementedError``
+    too."""
 
 
 def remember(table: dict, key: tuple, value: Any) -> None:
