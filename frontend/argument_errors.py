@@ -156,7 +156,10 @@ def checked(name: str, function: FunctionType, is_method: bool, module: str) -> 
         def public(*args: Any, **options: Any) -> Any:
             try:
                 return function(*args, **options)
-            except Exception:
+            except Exception as error:
+                if isinstance(error, TypeError) and ("argument" in str(error) or "expected" in str(error)):
+                    # the function has told it already
+                    raise
                 wrong = complaint(name, bare, args, options, is_method)
                 if wrong is None:
                     raise

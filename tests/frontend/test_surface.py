@@ -41,6 +41,10 @@ DEVIATIONS = {
         local_response_norm lp_pool1d lp_pool2d lp_pool3d max_pool1d max_pool2d max_pool3d mish mse_loss normalize relu
         relu6 selu silu smooth_l1_loss tensordot unique_consecutive upsample upsample_bilinear upsample_nearest
     """,
+    "a factorisation has an error of its own, and its flags take numbers": "cholesky cholesky_inverse lu qr svd",
+    "a generator is not told from other objects": "poisson",
+    "what is neither True nor False is taken for one": "set_flush_denormal",
+    "a tensor is no number of samples": "stft",
     "there is no GPU, which PyTorch tells by an AssertionError": "cuda",
 }
 KNOWN = {name for names in DEVIATIONS.values() for name in names.split()}
