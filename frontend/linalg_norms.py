@@ -330,6 +330,10 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) ->
         [11.0]
     """
     a, b = operands(x, y)
+    if a.type.dtype.kind < FLOATING:
+        raise RuntimeError(
+            f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {scalar_type(a.type.dtype)}"
+        )
     return returned(s.reduce_sum(p.mul(p.conjugate(a), b), params=(axis_of(dim, a.ndim),)), out)
 
 

@@ -295,7 +295,9 @@ def logit(input: Tensor, eps: float | None = None, *, out: Tensor | None = None)
     if x.type.dtype.kind == COMPLEX:
         raise p.Undefined(f"\"logit\" not implemented for '{x.type.dtype.scalar_name}'")
     if eps is not None:
-        x = f.clamped(x, argument(x, eps), argument(x, 1 - eps))
+        low, high = argument(x, eps), argument(x, 1 - eps)
+        # not one after the other, because eps may be more than a half
+        x = p.where(p.lt(x, low), low, p.where(p.lt(high, x), high, x))
     return returned(_logit(x), out)
 
 

@@ -346,9 +346,10 @@ def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
         6.0
     """
     nodes = _matrices("chain_matmul", *((m, "matrices") for m in matrices))
+    for node in nodes:
+        if node.ndim != 2:
+            raise RuntimeError(f"Tensor dimension is {node.ndim}, expected 2 instead.")
     for a, b in zip(nodes, nodes[1:]):
-        if a.ndim != 2 or b.ndim != 2:
-            raise RuntimeError("chain_matmul: Tensor dimension is not 2")
         _check_inner(a, b)
     return returned(chain_product(nodes), out, nodes[0])
 

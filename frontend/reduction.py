@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from . import formulas as f, return_types
-from .arguments import canonical_axes, floating_only, numpy_names, real_only, returned, scalar_type, widened, with_dtype
+from .arguments import canonical_axes, numpy_names, real_only, returned, scalar_type, widened, with_dtype
 from .arithmetic import maximum, minimum
 from .comparison import truth
 from .compiler import dtypes, primitives as p, primitives_shape as s
@@ -105,7 +105,11 @@ def nanmean(
         >>> torch.nanmean(torch.tensor([1.0, float("nan"), 3.0])).item()
         2.0
     """
-    x = floating_only(with_dtype(node_of(input), dtype), "nanmean")
+    x = real_only(with_dtype(node_of(input), dtype), "nanmean")
+    if x.type.dtype.kind != FLOATING:
+        raise RuntimeError(
+            f"nanmean(): expected input to have floating point or complex dtype but got {scalar_type(x.type.dtype)}"
+        )
     missing = f.is_nan(x)
     axes = canonical_axes(dim, x.ndim)
     summed = f.total(p.where(missing, constant(x, 0), x), axes)
@@ -483,7 +487,7 @@ def norm(
     """
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f"norm: the order is a number or 'fro', not '{p}'")
-    x = sizes(node_of(input), "norm")
+    x = sizes(node_of(input))
     if dtype is not None:
         if dtype.kind != FLOATING or dtype.itemsize < x.type.dtype.itemsize:
             raise RuntimeError(
@@ -507,13 +511,20 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
         5.0
     """
     a, b = operands(input, other)
-    gap = sizes(_difference(a, b), "dist")
+    gap = sizes(_difference(a, b))
     return tensor_of(f.vector_norm(gap, tuple(range(gap.ndim)), float(p)))
 
 
-def sizes(x: Node, function: str) -> Node:
+def sizes(x: Node) -> Node:
     """What a norm is made of: a floating point node, of complex numbers their absolute values."""
-    return absolute(x) if x.type.dtype.kind == COMPLEX else floating_only(x, function)
+    if x.type.dtype.kind == COMPLEX:
+        return absolute(x)
+    if x.type.dtype.kind != FLOATING:
+        raise RuntimeError(
+            "linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
+            f"{scalar_type(x.type.dtype)}"
+        )
+    return x
 
 
 def _difference(a: Node, b: Node) -> Node:

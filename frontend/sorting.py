@@ -308,7 +308,9 @@ def nanquantile(
 
 
 def _quantile(name, input, q, dim, keepdim, interpolation, out, *, ignore_nan):
-    x = floating_only(tensor_argument(input, name, "input", 1), name)
+    x = tensor_argument(input, name, "input", 1)
+    if x.type.dtype not in (dtypes.float32, dtypes.float64):
+        raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
     if interpolation not in ("linear", "lower", "higher", "midpoint", "nearest"):
         raise RuntimeError(
             f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"

@@ -425,6 +425,8 @@ moveaxis = Tensor.moveaxis = movedim
 @method
 def adjoint(input: Tensor) -> Tensor:
     """The last two axes exchanged, and complex numbers conjugated; as ``torch.adjoint``."""
+    if input.ndim == 1:
+        raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor.")
     return transpose(input, -2, -1) if not input.is_complex() else transpose(input, -2, -1).conj()
 
 

@@ -13,6 +13,7 @@ from .. import autograd
 from ..comparison import allclose
 from ..compiler.autodiff import recording_gradients
 from ..compiler.dtypes import FLOATING
+from ..complex_numbers import view_as_complex, view_as_real
 from ..creation import zeros, zeros_like
 from ..func import vjp, vmap
 from ..joining import stack
@@ -85,6 +86,49 @@ def _forward(func: Callable, inputs: list[Any], at: int) -> list[Tensor]:
     return [stack(list(parts)) for parts in zip(*rows)]
 
 
+def _places(inputs: Sequence[Any]) -> list[int]:
+    """Which inputs require a gradient."""
+    return [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
+
+
+def in_real_numbers(func: Callable, inputs: Any) -> tuple[Callable, list[Any]]:
+    """The same function of real tensors, and their values: complex ones as pairs of real ones."""
+    given = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
+    complexes = [isinstance(x, Tensor) and x.is_complex() for x in given]
+    reals = [
+        view_as_real(x.detach()).clone().requires_grad_(x.requires_grad) if is_complex else x
+        for x, is_complex in zip(given, complexes)
+    ]
+
+    def of_reals(*args: Any) -> tuple:
+        found = func(*[view_as_complex(x) if is_complex else x for x, is_complex in zip(args, complexes)])
+        found = found if isinstance(found, (tuple, list)) else (found,)
+        return tuple([view_as_real(x) if isinstance(x, Tensor) and x.is_complex() else x for x in found])
+
+    return of_reals, reals
+
+
+def _check_combination(func: Callable, inputs: list[Any], eps: float, atol: float, rtol: float) -> None:
+    """One random combination of the elements of each Jacobian, by differences along a direction and by a gradient."""
+    wanted = _places(inputs)
+    for at, output in enumerate(_outputs(func, inputs)):
+        weights = randn_like(output.detach())
+        found: Sequence[Tensor | None] = (None,) * len(wanted)
+        if output.requires_grad:
+            found = autograd.grad(output, [inputs[i] for i in wanted], weights, retain_graph=True, allow_unused=True)
+        for g, i in zip(found, wanted):
+            base = inputs[i].detach()
+            direction = randn_like(base)
+            with recording_gradients(False):
+                above, below = (
+                    (_outputs(func, [*inputs[:i], base + step * direction, *inputs[i + 1 :]])[at] * weights).sum()
+                    for step in (eps, -eps)
+                )
+            expected = (above - below) / (2 * eps)
+            combined = zeros_like(expected) if g is None else (g.detach() * direction).sum()
+            _compare([combined], [expected], at, atol, rtol, "analytical", wanted.index(i))
+
+
 def gradcheck(
     func: Callable, inputs: Any, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
     raise_exception: bool = True, nondet_tol: float = 0.0, check_undefined_grad: bool = True,
@@ -94,8 +138,7 @@ def gradcheck(
 ) -> bool:
     """Whether the gradients of a function are those of finite differences; as ``torch.autograd.gradcheck``.
 
-    The whole Jacobian is compared in every case, so ``fast_mode`` and ``masked``, which say how much of it, change
-    nothing; ``check_undefined_grad`` neither, because gradients that are not defined are never passed on.
+    Complex inputs and outputs are seen as pairs of real ones, whose Jacobians are compared.
 
     Args:
         func: of the inputs, returning a tensor or a tuple of tensors.
@@ -107,6 +150,9 @@ def gradcheck(
         check_batched_grad: also require that ``vmap`` over gradients gives these.
         check_batched_forward_grad: the same for tangents.
         check_forward_ad, check_backward_ad: by tangents, and by gradients.
+        fast_mode: compare one random combination of each Jacobian's elements instead of all.
+        check_undefined_grad, masked: True or False alike: a rule of ours never sees a gradient that is not defined, and
+            no tensor leaves elements out.
 
     Raises:
         GradcheckError: with both Jacobians.
@@ -119,8 +165,14 @@ def gradcheck(
         True
     """
     try:
-        _check(func, inputs, eps, atol, rtol, nondet_tol, check_grad_dtypes, check_batched_grad,
-               check_forward_ad or check_batched_forward_grad, check_backward_ad)
+        func, given = in_real_numbers(func, inputs)
+        forward = check_forward_ad or check_batched_forward_grad
+        if fast_mode and check_backward_ad:
+            _check_combination(func, given, eps, atol, rtol)
+            check_backward_ad = False
+        if check_backward_ad or forward or check_grad_dtypes or check_batched_grad or not _places(given):
+            _check(func, given, eps, atol, rtol, nondet_tol, check_grad_dtypes, check_batched_grad, forward,
+                   check_backward_ad)
     except GradcheckError:
         if raise_exception:
             raise
@@ -133,7 +185,7 @@ def _check(
     forward: bool, backward: bool,
 ) -> None:
     given = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
-    places = [i for i, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad]
+    places = _places(given)
     if not places:
         raise ValueError(
             "gradcheck expects at least one input tensor to require gradient, but none of them have requires_grad=True."
@@ -211,6 +263,7 @@ def gradgradcheck(
     Args:
         grad_outputs: the cotangents, random ones if they are left out.
         check_fwd_over_rev, check_rev_over_rev: tangents of gradients, and gradients of gradients.
+        fast_mode, check_undefined_grad, masked: as :func:`gradcheck`.
 
     Example:
         >>> import flamework
@@ -218,15 +271,19 @@ def gradgradcheck(
         >>> flamework.autograd.gradgradcheck(flamework.sin, (x,))
         True
     """
-    given = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+    func, reals = in_real_numbers(func, inputs)
+    given = tuple(reals)
     if grad_outputs is None:
         cotangents = tuple(randn_like(x.detach()).requires_grad_(True) for x in _outputs(func, given))
     else:
-        cotangents = tuple(grad_outputs) if isinstance(grad_outputs, (tuple, list)) else (grad_outputs,)
+        listed = grad_outputs if isinstance(grad_outputs, (tuple, list)) else (grad_outputs,)
+        cotangents = tuple(
+            view_as_real(g.detach()).clone().requires_grad_(g.requires_grad) if g.is_complex() else g for g in listed
+        )
     count = len(given)
 
     def gradient(*args: Any) -> tuple[Tensor, ...]:
-        places = [i for i, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad]
+        places = _places(given)
 
         def outputs(*tensors: Tensor) -> tuple[Tensor, ...]:
             begun = list(args[:count])
@@ -240,5 +297,5 @@ def gradgradcheck(
     return gradcheck(
         gradient, (*given, *cotangents), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception,
         nondet_tol=nondet_tol, check_grad_dtypes=check_grad_dtypes, check_batched_grad=check_batched_grad,
-        check_forward_ad=check_fwd_over_rev, check_backward_ad=check_rev_over_rev,
+        check_forward_ad=check_fwd_over_rev, check_backward_ad=check_rev_over_rev, fast_mode=fast_mode,
     )

@@ -21,6 +21,7 @@ from ..formulas_windows import pooled_sum
 from ..limits import finfo
 from ..mutation import assign, write_out
 from ..recording import node_of, tensor_of
+from ..reduction import sizes
 from ..tensor import Tensor, axis_of
 
 
@@ -281,10 +282,11 @@ def normalize(
         >>> torch.nn.functional.normalize(torch.tensor([[3.0, 4.0]])).tolist()
         [[0.6000000238418579, 0.800000011920929]]
     """
-    x = floating_only(tensor_argument(input, "normalize", "input", 1), "normalize")
+    x = tensor_argument(input, "normalize", "input", 1)
     axis = axis_of(dim, x.ndim)
-    length = f.vector_norm(x, (axis,) if x.ndim else (), float(p))
-    unit = _divided(x, f.clamped(length, argument(length, eps), None), (axis,))
+    length = f.vector_norm(sizes(x), (axis,) if x.ndim else (), float(p))
+    length = f.clamped(length, argument(length, eps), None)
+    unit = _divided(x, f.converted(length, x.type.dtype), (axis,))
     return tensor_of(unit) if out is None else write_out(out, unit)
 
 

@@ -10,13 +10,14 @@ import warnings
 from collections.abc import Callable
 
 from .. import formulas as f
-from ..arguments import floating_only, tensor_argument
+from ..arguments import floating_only, scalar_type, tensor_argument
 from ..compiler import primitives as p
+from ..compiler.dtypes import COMPLEX, FLOATING
 from ..compiler.ir import Node
 from ..formulas import argument, constant
+from ..formulas_complex import absolute
 from ..gathering import known
 from ..recording import node_of, operands, read, tensor_of
-from ..reduction import sizes
 from ..storage import attached
 from ..tensor import Tensor, axis_of
 from .functional_loss import reduced, reduction_mode
@@ -76,7 +77,14 @@ def l1_loss(
     """The sizes of the differences; arguments as in :func:`mse_loss`. As ``torch.nn.functional.l1_loss``."""
     mode = reduction_mode(reduction, size_average, reduce)
     a, b = _pair("l1_loss", input, target)
-    return tensor_of(_weighted_mean(p.abs(sizes(p.sub(a, b), "l1_loss")), weight, mode))
+    gap = p.sub(a, b)
+    if gap.type.dtype.kind < FLOATING and mode == "mean":
+        raise RuntimeError(
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: "
+            f"{scalar_type(gap.type.dtype)}"
+        )
+    size = absolute(gap) if gap.type.dtype.kind == COMPLEX else p.abs(gap)
+    return tensor_of(_weighted_mean(size, weight, mode))
 
 
 def smooth_l1_loss(

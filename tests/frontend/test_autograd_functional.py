@@ -192,3 +192,30 @@ def test_wrong_second_gradients_are_found():
 
     assert gradcheck(Once.apply, (doubles(),))
     assert gradgradcheck(Once.apply, (doubles(),), raise_exception=False) is False
+
+
+@pytest.mark.parametrize("fast_mode", [False, True])
+def test_gradcheck_sees_complex_numbers(fast_mode):
+    class Wrong(flamework.autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            ctx.save_for_backward(z)
+            return z * z
+
+        @staticmethod
+        def backward(ctx, g):
+            (z,) = ctx.saved_tensors
+            # the conjugate is missing
+            return g * 2 * z
+
+    z = flamework.tensor([0.3 + 0.4j, -1 + 0.2j], dtype=flamework.complex128, requires_grad=True)
+    x = flamework.tensor([0.5, 1.0], dtype=flamework.float64, requires_grad=True)
+    for function in (lambda z: z * z, lambda z: z.exp(), lambda z: z.abs(), lambda z: (z.real, z * 2j)):
+        assert gradcheck(function, (z,), fast_mode=fast_mode)
+        assert gradgradcheck(function, (z,), fast_mode=fast_mode)
+    assert gradcheck(lambda x, z: x * z, (x, z), fast_mode=fast_mode)
+    with pytest.raises(GradcheckError, match="Jacobian mismatch"):
+        gradcheck(Wrong.apply, (z,), fast_mode=fast_mode)
+    assert not gradcheck(Wrong.apply, (z,), fast_mode=fast_mode, raise_exception=False)
+    with pytest.raises(ValueError, match="none of them have requires_grad=True"):
+        gradcheck(lambda z: z * 2, (z.detach(),), fast_mode=fast_mode)
