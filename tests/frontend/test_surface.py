@@ -29,7 +29,7 @@ DEVIATIONS = {
     """,
     "dtypes are not told by a type of their own name, and one operand is enough": "result_type",
     "a tensor of several elements is refused where its number is taken, not as an argument": """
-        arange celu elu leaky_relu nan_to_num rrelu tensor_split
+        arange celu elu leaky_relu logit nan_to_num rrelu tensor_split
     """,
     "the number of axes is found wrong by the part that needs it": "unfold",
     "the dtype is told before what is missing": "repeat_interleave",
