@@ -19,13 +19,14 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..compiler import primitives as p
+from ..compiler import codegen_cpu, primitives as p
 from ..compiler.cluster import Cluster
 from ..compiler.fusion import Fusion
 from ..compiler.inplace import replaceable
 from ..compiler.ir import Node
 from ..compiler.lowering import Lowered
 from ..kernels.cpu import contraction, sort
+from ..kernels.cpu.programs import Program, contraction_of, depthwise_of, gemm
 
 ALIGNMENT = 64
 
@@ -55,6 +56,21 @@ class Item:
     source: str = ""
     sort: sort.SortCall | None = None
     contraction: contraction.Contraction | None = None
+
+    @functools.cached_property
+    def program(self) -> Program | None:
+        """What it calls; None for what is not compiled."""
+        node = self.clusters[0].node
+        match self.kind:
+            case "kernel":
+                return Program(self.source, tuple(codegen_cpu.functions(self.lowered[0].kernel)))
+            case "library":
+                return None
+            case "sort":
+                return Program(sort.source(node.src[0].dtype.code), sort.FUNCTIONS)
+            case "convolve":
+                return depthwise_of(node.dtype.code)
+        return gemm(node.dtype.code) if self.contraction is None else contraction_of(node.dtype.code)
 
     @property
     def scratch_bytes(self) -> list[int]:

@@ -30,6 +30,7 @@ from ..compiler.primitives_conv import convolve
 from ..compiler.rewrite import rewrite
 from ..kernels.cpu import blas, contraction, depthwise, sort
 from ..kernels.cpu.driver import CHECKED, ENTRY_WORDS, SERIAL
+from ..kernels.cpu.programs import DRIVER, Program
 from . import library
 from .allocator import Buffer, allocate_block, size_class
 from .counters import COUNTERS
@@ -40,7 +41,7 @@ from .placement import Item, Place, Placement, Slot, is_input, match, touched
 
 _address = attrgetter("address")
 
-GROUPED_SOURCE = '''
+GROUPED = Program('''
 def grouped(args, start, stop):
     function = args[0]
     for k in range(args[1]):
@@ -49,7 +50,7 @@ def grouped(args, start, stop):
         high = imin(stop - base, args[3 + 3 * k])
         if low < high:
             call_kernel(function, args[4 + 3 * k], low, high)
-'''
+''', ("grouped",))
 
 
 class Plan:
@@ -142,18 +143,21 @@ class Plan:
         self.error_slots: list[int] = []
         self.calls: list[library.Call] = []
         self.tables: dict[bytes, np.ndarray] = {}
-        self.kernels = [KERNELS.pool]
+        programs = [item.program for item in self.items if item.program is not None]
+        grouped = [GROUPED] if any(len(item.lowered) > 1 for item in self.items) else []
+        KERNELS.prepare([DRIVER, *programs, *grouped])
+        self.kernels = [KERNELS.pool, *map(KERNELS.get, programs + grouped)]
         for item, scratch in zip(self.items, self.scratch):
             if item.sort is not None:
-                entries += self.sort_entries(item.clusters[0].node, item.sort, scratch[0])
+                entries += self.sort_entries(item, scratch[0])
             elif item.contraction is not None:
-                entries += self.contraction_entries(item.clusters[0], item.contraction, scratch[0])
+                entries += self.contraction_entries(item, scratch[0])
             elif item.kind == "library":
                 entries.append(self.library_entry(item.clusters[0].node))
             elif item.kind == "convolve":
-                entries.append(self.depthwise_entry(item.clusters[0].node))
+                entries.append(self.depthwise_entry(item))
             elif item.kind == "dot":
-                entries.append(self.dot_entry(item.clusters[0]))
+                entries.append(self.dot_entry(item))
             else:
                 entries += self.kernel_entries(item, scratch)
         self.launches = len(self.items)
@@ -211,9 +215,7 @@ class Plan:
 
     def kernel_entries(self, item: Item, scratch: list[int]) -> list[tuple[int, int, int, int, int]]:
         kernel = item.lowered[0].kernel
-        functions = codegen_cpu.functions(kernel)
-        loaded = KERNELS.get(item.source, functions)
-        self.kernels.append(loaded)
+        loaded = KERNELS.get(item.program)
         blocks = [self.block(lowered, place) for lowered, place in zip(item.lowered, scratch)]
         flags = (SERIAL if kernel.serial else 0) | (CHECKED if "error" in {a.name for a in kernel.arguments} else 0)
         if len(blocks) == 1:
@@ -222,8 +224,7 @@ class Plan:
             if kernel.pieces:
                 entries.append((loaded["finish"], blocks[0], lowered.finish_units, 0, SERIAL))
             return entries
-        grouped = KERNELS.get(GROUPED_SOURCE, ["grouped"])
-        self.kernels.append(grouped)
+        grouped = KERNELS.get(GROUPED)
         begin = len(self.words)
         self.words += [loaded["kernel"], len(blocks)]
         total = 0
@@ -234,8 +235,9 @@ class Plan:
             total += lowered.units
         return [(grouped["grouped"], begin, total, sum(x.work for x in item.lowered), flags)]
 
-    def dot_entry(self, cluster: Cluster) -> tuple[int, int, int, int, int]:
+    def dot_entry(self, item: Item) -> tuple[int, int, int, int, int]:
         """A matrix product: the argument block of the gemm kernel, with the strides of both operands."""
+        cluster = item.clusters[0]
         node = cluster.node
         batch, m, k = node.src[0].shape
         n = node.src[1].shape[2]
@@ -251,8 +253,7 @@ class Plan:
             accumulate=node.op is s.dot_add,
             gemm_address=blas.gemm_addresses()[function],
         )
-        loaded = KERNELS.gemm
-        self.kernels.append(loaded)
+        loaded = KERNELS.get(item.program)
         begin = len(self.words)
         self.words += call.words
         places = [self.locate(first.base), self.locate(second.base), self.locate(node)]
@@ -276,11 +277,11 @@ class Plan:
         self.error_slots.append(len(self.words) - 1)
         return (call.address, begin, 1, 0, SERIAL | CHECKED)
 
-    def sort_entries(self, node: Node, call: sort.SortCall, scratch: int) -> list[tuple[int, int, int, int, int]]:
+    def sort_entries(self, item: Item, scratch: int) -> list[tuple[int, int, int, int, int]]:
         """A sort: a call for each of its steps."""
+        call, node = item.sort, item.clusters[0].node
         (x,) = node.src
-        loaded = KERNELS.get(sort.source(x.dtype.code), sort.FUNCTIONS)
-        self.kernels.append(loaded)
+        loaded = KERNELS.get(item.program)
         places = {"x": self.locate(x), "out": self.locate(node), "scratch": Place(0, scratch)}
         entries = []
         for step in call.steps:
@@ -291,14 +292,12 @@ class Plan:
             entries.append((loaded[step.function], begin, step.units, step.work, 0))
         return entries
 
-    def contraction_entries(
-        self, cluster: Cluster, described: contraction.Contraction, scratch: int
-    ) -> list[tuple[int, int, int, int, int]]:
+    def contraction_entries(self, item: Item, scratch: int) -> list[tuple[int, int, int, int, int]]:
         """A product of operands that are read through tables: one operand is packed, then they are multiplied."""
+        cluster, described = item.clusters[0], item.contraction
         node = cluster.node
         short, size = node.dtype.code, node.dtype.itemsize
-        loaded = KERNELS.contraction
-        self.kernels.append(loaded)
+        loaded = KERNELS.get(item.program)
         begin = len(self.words)
         word = {name: i for i, name in enumerate(contraction.CONTRACTION_WORDS)}
         self.words += described.words
@@ -315,11 +314,11 @@ class Plan:
             (loaded[f"contract_{short}"], begin, described.units, batch * m * n * k, 0),
         ]
 
-    def depthwise_entry(self, node: Node) -> tuple[int, int, int, int, int]:
+    def depthwise_entry(self, item: Item) -> tuple[int, int, int, int, int]:
         """A depthwise convolution, or the gradient of its windows."""
+        node = item.clusters[0].node
         call = describe_depthwise(node)
-        loaded = KERNELS.depthwise
-        self.kernels.append(loaded)
+        loaded = KERNELS.get(item.program)
         begin = len(self.words)
         word = {name: begin + i for i, name in enumerate(depthwise.DEPTHWISE_WORDS)}
         self.words += call.words

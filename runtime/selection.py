@@ -9,6 +9,7 @@ import numpy as np
 
 from ..kernels.cpu import select
 from ..kernels.cpu.driver import ENTRY_WORDS
+from ..kernels.cpu.programs import Program
 from .allocator import allocate
 from .counters import COUNTERS
 from .kernels import KERNELS
@@ -46,7 +47,7 @@ def true_coordinates(mask: np.ndarray, by_axis: bool = False) -> np.ndarray:
 
 
 def _run(function: str, words: np.ndarray, units: int, work: int) -> None:
-    loaded = KERNELS.get(select.SOURCE, select.FUNCTIONS)
+    loaded = KERNELS.get(Program(select.SOURCE, select.FUNCTIONS))
     entry = np.zeros(ENTRY_WORDS, np.int64)
     entry[:4] = loaded[function], words.ctypes.data, units, work
     KERNELS.pool.run(entry.ctypes.data, 1)

@@ -37,8 +37,6 @@ GEMM_WORDS = (
     "BATCH_INNER", "A_OUTER", "A_INNER", "B_OUTER", "B_INNER", "C_OUTER", "C_INNER", "ACCUMULATE",
 )  # fmt: skip
 
-GEMM_FUNCTIONS = ("gemm_f32", "gemm_f64")
-
 _TEMPLATE = '''
 def gemm_SHORT(args, start, stop):
     m = args[M]
@@ -91,19 +89,14 @@ def gemm_SHORT(args, start, stop):
 '''
 
 
-def _source_for(short: str, size: int, one: int) -> str:
+
+def gemm_source(short: str) -> str:
+    """The kernel ``gemm`` of a dtype, compiled by `toolchain.compile_kernels` and cached like any other."""
+    size, one = {"f32": (4, 0x3F800000), "f64": (8, 0x3FF0000000000000)}[short]
     return _TEMPLATE.replace("SHORT", short).replace("BYTES", str(size)).replace("ONE_BITS", str(one))
 
 
-#: The kernels, compiled by `toolchain.compile_kernels` and cached like any other.
-GEMM_SOURCE = _source_for("f32", 4, 0x3F800000) + _source_for("f64", 8, 0x3FF0000000000000)
 GEMM_NAMESPACE: Mapping[str, object] = {name: index for index, name in enumerate(GEMM_WORDS)}
-
-
-def gemm_key_parts() -> dict[str, str]:
-    """What, beside the target, decides the kernels' object code: the parts of their key in the kernel cache."""
-    return {"kind": "gemm", "source": GEMM_SOURCE, "functions": ",".join(GEMM_FUNCTIONS), "words": repr(GEMM_WORDS)}
-
 
 #: A product is divided into 2, 4, 8 or more tiles if each then has at least so many operations. Measured on Zen 5 at
 #: 115 GFLOP/s a core: dividing 512 x 512 x 512 into 8 costs 5 per cent, and 256 x 256 x 256 into 4, 10 per cent.

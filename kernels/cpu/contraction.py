@@ -41,8 +41,8 @@ CONTRACTION_WORDS = (
     "STEPS", "STARTS", "KINDS",
 )  # fmt: skip
 TABLES = CONTRACTION_WORDS[CONTRACTION_WORDS.index("A_BATCH") :]
-CONTRACTION_FUNCTIONS = ("pack_f32", "contract_f32", "pack_f64", "contract_f64")
 
+SIZES = {"f32": 4, "f64": 8}  # bytes of an element
 ROWS = 6  # of a tile
 BLOCKS = (96, 48, 24)  # rows of a unit of work, multiples of ROWS: the first that makes enough units
 ENOUGH_UNITS = 16
@@ -178,7 +178,9 @@ def _dispatch(short: str, lanes: int) -> str:
     return ("\n" + " " * 20).join(lines)
 
 
-def _source_for(short: str, size: int) -> str:
+def contraction_source(short: str) -> str:
+    """The kernels ``pack`` and ``contract`` of a dtype. Vectors are a part of the processor, and so of the text."""
+    size = SIZES[short]
     text = _TEMPLATE.replace("DISPATCH", _dispatch(short, vector_bytes() // size)).replace("SHORT", short)
     text = text.replace("WORD", f"i{8 * size}")
     sizes = {
@@ -189,22 +191,11 @@ def _source_for(short: str, size: int) -> str:
     return re.sub(r"\b[A-Z_]+\b", lambda found: str(sizes.get(found[0], found[0])), text)
 
 
-def contraction_source() -> str:
-    """The kernels. Vectors are a part of the processor, and so of the text."""
-    return _source_for("f32", 4) + _source_for("f64", 8)
-
-
 def contraction_namespace() -> dict[str, object]:
     """What the source may name. Imports numba, which only compiling needs."""
     from . import scalar, tile
 
     return {**scalar.NAMESPACE, **tile.INTRINSICS, **{name: i for i, name in enumerate(CONTRACTION_WORDS)}}
-
-
-def contraction_key_parts() -> dict[str, str]:
-    """What, beside the target, decides the kernels' object code: the parts of their key in the kernel cache."""
-    names = ",".join(CONTRACTION_FUNCTIONS)
-    return {"kind": "contraction", "source": contraction_source(), "functions": names, "words": repr(CONTRACTION_WORDS)}
 
 
 # Description ----------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...compiler.depthwise import MOST_PLACES, ROOM, Layout, flat
-from .contraction import vector_bytes
+from .contraction import SIZES, vector_bytes
 
 #: The words of an argument block, in order; both kernels read the same one. X is the image, Y the window or the
 #: cotangent. PLACES and PHASES are tables.
@@ -30,7 +30,6 @@ DEPTHWISE_WORDS = (
     "LOW_Y", "LOW_X", "GAP_Y", "GAP_X", "SIZE_X", "COUNT", "BLOCK", "BLOCKS", "EXTRA", "PITCH", "CHUNK", "PHASE_COUNT",
     "PLACES", "PHASES",
 )  # fmt: skip
-DEPTHWISE_FUNCTIONS = ("depthwise_f32", "filters_f32", "depthwise_f64", "filters_f64")
 
 VECTORS = (8, 4, 2, 1)  # of results that are computed at a time
 MOST_SUMS = 9  # places of a window whose gradient is computed at a time
@@ -164,7 +163,9 @@ def _chain(conditions: Sequence[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _source_for(short: str, size: int) -> str:
+def depthwise_source(short: str) -> str:
+    """The kernels ``depthwise`` and ``filters`` of a dtype. Vectors are a part of the processor, and so of the text."""
+    size = SIZES[short]
     lanes = vector_bytes() // size
     multiply = _chain([
         (f"vectors - done >= {n}",
@@ -187,22 +188,11 @@ def _source_for(short: str, size: int) -> str:
     return re.sub(r"\b[A-Z_]+\b", lambda found: str(values.get(found[0], found[0])), text.replace("SHORT", short))
 
 
-def depthwise_source() -> str:
-    """The kernels. Vectors are a part of the processor, and so of the text."""
-    return _source_for("f32", 4) + _source_for("f64", 8)
-
-
 def depthwise_namespace() -> dict[str, object]:
     """What the source may name. Imports numba, which only compiling needs."""
     from . import scalar, tile
 
     return {**scalar.NAMESPACE, **tile.INTRINSICS, **{name: i for i, name in enumerate(DEPTHWISE_WORDS)}}
-
-
-def depthwise_key_parts() -> dict[str, str]:
-    """What, beside the target, decides the kernels' object code: the parts of their key in the kernel cache."""
-    names = ",".join(DEPTHWISE_FUNCTIONS)
-    return {"kind": "depthwise", "source": depthwise_source(), "functions": names, "words": repr(DEPTHWISE_WORDS)}
 
 
 @dataclass(frozen=True)

@@ -269,13 +269,3 @@ DRIVER_NAMESPACE: Mapping[str, object] = {
     "FUTEX_WAKE": _FUTEX_WAKE_PRIVATE,
     "MAX_INT": 2**31 - 1,
 }
-
-
-def driver_key_parts() -> dict[str, str]:
-    """What, beside the target, decides the driver's object code: the parts of its key in the kernel cache."""
-    return {
-        "kind": "driver",
-        "source": DRIVER_SOURCE,
-        "functions": repr(sorted(DRIVER_SIGNATURES.items())),
-        "namespace": repr(sorted(DRIVER_NAMESPACE.items())),
-    }

@@ -177,7 +177,9 @@ def _local(element: types.Type, storage: ir.Type):
 
     def emit(builder, argument_types, count):
         array = ir.ArrayType(storage, argument_types[0].literal_value)
-        memory = cgutils.alloca_once(builder, array)
+        # not numba's alloca_once, which stores zeros: LLVM makes a store of each element of them, thousands
+        with builder.goto_entry_block():
+            memory = builder.alloca(array)
         memory.align = 64
         return builder.bitcast(memory, storage.as_pointer())
 

@@ -20,6 +20,7 @@ from flamework.compiler.ir import Node
 from flamework.compiler.loopir import Accumulator, Let, Load, Loop, Scan, Store, invariant
 from flamework.compiler.lowering import Lowered
 from flamework.kernels.cpu import scalar, toolchain
+from flamework.kernels.cpu.programs import Program
 from flamework.runtime import threads
 from flamework.runtime.kernels import KERNELS
 from graphs import computed, const, lowered, normal, number, total, variable
@@ -34,7 +35,7 @@ def only(root: Node) -> Lowered:
 
 def run(kernel: Lowered, cuts: list[float]) -> dict[str, np.ndarray]:
     """The results of a kernel by operand, with its units divided at fractions of the whole."""
-    loaded = KERNELS.get(generate(kernel.kernel), functions(kernel.kernel))
+    loaded = KERNELS.get(Program(generate(kernel.kernel), tuple(functions(kernel.kernel))))
     arrays = [
         graphs.engine.read_node(x) if x.value is not None else np.full(x.shape, 77, x.dtype.numpy)
         for x in kernel.operands

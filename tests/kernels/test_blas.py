@@ -8,10 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-from flamework.kernels.cpu import blas, driver, toolchain
+from flamework.kernels.cpu import driver, programs, toolchain
 from flamework.kernels.cpu.blas import describe_gemm, gemm_addresses, gemm_tiles
 from flamework.runtime.loader import load_object
 from flamework.runtime.threads import Pool, get_num_threads, set_num_threads
+from loaded import loaded_for_both
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +20,7 @@ def native():
     compiled = toolchain.compile_kernels(
         driver.DRIVER_SOURCE, list(driver.DRIVER_SIGNATURES), driver.DRIVER_NAMESPACE, driver.DRIVER_SIGNATURES
     )
-    kernels = toolchain.compile_kernels(blas.GEMM_SOURCE, blas.GEMM_FUNCTIONS, blas.GEMM_NAMESPACE)
-    return load_object(compiled.object_code, compiled.symbols), load_object(kernels.object_code, kernels.symbols)
+    return load_object(compiled.object_code, compiled.symbols), loaded_for_both(programs.gemm)
 
 
 @pytest.fixture(scope="module")

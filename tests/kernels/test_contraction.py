@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from flamework.kernels.cpu import contraction, driver, toolchain
+from flamework.kernels.cpu import contraction, driver, programs, toolchain
 from flamework.kernels.cpu.contraction import BLOCK_K, ROWS, common_axes, describe_contraction, offsets, panel
 from flamework.runtime.loader import load_object
 from flamework.runtime.threads import Pool, get_num_threads, set_num_threads
+from loaded import loaded_for_both
 
 
 @pytest.fixture(scope="module")
@@ -15,10 +16,7 @@ def native():
     compiled = toolchain.compile_kernels(
         driver.DRIVER_SOURCE, list(driver.DRIVER_SIGNATURES), driver.DRIVER_NAMESPACE, driver.DRIVER_SIGNATURES
     )
-    kernels = toolchain.compile_kernels(
-        contraction.contraction_source(), contraction.CONTRACTION_FUNCTIONS, contraction.contraction_namespace()
-    )
-    return load_object(compiled.object_code, compiled.symbols), load_object(kernels.object_code, kernels.symbols)
+    return load_object(compiled.object_code, compiled.symbols), loaded_for_both(programs.contraction_of)
 
 
 @pytest.fixture(scope="module")

@@ -5,20 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flamework.compiler.depthwise import MOST_PLACES, ROOM, layout, layout_of
-from flamework.kernels.cpu import depthwise, driver, toolchain
+from flamework.kernels.cpu import depthwise, driver, programs, toolchain
 from flamework.runtime.loader import load_object
 from flamework.runtime.threads import Pool
+from loaded import loaded_for_both
 
 
 @pytest.fixture(scope="module")
 def kernels():
-    compiled = toolchain.compile_kernels(
-        depthwise.depthwise_source(), depthwise.DEPTHWISE_FUNCTIONS, depthwise.depthwise_namespace()
-    )
     driven = toolchain.compile_kernels(
         driver.DRIVER_SOURCE, list(driver.DRIVER_SIGNATURES), driver.DRIVER_NAMESPACE, driver.DRIVER_SIGNATURES
     )
-    loaded = load_object(compiled.object_code, compiled.symbols)
+    loaded = loaded_for_both(programs.depthwise_of)
     pool = load_object(driven.object_code, driven.symbols)
     return loaded, pool, Pool(pool, threshold=1)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from flamework.kernels.cpu import sort
+from flamework.kernels.cpu.programs import Program
 from flamework.runtime.kernels import KERNELS
 from flamework.runtime.threads import get_num_threads, set_num_threads
 
@@ -37,7 +38,7 @@ def positions(x: np.ndarray, keep: int, descending: bool) -> np.ndarray:
     call = sort.describe(code, rows, length, keep, descending)
     room = np.full(rows * keep + 2, -7, np.int64)
     scratch = np.full(call.scratch + 8, 0xA5, np.uint8)
-    loaded = KERNELS.get(sort.source(code), sort.FUNCTIONS)
+    loaded = KERNELS.get(Program(sort.source(code), sort.FUNCTIONS))
     bases = {"x": x.ctypes.data, "out": room.ctypes.data + 8, "scratch": scratch.ctypes.data}
     tape = np.zeros((len(call.steps), 8), np.int64)
     blocks = [np.array(step.words, np.int64) for step in call.steps]
