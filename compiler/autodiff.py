@@ -18,6 +18,9 @@ from .dtypes import FLOATING
 from .ir import Node, grad_mode
 from .primitives import Saved
 
+#: Fewer parts than this are added up by one kernel that reads each element once.
+LEAST_PARTS = 8
+
 SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
     "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
@@ -167,6 +170,7 @@ def walked_back(
         g = total.pop(node, None)
         if g is None:
             continue
+        g = joined(g)
         if node.mark is not None and node.mark.hooks:
             for hook in list(node.mark.hooks.values()):
                 replaced = hook(g)
@@ -195,6 +199,34 @@ def walked_back(
         if saved.used:
             used.append(node)
     return result, used
+
+
+def joined(g: Node) -> Node:
+    """The cotangent of what was taken apart along an axis: its parts side by side, where they are all there, and not a
+    sum of as many padded ones."""
+    parts: list[Node] = []
+    waiting = [g]
+    while waiting:
+        node = waiting.pop()
+        if node.op is p.add:
+            waiting += node.src
+        elif node.op is shape.pad and node.params[2] == 0:
+            parts.append(node)
+        else:
+            return g
+    if len(parts) < LEAST_PARTS:
+        return g
+    padded = {a for part in parts for a in range(g.ndim) if part.params[0][a] or part.params[1][a]}
+    if len(padded) != 1:
+        return g
+    (axis,) = padded
+    parts.sort(key=lambda part: part.params[0][axis])
+    end = 0
+    for part in parts:
+        if part.params[0][axis] != end:
+            return g
+        end += part.src[0].shape[axis]
+    return shape.cat(*[part.src[0] for part in parts], params=(axis,)) if end == g.shape[axis] else g
 
 
 def release(order: Sequence[Node], used: Sequence[Node]) -> None:

@@ -49,6 +49,9 @@ class Border:
     reason: str
 
 
+Axes = list[tuple[int, int]]
+
+
 @dataclass(slots=True)
 class Matrix:
     """An operand ``[batch, rows, columns]`` of a matrix product: where it starts in a buffer and its strides.
@@ -69,15 +72,17 @@ class Matrix:
         swapped = (rows == 1 or self.rows == 1) and (columns == 1 or self.columns >= rows)
         return len(self.batch) <= 2 and (plain or swapped)
 
+    def axes(self, shape: Sequence[int]) -> tuple[Axes, Axes, Axes]:
+        """Its three indices as axes of the buffer, for an operand of this shape."""
+        _, rows, columns = shape
+        return list(self.batch) or [(1, 0)], [(rows, self.rows)], [(columns, self.columns)]
+
     def batch_strides(self, inner: int) -> tuple[int, int] | None:
         """Strides of the batch as axes of any size and of ``inner``; None if it is not divided there."""
         if len(self.batch) == 2:
             return (self.batch[0][1], self.batch[1][1]) if self.batch[1][0] == inner else None
         stride = self.batch[0][1] if self.batch else 0
         return (stride * inner, stride)
-
-
-Axes = list[tuple[int, int]]
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from ..compiler import codegen_cpu, primitives as p
 from ..compiler.cluster import Cluster
 from ..compiler.fusion import Fusion
 from ..compiler.inplace import replaceable
-from ..compiler.ir import Node
+from ..compiler.ir import Node, TensorType
 from ..compiler.lowering import Lowered
 from ..kernels.cpu import contraction, sort
 from ..kernels.cpu.programs import Program, contraction_of, depthwise_of, gemm
@@ -38,6 +38,14 @@ class Slot:
     number: int
 
 
+@dataclass(eq=False)
+class Packed:
+    """An operand of products as their inner loop reads it. What reads the same operand shares it."""
+
+    type: TensorType
+    value = None
+
+
 @dataclass
 class Item:
     """One entry of the schedule: a kernel or library call, or several calls of one kernel.
@@ -47,7 +55,9 @@ class Item:
         lowered: for kernels, the loop IR with its operands, one a cluster.
         source: the CPU source.
         sort: for sorts, the calls that they are made of.
-        contraction: for a product whose operands are read through tables.
+        contraction: for a product of our own kernels.
+        packed: its packed operand.
+        packs: whether it is the first that needs the packed operand, and makes it.
     """
 
     clusters: list[Cluster]
@@ -56,6 +66,8 @@ class Item:
     source: str = ""
     sort: sort.SortCall | None = None
     contraction: contraction.Contraction | None = None
+    packed: Packed | None = None
+    packs: bool = False
 
     @functools.cached_property
     def program(self) -> Program | None:
@@ -77,8 +89,6 @@ class Item:
         """How much memory each of its calls needs beside its operands."""
         if self.sort is not None:
             return [self.sort.scratch]
-        if self.contraction is not None:
-            return [self.contraction.packed_bytes]
         return [lowered.scratch for lowered in self.lowered]
 
     @functools.cached_property
@@ -110,7 +120,7 @@ def is_input(node: Node) -> bool:
     return isinstance(node.value, Slot) and node.op is not p.scalar
 
 
-def touched(item: Item, fusion: Fusion) -> tuple[list[Node], list[Node]]:
+def touched(item: Item, fusion: Fusion) -> tuple[list[Node | Packed], list[Node | Packed]]:
     """The stored values that an item reads and writes, each once."""
     base = fusion.base
     reads: list[Node] = []
@@ -125,6 +135,8 @@ def touched(item: Item, fusion: Fusion) -> tuple[list[Node], list[Node]]:
                 reads += [base(m.base) for m in cluster.matrices]
             else:
                 reads += [base(x) for x in cluster.node.src]
+    if item.packed is not None:
+        (writes if item.packs else reads).append(item.packed)
     return list(dict.fromkeys(reads)), list(dict.fromkeys(writes))
 
 

@@ -11,6 +11,7 @@ Read next: ``engine.py``, which decides what to compute and finds the plan.
 
 from __future__ import annotations
 
+import functools
 import struct
 import threading
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from ..compiler.cluster import Cluster, Indexed, find
 from ..compiler.depthwise import layout_of
 from ..compiler.dtypes import FLOATING
 from ..compiler.fusion import Fusion, fuse
-from ..compiler.ir import Node, format_program, verify
+from ..compiler.ir import Node, format_program, tensor_type, verify
 from ..compiler.lowering import Lowered, lower
 from ..compiler.primitives_conv import convolve
 from ..compiler.rewrite import rewrite
@@ -37,9 +38,12 @@ from .counters import COUNTERS
 from .donation import LEAST_BYTES, Lifetimes
 from .kernels import KERNELS
 from .log import ENABLED, log
-from .placement import Item, Place, Placement, Slot, is_input, match, touched
+from .placement import Item, Packed, Place, Placement, Slot, is_input, match, touched
 
 _address = attrgetter("address")
+
+#: A packed operand of more bytes is packed again, rather than kept, for the next product.
+MOST_SHARED = 8 << 20
 
 GROUPED = Program('''
 def grouped(args, start, stop):
@@ -96,7 +100,7 @@ class Plan:
         for c in clusters:
             if c.kind != "kernel":
                 sort_call = describe_sort(c.node) if c.kind == "sort" else None
-                item_of[c] = Item([c], c.kind, sort=sort_call, contraction=describe_indexed(c))
+                item_of[c] = Item([c], c.kind, sort=sort_call, contraction=describe_product(c))
                 continue
             lowered = lower(c, self.fusion)
             source = codegen_cpu.generate(lowered.kernel)
@@ -108,7 +112,9 @@ class Plan:
             item.clusters.append(c)
             item.lowered.append(lowered)
             item_of[c] = item
-        return ordered(clusters, after, item_of, self.fusion)
+        items = ordered(clusters, after, item_of, self.fusion)
+        share_packing(items)
+        return items
 
     # ------------------------------------------------------------------------------------------------------ memory
 
@@ -151,7 +157,7 @@ class Plan:
             if item.sort is not None:
                 entries += self.sort_entries(item, scratch[0])
             elif item.contraction is not None:
-                entries += self.contraction_entries(item, scratch[0])
+                entries += self.contraction_entries(item)
             elif item.kind == "library":
                 entries.append(self.library_entry(item.clusters[0].node))
             elif item.kind == "convolve":
@@ -292,8 +298,9 @@ class Plan:
             entries.append((loaded[step.function], begin, step.units, step.work, 0))
         return entries
 
-    def contraction_entries(self, item: Item, scratch: int) -> list[tuple[int, int, int, int, int]]:
-        """A product of operands that are read through tables: one operand is packed, then they are multiplied."""
+    def contraction_entries(self, item: Item) -> list[tuple[int, int, int, int, int]]:
+        """A product of our own kernels: one operand is packed, unless another product did it, then they are
+        multiplied."""
         cluster, described = item.clusters[0], item.contraction
         node = cluster.node
         short, size = node.dtype.code, node.dtype.itemsize
@@ -306,13 +313,14 @@ class Plan:
         addresses = [(self.locate(x.base), x.offset * size) for x in operands]
         for name, (place, offset) in zip("ABC", [*addresses, (self.locate(node), 0)]):
             self.relocations.append((begin + word[name], place.base, place.offset + offset))
-        self.relocations.append((begin + word["PACKED"], 0, scratch))
+        packed = self.place[item.packed]
+        self.relocations.append((begin + word["PACKED"], packed.base, packed.offset))
         batch, m, n = node.shape
         k = node.src[0].shape[2]
-        return [
-            (loaded[f"pack_{short}"], begin, described.pack_units, described.packed_bytes // size, 0),
-            (loaded[f"contract_{short}"], begin, described.units, batch * m * n * k, 0),
-        ]
+        multiply = (loaded[f"contract_{short}"], begin, described.units, batch * m * n * k, 0)
+        if not item.packs:
+            return [multiply]
+        return [(loaded[f"pack_{short}"], begin, described.pack_units, described.packed_bytes // size, 0), multiply]
 
     def depthwise_entry(self, item: Item) -> tuple[int, int, int, int, int]:
         """A depthwise convolution, or the gradient of its windows."""
@@ -416,16 +424,51 @@ def describe_depthwise(node: Node) -> depthwise.Depthwise:
     return depthwise.describe_depthwise(function, x.shape, out, weight[2:], params, found)
 
 
-def describe_indexed(cluster: Cluster) -> contraction.Contraction | None:
-    """The contraction of a product whose operands are read through tables; None for another library call."""
-    if not cluster.matrices or not isinstance(cluster.matrices[0], Indexed):
+def describe_product(cluster: Cluster) -> contraction.Contraction | None:
+    """The call of our own kernels for a product; None for BLAS, and for another library call."""
+    if not cluster.matrices:
         return None
     node = cluster.node
-    first, second = (operand.axes for operand in cluster.matrices)
-    paddings = tuple(padding_of(operand) for operand in cluster.matrices)
-    return contraction.describe_contraction(
-        (*node.shape[1:], node.src[0].shape[2]), first, second, node.dtype.itemsize, paddings
+    batch, m, n = node.shape
+    k = node.src[0].shape[2]
+    first, second = cluster.matrices
+    paddings = tuple(padding_of(operand) for operand in cluster.matrices if isinstance(operand, Indexed))
+    if isinstance(first, Indexed):
+        axes = first.axes, second.axes
+    elif contraction.pays(m, n, k):
+        axes = first.axes((batch, m, k)), second.axes((batch, k, n))
+    else:
+        return None
+    return describe_contraction(
+        (m, n, k), *map(_frozen, axes), node.dtype.itemsize, paddings or (None, None), node.op is s.dot_add
     )
+
+
+#: Every step of a recurrence has the same products.
+describe_contraction = functools.lru_cache(contraction.describe_contraction)
+
+
+def _frozen(axes: Sequence[contraction.Axes]) -> tuple[contraction.Axes, ...]:
+    return tuple(tuple(map(tuple, index)) for index in axes)
+
+
+def share_packing(items: Sequence[Item]) -> None:
+    """Let products pack an operand once that several of them read, such as a weight at every step of a recurrence."""
+    found: dict[tuple, Packed] = {}
+    for item in items:
+        described = item.contraction
+        if described is None:
+            continue
+        operand = item.clusters[0].matrices[1 if described.first_is_a else 0]
+        key = (operand.base, operand.offset, described.packing)
+        item.packed = found.get(key)
+        if item.packed is None:
+            node = item.clusters[0].node
+            size = described.packed_bytes // node.dtype.itemsize
+            item.packed = Packed(tensor_type((size,), node.dtype, node.type.device))
+            item.packs = True
+            if described.packed_bytes <= MOST_SHARED:
+                found[key] = item.packed
 
 
 def padding_of(operand: Indexed) -> contraction.Padding | None:

@@ -37,6 +37,7 @@ import numpy as np
 #: The words of a contraction's argument block, in order; both kernels read the same one. Those after DEPTH are tables.
 CONTRACTION_WORDS = (
     "A", "B", "C", "PACKED", "M", "N", "K", "BLOCK_M", "BLOCKS_M", "PANELS", "BLOCKS_K", "WIDTH", "FLAGS",
+    "B_IN_ROWS", "C_IN_ROWS", "ADD",
     "A_BATCH", "B_BATCH", "C_BATCH", "A_ROWS", "B_DEPTH", "B_COLUMNS", "C_ROWS", "C_COLUMNS",
     "STEPS", "STARTS", "KINDS",
 )  # fmt: skip
@@ -92,14 +93,22 @@ def pack_SHORT(args, start, stop):
         count = imin(PANEL, n - first)
         base = load(batches, batch, 0)
         target = whole * k * width
-        for block in range(begin, end, PACK_DEPTH):
-            last = imin(block + PACK_DEPTH, end)
-            for j in range(count):
-                column = base + load(columns, first + j, 1)
-                for step in range(block, last):
-                    store(packed, target + step * width + j, load(source, column + load(depth, step, 2), 3), 4)
-            for j in range(count, width):
-                for step in range(block, last):
+        if args[B_IN_ROWS]:
+            row = base + load(columns, first, 1)
+            for step in range(begin, end):
+                place = row + load(depth, step, 2)
+                for j in range(count):
+                    store(packed, target + step * width + j, load(source, place + j, 3), 4)
+        else:
+            for block in range(begin, end, PACK_DEPTH):
+                last = imin(block + PACK_DEPTH, end)
+                for j in range(count):
+                    column = base + load(columns, first + j, 1)
+                    for step in range(block, last):
+                        store(packed, target + step * width + j, load(source, column + load(depth, step, 2), 3), 4)
+        if count < width:
+            for step in range(begin, end):
+                for j in range(count, width):
                     store(packed, target + step * width + j, SHORT(0.0), 4)
         if args[FLAGS]:
             largest = WORD(0)
@@ -159,12 +168,27 @@ def contract_SHORT(args, start, stop):
                 if depth > 0:
                     DISPATCH
         base = load(pointer_i64(args[C_BATCH]), batch, 2)
-        for block_row in range(0, height, STORE_ROWS):
-            last = imin(block_row + STORE_ROWS, height)
-            for j in range(width):
-                column = base + load(c_columns, first_column + j, 3)
-                for i in range(block_row, last):
-                    store(result, column + load(c_rows, first_row + i, 4), load(sums, i * PANEL + j, 7), 5)
+        if args[C_IN_ROWS]:
+            base += load(c_columns, first_column, 3)
+            for i in range(height):
+                row = base + load(c_rows, first_row + i, 4)
+                if args[ADD]:
+                    for j in range(width):
+                        store(result, row + j, fadd(load(result, row + j, 5), load(sums, i * PANEL + j, 7)), 5)
+                else:
+                    for j in range(width):
+                        store(result, row + j, load(sums, i * PANEL + j, 7), 5)
+        else:
+            for block_row in range(0, height, STORE_ROWS):
+                last = imin(block_row + STORE_ROWS, height)
+                for j in range(width):
+                    column = base + load(c_columns, first_column + j, 3)
+                    for i in range(block_row, last):
+                        place = column + load(c_rows, first_row + i, 4)
+                        total = load(sums, i * PANEL + j, 7)
+                        if args[ADD]:
+                            total = fadd(load(result, place, 5), total)
+                        store(result, place, total, 5)
 '''
 
 
@@ -215,6 +239,7 @@ class Contraction:
         first_is_a: whether A is the first operand. The one with fewer rows or columns is packed, as B.
         pack_units, units: of the two kernels.
         packed_bytes: size of the buffer for the packed operand.
+        packing: what decides how B is packed: equal ones make the same of the same operand.
     """
 
     words: tuple[int, ...]
@@ -223,6 +248,7 @@ class Contraction:
     pack_units: int
     units: int
     packed_bytes: int
+    packing: tuple
 
 
 @dataclass(frozen=True)
@@ -238,15 +264,19 @@ class Padding:
     offset: int
 
 
+#: Where products of ordinary matrices pay; see `pays`.
+LEAST_DEPTH, LEAST_RESULTS = 96, 2048
+
 #: Products with zeros that are left out have to be this part of all, or the rows stay in their order.
 WORTH_LEAVING_OUT = 1 / 16
 
 
 def describe_contraction(
     shape: tuple[int, int, int], first: tuple[Axes, Axes, Axes], second: tuple[Axes, Axes, Axes], itemsize: int,
-    paddings: tuple[Padding | None, Padding | None] = (None, None),
+    paddings: tuple[Padding | None, Padding | None] = (None, None), add: bool = False,
 ) -> Contraction:
-    """Describe ``C = first @ second`` for a batch of matrices ``[batch, m, k]`` and ``[batch, k, n]``, none empty.
+    """Describe ``C = first @ second`` for a batch of matrices ``[batch, m, k]`` and ``[batch, k, n]``, none empty, or
+    with ``add`` ``C = C + first @ second``.
 
     ``shape`` is (M, N, K). An operand is its axes for the batch, the rows and the columns. C is contiguous. Axes of the
     batch along which one operand stays the same become rows or columns of the other: a convolution's images are one
@@ -303,11 +333,25 @@ def describe_contraction(
     values = {
         "M": m, "N": n, "K": k, "BLOCK_M": block_m, "BLOCKS_M": -(-m // block_m), "PANELS": panels,
         "BLOCKS_K": blocks_k, "WIDTH": width, "FLAGS": packed if flags else 0,
+        "B_IN_ROWS": in_rows(b["ROWS"]), "C_IN_ROWS": in_rows(b["C"]),
+        "ADD": int(add),
     }  # fmt: skip
+    packing = (itemsize, packed, *[values[name] for name in ("N", "K", "PANELS", "WIDTH", "FLAGS")],
+               *[tables[name].tobytes() for name in ("B_BATCH", "B_DEPTH", "B_COLUMNS")])  # fmt: skip
     return Contraction(
         tuple(values.get(name, 0) for name in CONTRACTION_WORDS), tables, first_is_a, batch * panels * blocks_k,
-        batch * panels * values["BLOCKS_M"], (packed + flags) * itemsize,
+        batch * panels * values["BLOCKS_M"], (packed + flags) * itemsize, packing,
     )
+
+
+def pays(m: int, n: int, k: int) -> bool:
+    """Whether these kernels take less time than BLAS for a product of matrices ``[m, k]`` and ``[k, n]``.
+
+    Measured on Zen 5, one thread, float32, against OpenBLAS's gemm on the tiles of `blas.py`: 0.7 to 0.9 of its time
+    for 256 x 256 and more with any transposes, a third for 4 to 16 rows, which gemm packs a whole matrix for. Sums that
+    are short, of 64, or of few results, do not pay for what is done once a result; nor does packing for a vector.
+    """
+    return k >= LEAST_DEPTH and m * n >= LEAST_RESULTS and min(m, n) > 1
 
 
 def row_kinds(
@@ -361,6 +405,11 @@ def block_starts(steps: Sequence[np.ndarray], k: int) -> np.ndarray:
     edges = [*range(0, k, BLOCK_K), k]
     begins = np.cumsum([0, *(len(x) for x in steps[:-1])])
     return np.concatenate([begin + np.searchsorted(x[:, 1], edges) for begin, x in zip(begins, steps)])
+
+
+def in_rows(table: np.ndarray) -> int:
+    """Whether columns lie side by side, so that a row of a panel can be moved as it lies."""
+    return int((np.diff(table) == 1).all())
 
 
 def offsets(axes: Axes) -> np.ndarray:

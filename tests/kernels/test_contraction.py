@@ -23,13 +23,15 @@ def native():
 def contract(native):
     pool = Pool(native[0], threshold=1)
 
-    def contract(shape, first, second, first_axes, second_axes, batch=1, paddings=(None, None)):
-        """The product as an array [batch, m, n], between guards that must stay as they are."""
+    def contract(shape, first, second, first_axes, second_axes, batch=1, paddings=(None, None), before=None):
+        """The product as an array [batch, m, n], between guards that must stay as they are; added to ``before``."""
         m, n, k = shape
         size = first.itemsize
-        described = describe_contraction(shape, first_axes, second_axes, size, paddings)
+        described = describe_contraction(shape, first_axes, second_axes, size, paddings, before is not None)
         guarded = np.full(batch * m * n + 128, 7, first.dtype)
         out = guarded[64:-64]
+        if before is not None:
+            out[:] = before.reshape(-1)
         packed = np.full(described.packed_bytes // size + 64, np.nan, first.dtype)
         operands = (first, second) if described.first_is_a else (second, first)
         words = np.array(described.words, np.int64)
@@ -74,6 +76,20 @@ def test_products_of_all_sizes_agree_with_numpy(contract, dtype):
         a, b = random((m, k), dtype), random((k, n), dtype, 1)
         found = contract((m, n, k), a, b, *plain(m, n, k))[0]
         np.testing.assert_allclose(found, a.astype(np.float64) @ b, rtol=0, atol=np.finfo(dtype).eps * 4 * max(k, 8))
+
+
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("layouts", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("shape", [(5, 200, 97), (200, 5, 97), (130, 131, 100), (7, 7, 1030), (1, 65, 3), (65, 1, 3)])
+def test_matrices_and_their_transposes_are_multiplied_and_added(contract, shape, layouts, added):
+    m, n, k = shape
+    a, b, before = random((m, k)), random((k, n), seed=1), random((m, n), seed=2)
+    first = ([], [(m, k)], [(k, 1)]) if not layouts[0] else ([], [(m, 1)], [(k, m)])
+    second = ([], [(k, n)], [(n, 1)]) if not layouts[1] else ([], [(k, 1)], [(n, k)])
+    stored = [np.ascontiguousarray(x.T if swapped else x) for x, swapped in zip((a, b), layouts)]
+    found = contract(shape, *stored, first, second, before=before if added else None)[0]
+    expected = a.astype(np.float64) @ b + (before if added else 0)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * k**0.5)
 
 
 def test_windows_of_images_are_multiplied_where_they_lie(contract):
