@@ -120,7 +120,7 @@ def test_a_wanted_node_that_does_not_matter_is_missing():
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("missing", [None, 0, 3, 9])
 def test_the_parts_of_a_value_that_was_taken_apart_are_put_together(axis, missing):
-    x = graphs.normal(20, 20, requires_grad=True)
+    x = graphs.normal(20, 20)
     counts = (2, 20) if axis == 0 else (20, 2)
     parts = [s.sliced(x, (2 * i * (1 - axis), 2 * i * axis), counts) for i in range(10)]
     y, *others = [s.reduce_sum(p.mul(part, part), params=(0, 1)) for i, part in enumerate(parts) if i != missing]
@@ -135,7 +135,7 @@ def test_the_parts_of_a_value_that_was_taken_apart_are_put_together(axis, missin
 
 
 def test_overlapping_parts_are_added():
-    x = graphs.normal(12, requires_grad=True)
+    x = graphs.normal(12)
     parts = [s.sliced(x, (i,), (2,)) for i in range(11)]
     y = s.reduce_sum(s.cat(*parts, params=(0,)), params=(0,))
     gradient = vjp([y], [ones(y)])[x]
