@@ -115,6 +115,18 @@ def test_sums_along_rows_and_along_columns_are_two_kernels_and_maxima_of_nested_
     assert kernels(*[s.reduce_sum(Z, params=axes) for axes in nested]) == 3
 
 
+@pytest.mark.parametrize("shape, axis, count", [
+    ((3, 1024, 4096), 1, 1), ((40, 64, 64), 0, 1),
+    ((3, 1025, 4096), 1, 2),  # a tile of columns would leave the cache
+    ((40, 64, 63), 0, 2),  # fewer tiles than keep many cores busy
+])
+def test_mean_and_variance_down_columns_are_one_kernel_while_a_tile_stays_in_cache(shape, axis, count):
+    x = graphs.variable(np.zeros(shape, np.float32))
+    mean = s.reshaped(graphs.mean(x, (axis,)), tuple(1 if a == axis else n for a, n in enumerate(shape)))
+    centred = p.sub(x, s.expanded(mean, shape))
+    assert kernels(mean, graphs.mean(p.mul(centred, centred), (axis,))) == count
+
+
 def test_siblings_that_read_one_tensor_at_one_position_share_a_kernel():
     assert kernels(p.exp(X), p.neg(X), p.tanh(X)) == 1
     assert kernels(p.exp(X), s.reduce_sum(p.neg(X), params=(1,))) == 1

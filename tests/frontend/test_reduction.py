@@ -1,5 +1,6 @@
 """Reductions, scans, softmax and order statistics against PyTorch: values, dtypes, gradients, errors."""
 
+import flamework
 import numpy as np
 import pytest
 from flamework import formulas
@@ -187,3 +188,19 @@ def test_position_in_a_vector_of_millions_and_its_gradient():
         assert found.indices.item() == at
         assert leaf.grad.nonzero().tolist() == [[at]]
         x[at] = 0
+
+
+COLUMNS = [((70, 4099), 0), ((1, 4096), 0), ((65, 17, 241), 0), ((5, 130, 1000), 1), ((2, 1, 5000), 1)]
+
+
+@pytest.mark.parametrize("shape, dim", COLUMNS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_variance_down_many_columns(shape, dim, dtype):
+    array = np.random.default_rng(0).standard_normal(shape).astype(dtype) + 100
+    array[..., 3] = np.nan
+    array[..., 5] = np.inf
+    variance, mean = flamework.var_mean(flamework.from_numpy(array), dim, correction=0)
+    exact = array.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(mean.numpy(), exact.mean(dim), rtol=1e-6)
+        np.testing.assert_allclose(variance.numpy(), exact.var(dim), rtol=1e-4, atol=1e-9)
