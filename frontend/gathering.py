@@ -68,8 +68,21 @@ def checked_index(
     return p.wrap_index(index, extent)
 
 
+# The functions that take positions in int64 only, and what is raised for int32.
+_LONG_ONLY: dict[str, tuple[type[Exception], str]] = {
+    **dict.fromkeys(
+        ("take", "put_", "index_copy"), (RuntimeError, "{name}(): Expected a long tensor for index, but got Int")
+    ),
+    "index_fill": (IndexError, "{name}_(): Expected dtype int64 for index."),
+    "take_along_dim": (RuntimeError, "torch.{name}(): dtype of indices should be Long but got Int"),
+}
+
+
 def index_argument(index: object, function: str, position: int) -> Node:
     node = tensor_argument(index, function, "index", position)
+    if node.type.dtype is dtypes.int32 and function in _LONG_ONLY:
+        error, text = _LONG_ONLY[function]
+        raise error(text.format(name=function))
     if node.type.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(f"{function}(): Expected dtype int32/int64 for index")
     return node
@@ -153,6 +166,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
         >>> torch.take_along_dim(x, torch.argsort(x, dim=1), 1).tolist()
         [[1, 2, 3]]
     """
+    index_argument(indices, "take_along_dim", 2)
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1), out=out)
     axis = axis_of(dim, input.ndim)

@@ -27,6 +27,7 @@ from . import (
     sorting,
     special,
 )
+from .arguments import scalar_type
 from .mutation import assign, original
 from .recording import node_of
 from .tensor import Tensor
@@ -81,7 +82,7 @@ IN_PLACE: dict[Any, str] = {
         relu round rsqrt sgn sigmoid sign sin sinc sinh sqrt square tan tanh trunc
     """,
     arithmetic: """
-        add addcdiv addcmul arctan2 atan2 clamp clamp_max clamp_min clip copysign div divide float_power floor_divide
+        add addcdiv addcmul arctan2 atan2 clamp clamp_max clamp_min clip copysign div divide floor_divide
         fmod gcd heaviside hypot lcm ldexp lerp mul multiply pow remainder sub subtract true_divide xlogy
     """,
     comparison: """
@@ -101,7 +102,7 @@ def in_place(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor
 
     def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
         value = function(original(self, *args, *options.values()), *args, **options)
-        if self.is_complex() and not value.is_complex():
+        if self.is_complex() and value.is_floating_point():
             raise RuntimeError(f"In-place {name[:-1]} is not supported for complex tensors.")
         return assign(self, node_of(value))
 
@@ -110,6 +111,17 @@ def in_place(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor
     method.__wrapped__ = function
     method.__doc__ = f":func:`{function.__name__}`, in place. As ``Tensor.{name}``."
     return method
+
+
+def float_power_(self: Tensor, exponent: Tensor | float) -> Tensor:
+    """:func:`float_power`, in place: of float64 or complex128 only. As ``Tensor.float_power_``."""
+    result = arithmetic.float_power(original(self, exponent), exponent)
+    if result.dtype is not self.dtype:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {scalar_type(self.dtype)} but the operation's result requires "
+            f"dtype {scalar_type(result.dtype)}"
+        )
+    return assign(self, node_of(result))
 
 
 def where(self: Tensor, condition: Tensor, other: Tensor | float) -> Tensor:
@@ -140,7 +152,7 @@ def __rmatmul__(self: Tensor, other: Tensor) -> Tensor:
 def install() -> None:
     """Give ``Tensor`` the methods of the tables that it does not have."""
     own = Tensor.__dict__
-    for function in (where, norm, polygamma, in_place(polygamma, "polygamma_"), __matmul__, __rmatmul__):
+    for function in (where, norm, float_power_, polygamma, in_place(polygamma, "polygamma_"), __matmul__, __rmatmul__):
         if function.__name__ not in own:
             setattr(Tensor, function.__name__, function)
     for module, names in METHODS.items():

@@ -26,6 +26,7 @@ from ..compiler.dtypes import FLOATING
 from ..compiler.fusion import Fusion, fuse
 from ..compiler.ir import Node, format_program, verify
 from ..compiler.lowering import Lowered, lower
+from ..compiler.primitives import DIVISION_BY_ZERO
 from ..compiler.primitives_conv import convolve
 from ..compiler.rewrite import rewrite
 from ..kernels.cpu import blas, contraction, depthwise, sort
@@ -397,6 +398,8 @@ class Plan:
             error, call.error = call.error, None
             if error is not None:
                 raise error
+        if index == DIVISION_BY_ZERO:
+            raise RuntimeError("ZeroDivisionError")
         raise IndexError(f"index {index} is out of bounds for dimension with size {extent}")
 
 

@@ -125,7 +125,8 @@ def test_a_sign_survives_the_way_from_float64_in_one_kernel(size, dtype):
     def signs(t):
         x = t.from_numpy(np.linspace(-2, 2, size)).double()
         narrow = getattr(t, dtype)
-        return x.to(narrow).tanh(), x.float().tanh().to(narrow), x.tanh().to(narrow), x.to(narrow).copysign(x.to(narrow))
+        y = x.to(narrow)
+        return y.tanh(), x.float().tanh().to(narrow), x.tanh().to(narrow), y.copysign(y)
 
     for found, wanted in zip(signs(fw), signs(torch)):
         assert found.double().tolist() == pytest.approx(wanted.double().tolist(), rel=LAST_PLACE[dtype])
