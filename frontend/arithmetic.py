@@ -466,6 +466,18 @@ def logaddexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Ten
     return returned(f.log_add_exp(floating_only(a, "logaddexp"), b), out)
 
 
+def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """``log2(2**input + 2**other)`` without overflow; floating point only. As ``torch.logaddexp2``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.logaddexp2(torch.tensor([2000.0]), torch.tensor([2000.0])).tolist()
+        [2001.0]
+    """
+    a, b = _two_tensors("logaddexp2", input, other)
+    return returned(f.log_add_exp2(floating_only(a, "logaddexp2_cpu"), b), out)
+
+
 def _whole(function: str, input: Tensor, other: Tensor) -> tuple[Node, Node]:
     a, b = _two_tensors(function, input, other)
     if a.type.dtype.kind != INTEGER:

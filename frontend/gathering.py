@@ -570,6 +570,27 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False)
     return returned(input_node(true_coordinates(mask)), out)
 
 
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tensor | None = None) -> Tensor:
+    """The first ``size`` positions of :func:`nonzero`, and ``fill_value`` where there are fewer.
+
+    As ``torch.nonzero_static``.
+
+    Raises:
+        RuntimeError: ``size`` is negative.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.nonzero_static(torch.tensor([0, 3]), size=2).tolist()
+        [[1], [-1]]
+    """
+    if size < 0:
+        raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
+    found = values_of(node_of(nonzero(input)))[:size]
+    padded = np.full((size, found.shape[1]), fill_value, np.int64)
+    padded[: len(found)] = found
+    return returned(input_node(padded), out)
+
+
 def argwhere(input: Tensor) -> Tensor:
     """The positions of the elements that are not 0, as :func:`nonzero`. As ``torch.argwhere``."""
     return nonzero(input)
@@ -598,5 +619,6 @@ def isin(elements: Tensor | float, test_elements: Tensor | float, *, invert: boo
 
 __all__ = [
     "argwhere", "gather", "index_add", "index_copy", "index_fill", "index_select", "isin", "masked_fill",
-    "masked_scatter", "masked_select", "nonzero", "put", "scatter", "scatter_add", "take", "take_along_dim", "where",
+    "masked_scatter", "masked_select", "nonzero", "nonzero_static", "put", "scatter", "scatter_add", "take",
+    "take_along_dim", "where",
 ]

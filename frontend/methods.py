@@ -17,13 +17,16 @@ from . import (
     arithmetic,
     comparison,
     creation,
+    floats,
     gathering,
+    histograms,
     joining,
     pointwise,
     products,
     random,
     reduction,
     scans,
+    scattering,
     sorting,
     special,
 )
@@ -33,6 +36,9 @@ from .recording import node_of
 from .tensor import Tensor
 
 METHODS: dict[Any, str] = {
+    floats: "frexp nextafter",
+    histograms: "histogram",
+    scattering: "index_reduce scatter_reduce",
     pointwise: """
         abs absolute acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil cos cosh
         deg2rad erf exp exp2 expm1 fix floor frac log log10 log1p log2 logit nan_to_num neg negative positive rad2deg
@@ -40,8 +46,8 @@ METHODS: dict[Any, str] = {
     """,
     arithmetic: """
         add addcdiv addcmul arctan2 atan2 clamp clamp_max clamp_min clip copysign div divide float_power floor_divide
-        fmax fmin fmod gcd heaviside hypot lcm ldexp lerp logaddexp maximum minimum mul multiply pow remainder sub
-        subtract true_divide xlogy
+        fmax fmin fmod gcd heaviside hypot lcm ldexp lerp logaddexp logaddexp2 maximum minimum mul multiply pow
+        remainder sub subtract true_divide xlogy
     """,
     comparison: """
         allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor eq equal ge
@@ -62,8 +68,8 @@ METHODS: dict[Any, str] = {
         tril triu vsplit
     """,
     gathering: """
-        argwhere gather index_add index_copy index_fill index_select masked_scatter masked_select nonzero put scatter
-        scatter_add take take_along_dim
+        argwhere gather index_add index_copy index_fill index_select masked_scatter masked_select nonzero nonzero_static
+        put scatter scatter_add take take_along_dim
     """,
     sorting: """
         argsort bincount histc kthvalue median mode msort nanmedian nanquantile quantile sort topk unique
@@ -76,6 +82,8 @@ METHODS: dict[Any, str] = {
 }
 
 IN_PLACE: dict[Any, str] = {
+    floats: "nextafter",
+    scattering: "index_reduce scatter_reduce",
     pointwise: """
         abs absolute acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil cos cosh
         deg2rad erf exp exp2 expm1 fix floor frac log log10 log1p log2 logit nan_to_num neg negative rad2deg reciprocal
