@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, DType
 from .compiler.primitives import Undefined
 from .operators import NO_BOOL_DIFFERENCE
 from .tensor import Tensor
@@ -29,8 +29,9 @@ from .tensor import Tensor
 # Functions that take what is no tensor for one, or any object for a bool, without failing.
 STRICT = frozenset(
     """
-    column_stack cosine_similarity dist dstack flip hinge_embedding_loss hstack is_set_to kl_div ldexp pairwise_distance
-    poisson_nll_loss requires_grad_ resize_ row_stack soft_margin_loss stack tile unique unique_consecutive vstack
+    cholesky cholesky_inverse column_stack cosine_similarity dist dstack flip hinge_embedding_loss hstack is_set_to
+    kl_div ldexp lu pairwise_distance poisson_nll_loss qr requires_grad_ resize_ row_stack soft_margin_loss stack
+    svd tile unique unique_consecutive vstack
     """.split()
 )
 
@@ -46,6 +47,8 @@ for _names, _kinds, _error, _text in (
     ("searchsorted", (BOOL,), Undefined, "\"searchsorted_out_cpu\" not implemented for '{dtype}'"),
     ("linear", (BOOL,), Undefined, "\"addmm_impl_cpu_\" not implemented for '{dtype}'"),
     ("max_pool1d_with_indices", (BOOL, COMPLEX), Undefined, "\"max_pool2d\" not implemented for '{dtype}'"),
+    ("smooth_l1_loss", (BOOL, INTEGER), Undefined, "\"smooth_l1_cpu\" not implemented for '{dtype}'"),
+    ("huber_loss", (BOOL, INTEGER), Undefined, "\"huber_cpu\" not implemented for '{dtype}'"),
     ("poisson_nll_loss", (BOOL,), RuntimeError, NO_BOOL_DIFFERENCE),
     ("gradient", (BOOL,), RuntimeError, NO_BOOL_DIFFERENCE),
     ("isin", (BOOL,), RuntimeError, "Unsupported input type encountered for isin(): {dtype}"),

@@ -114,7 +114,11 @@ default_generator = Generator()
 
 
 def _stream(generator: Generator | None) -> Mt19937Generator:
-    return (default_generator if generator is None else generator).stream
+    if generator is None:
+        return default_generator.stream
+    if not isinstance(generator, Generator):
+        raise TypeError(f"argument 'generator' must be torch.Generator, not {type(generator).__name__}")
+    return generator.stream
 
 
 def manual_seed(seed: int) -> Generator:
@@ -384,10 +388,10 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
         >>> torch.poisson(torch.zeros(2)).tolist()
         [0.0, 0.0]
     """
-    x = tensor_argument(input, "poisson", "input", 1)
+    x, stream = tensor_argument(input, "poisson", "input", 1), _stream(generator)
     if x.type.dtype.kind != FLOATING:
         raise Undefined(f"\"poisson_cpu\" not implemented for '{scalar_type(x.type.dtype)}'")
-    stream, rates = _stream(generator), values_of(x).astype(np.float64)
+    rates = values_of(x).astype(np.float64)
     if not np.all(rates >= 0):
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     draw = _each(lambda: stream.poisson(rates.reshape(-1)).astype(x.type.dtype.numpy), x.type.size)
