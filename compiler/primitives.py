@@ -662,6 +662,9 @@ wrap_index = elementwise(
     lambda i, n: np.where(i < 0, i + n, i), cost=2, checks=True,
 )
 
+# The index that stands for a zero among the divisors of integers, which is reported in the same way.
+DIVISION_BY_ZERO = -(1 << 63)
+
 
 def _philox_reference(counter, key):
     from .philox import philox_u32

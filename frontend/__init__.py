@@ -40,7 +40,7 @@ from .autograd import (
     enable_grad, inference_mode, is_anomaly_check_nan_enabled, is_anomaly_enabled, is_grad_enabled, no_grad,
     set_grad_enabled,
 )
-from .exchange import from_dlpack, from_numpy, is_nonzero
+from .exchange import from_dlpack, from_numpy, frombuffer, is_nonzero
 from .printing import set_printoptions
 from .runtime.counters import counters
 from .creation import (
@@ -60,8 +60,8 @@ from .pointwise import (
 )
 from .arithmetic import (
     add, addcdiv, addcmul, arctan2, atan2, clamp, clamp_max, clamp_min, clip, copysign, div, divide, float_power,
-    floor_divide, fmax, fmin, fmod, gcd, heaviside, hypot, lcm, ldexp, lerp, logaddexp, maximum, minimum, mul,
-    multiply, pow, remainder, rsub, sub, subtract, true_divide, xlogy,
+    floor_divide, fmax, fmin, fmod, gcd, heaviside, hypot, lcm, ldexp, lerp, logaddexp, logaddexp2, maximum, minimum,
+    mul, multiply, pow, remainder, rsub, sub, subtract, true_divide, xlogy,
 )
 from .comparison import (
     allclose, bitwise_and, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor, eq, equal,
@@ -90,8 +90,12 @@ from .joining import (
 )
 from .gathering import (
     argwhere, gather, index_add, index_copy, index_fill, index_select, isin, masked_fill, masked_scatter,
-    masked_select, nonzero, put, scatter, scatter_add, take, take_along_dim, where,
+    masked_select, nonzero, nonzero_static, put, scatter, scatter_add, take, take_along_dim, where,
 )
+from .conversion import typename
+from .scattering import index_reduce, scatter_reduce
+from .floats import frexp, nextafter
+from .histograms import histogram, histogramdd
 from . import elements
 from .distances import cdist, pdist, renorm
 from .statistics import (
@@ -99,8 +103,8 @@ from .statistics import (
 )
 from .storages import TypedStorage, UntypedStorage, is_storage, set_default_tensor_type
 from . import (
-    argument_errors, autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim,
-    serialization, signal, special, storages, testing, utils,
+    argument_errors, autograd, conversion, copies, fft, func, gradient_hooks, linalg, methods, native, nn, optim,
+    removed, serialization, signal, special, storages, testing, utils,
 )
 from .settings import (
     are_deterministic_algorithms_enabled, get_default_device, is_deterministic_algorithms_warn_only_enabled,
@@ -124,6 +128,10 @@ channels_last_3d = memory_format.channels_last_3d
 
 # torch.cholesky, torch.svd and so on: older names, some with other arguments than those of torch.linalg
 globals().update(linalg.TORCH)
+# torch.permute_copy and so on: what a view shows, copied
+globals().update(copies.TORCH)
+# names that PyTorch has only to say what took their place
+globals().update(removed.TORCH)
 # the classes of tensors and storages by dtype: torch.FloatTensor, torch.FloatStorage
 globals().update(storages.CLASSES)
 # torch.exp_(x) is x.exp_(), for the functions that PyTorch has under both names

@@ -21,16 +21,41 @@ from typing import Any
 
 import numpy as np
 
-from .compiler.dtypes import FLOATING, DType
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, DType
+from .compiler.primitives import Undefined
+from .operators import NO_BOOL_DIFFERENCE
 from .tensor import Tensor
 
 # Functions that take what is no tensor for one, or any object for a bool, without failing.
 STRICT = frozenset(
     """
-    column_stack cosine_similarity dist dstack flip hinge_embedding_loss hstack is_set_to kl_div ldexp pairwise_distance
-    poisson_nll_loss requires_grad_ resize_ row_stack soft_margin_loss stack tile unique unique_consecutive vstack
+    cholesky cholesky_inverse column_stack cosine_similarity dist dstack flip hinge_embedding_loss hstack is_set_to
+    kl_div ldexp lu pairwise_distance poisson_nll_loss qr requires_grad_ resize_ row_stack soft_margin_loss stack
+    svd tile unique unique_consecutive vstack
     """.split()
 )
+
+# What is refused for its dtype, though it could be computed: the functions, the kinds of dtype, and PyTorch's error.
+_REFUSED: dict[str, dict[int, tuple[type[Exception], str]]] = {}
+for _names, _kinds, _error, _text in (
+    ("cummax cummin kthvalue", (COMPLEX,), Undefined, "\"{name}_cpu\" not implemented for '{dtype}'"),
+    ("bincount kthvalue", (BOOL,), Undefined, "\"{name}_cpu\" not implemented for '{dtype}'"),
+    ("median nanmedian", (BOOL,), Undefined, "\"median_cpu\" not implemented for '{dtype}'"),
+    ("cumsum_ cumprod_", (BOOL,), Undefined, "\"{name}out_cpu\" not implemented for '{dtype}'"),
+    ("topk", (BOOL,), RuntimeError, "topk does not support bool dtypes on CPU"),
+    ("trace", (BOOL,), Undefined, "\"trace\" not implemented for '{dtype}'"),
+    ("searchsorted", (BOOL,), Undefined, "\"searchsorted_out_cpu\" not implemented for '{dtype}'"),
+    ("linear", (BOOL,), Undefined, "\"addmm_impl_cpu_\" not implemented for '{dtype}'"),
+    ("max_pool1d_with_indices", (BOOL, COMPLEX), Undefined, "\"max_pool2d\" not implemented for '{dtype}'"),
+    ("smooth_l1_loss", (BOOL, INTEGER), Undefined, "\"smooth_l1_cpu\" not implemented for '{dtype}'"),
+    ("huber_loss", (BOOL, INTEGER), Undefined, "\"huber_cpu\" not implemented for '{dtype}'"),
+    ("poisson_nll_loss", (BOOL,), RuntimeError, NO_BOOL_DIFFERENCE),
+    ("gradient", (BOOL,), RuntimeError, NO_BOOL_DIFFERENCE),
+    ("isin", (BOOL,), RuntimeError, "Unsupported input type encountered for isin(): {dtype}"),
+    ("mvlgamma", (BOOL,), RuntimeError, "The input tensor may not be a boolean tensor."),
+):
+    for _name in _names.split():
+        _REFUSED.setdefault(_name, {}).update(dict.fromkeys(_kinds, (_error, _text)))
 
 # Their chapters check what they are given.
 _UNWRAPPED = ("arithmetic", "comparison", "operators", "pointwise")
@@ -140,10 +165,29 @@ def _wrong(function: str, name: str, position: int, expected: str, value: Any) -
 
 
 @functools.cache
-def checked(name: str, function: FunctionType, is_method: bool, module: str) -> FunctionType:
+def checked(
+    name: str, function: FunctionType, is_method: bool, module: str, dtypes_checked: bool = False
+) -> FunctionType:
     """The function as the user calls it."""
     bare = inspect.unwrap(function)
-    if name in STRICT or name.rstrip("_") in STRICT:
+    refused = _REFUSED.get(name) or _REFUSED.get(name.rstrip("_"))
+    if refused is not None and not dtypes_checked:
+        unrefused = checked(name, function, is_method, module, True)
+
+        def public(*args: Any, **options: Any) -> Any:
+            given = next((value for value in (*args, *options.values()) if isinstance(value, Tensor)), None)
+            if given is None or given.dtype.kind not in refused:
+                return unrefused(*args, **options)
+            try:
+                unrefused(*args, **options)
+            except (IndexError, TypeError):
+                raise
+            except Exception:  # noqa: S110  (what is refused anyway may fail in any way)
+                pass
+            error, text = refused[given.dtype.kind]
+            raise error(text.format(name=name, dtype=given.dtype.scalar_name))
+
+    elif name in STRICT or name.rstrip("_") in STRICT:
 
         def public(*args: Any, **options: Any) -> Any:
             wrong = complaint(name, bare, args, options, is_method)
@@ -188,5 +232,7 @@ def install(namespaces: Iterable[tuple[str, dict[str, Any]]]) -> None:
             if _is_checked(function, name):
                 names[name] = checked(name, function, False, module)
     for name, function in list(vars(Tensor).items()):
-        if _is_checked(function, name) and (function.__code__.co_argcount > 1 or function.__code__.co_flags & 4):
+        if _is_checked(function, name) and (
+            function.__code__.co_argcount > 1 or function.__code__.co_flags & 4 or name in _REFUSED
+        ):
             setattr(Tensor, name, checked(name, function, True, function.__module__))

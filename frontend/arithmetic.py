@@ -18,8 +18,8 @@ from .compiler.ir import Node
 from .compiler.narrow import rounded, rounded_once, widened
 from .compiler.primitives import Undefined
 from .formulas import argument, constant
-from .formulas_complex import FUNCTIONS, absolute, power as complex_power
-from .operators import OPERATORS, Operator, forward, power, rounded_quotient
+from .formulas_complex import FUNCTIONS, absolute, log_add_exp as complex_log_add_exp, power as complex_power
+from .operators import OPERATORS, Operator, forward, power, rounded_quotient, whole_operands
 from .recording import float_operands, node_of, operands, promoted
 from .storage import straight_through
 from .tensor import Tensor
@@ -177,8 +177,9 @@ def fmod(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -> 
         [-1.0, 1.0]
     """
     _check_divisor(input, other)
-    OPERATORS["mod"].check((input, other))
-    return returned(p.fmod(*operands(input, other)), out)
+    if promoted(input, other).kind == BOOL:
+        raise Undefined("\"fmod_cpu\" not implemented for 'Bool'")
+    return returned(p.fmod(*whole_operands(input, other)), out)
 
 
 def pow(input: TensorLike, exponent: TensorLike, *, out: Tensor | None = None) -> Tensor:
@@ -460,7 +461,21 @@ def logaddexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Ten
         [1000.0]
     """
     a, b = _two_tensors("logaddexp", input, other)
+    if a.type.dtype.kind == COMPLEX:
+        return returned(complex_log_add_exp(a, b), out)
     return returned(f.log_add_exp(floating_only(a, "logaddexp"), b), out)
+
+
+def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """``log2(2**input + 2**other)`` without overflow; floating point only. As ``torch.logaddexp2``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.logaddexp2(torch.tensor([2000.0]), torch.tensor([2000.0])).tolist()
+        [2001.0]
+    """
+    a, b = _two_tensors("logaddexp2", input, other)
+    return returned(f.log_add_exp2(floating_only(a, "logaddexp2_cpu"), b), out)
 
 
 def _whole(function: str, input: Tensor, other: Tensor) -> tuple[Node, Node]:

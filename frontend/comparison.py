@@ -172,7 +172,7 @@ def signbit(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     x = node_of(input)
     if x.type.dtype.kind == COMPLEX:
-        raise RuntimeError("signbit does not support complex inputs.")
+        raise p.Undefined("signbit is not implemented for complex tensors.")
     if x.type.dtype.kind == FLOATING:
         x = p.copysign(constant(x, 1), x)
     return returned(p.lt(x, constant(x, 0)), out)
@@ -311,9 +311,10 @@ def _truths(function: str, input: Tensor, other: Tensor) -> tuple[Node, Node]:
 # ---------------------------------------------------------------------------------------------------------------- bits
 
 
-def _bits(function: str, *args: TensorLike) -> tuple[Node, ...]:
+def _bits(function: str, *args: TensorLike, bools: bool = True) -> tuple[Node, ...]:
     nodes = operands(*args)
-    if nodes[0].type.dtype.kind >= FLOATING:
+    kind = nodes[0].type.dtype.kind
+    if kind >= FLOATING or (kind == BOOL and not bools):
         raise p.Undefined(f"\"{function}\" not implemented for '{scalar_type(nodes[0].type.dtype)}'")
     return nodes
 
@@ -370,7 +371,7 @@ def bitwise_left_shift(input: TensorLike, other: TensorLike, *, out: Tensor | No
         >>> torch.bitwise_left_shift(torch.tensor([1, 3]), 2).tolist()
         [4, 12]
     """
-    return returned(p.shl(*_bits("bitwise_left_shift", input, other)), out)
+    return returned(p.shl(*_bits("lshift_cpu", input, other, bools=False)), out)
 
 
 def bitwise_right_shift(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -> Tensor:
@@ -381,7 +382,7 @@ def bitwise_right_shift(input: TensorLike, other: TensorLike, *, out: Tensor | N
         >>> torch.bitwise_right_shift(torch.tensor([8, -8]), 2).tolist()
         [2, -2]
     """
-    return returned(p.shr(*_bits("bitwise_right_shift", input, other)), out)
+    return returned(p.shr(*_bits("rshift_cpu", input, other, bools=False)), out)
 
 
 not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge

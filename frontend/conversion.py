@@ -6,7 +6,7 @@ In: a tensor. Out: the same tensor if nothing changes, else a new one through wh
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from .compiler import dtypes, primitives as p
 from .compiler.autodiff import tensor_class
@@ -123,6 +123,57 @@ Tensor.type = type_
 def type_as(self: Tensor, other: Tensor) -> Tensor:
     """This tensor with the dtype and on the device of another."""
     return converted(self, other.dtype, other._node.type.device)
+
+
+def typename(obj: object) -> str:
+    """The name of a tensor's type, or of an object's class with its module. As ``torch.typename``."""
+    if isinstance(obj, Tensor):
+        return obj.type()
+    named = obj if hasattr(obj, "__qualname__") else type(obj)
+    module = "" if named.__module__ in (None, "builtins", "__builtin__") else f"{named.__module__}."
+    return module + named.__qualname__
+
+
+def _pinning_device(function: str, place: object) -> NoReturn:
+    if isinstance(place, Tensor):
+        raise TypeError(f"{function}(): argument 'device' (position 1) must be torch.device, not Tensor")
+    raise RuntimeError("Cannot access accelerator device when none is available.")
+
+
+@method
+def is_pinned(self: Tensor, device: str | device | None = None) -> bool:
+    """Whether the memory is locked for a GPU: never. As ``Tensor.is_pinned``."""
+    if device is not None:
+        _pinning_device("is_pinned", device)
+    return False
+
+
+@method
+def pin_memory(self: Tensor, device: str | device | None = None) -> Tensor:
+    """Memory locked for a GPU, of which there is none. As ``Tensor.pin_memory``.
+
+    Raises:
+        RuntimeError: always.
+    """
+    _pinning_device("pin_memory", device)
+
+
+@method
+def share_memory_(self: Tensor) -> Tensor:
+    """The tensor itself; processes share the memory of none. As ``Tensor.share_memory_``."""
+    return self
+
+
+@method
+def cfloat(self: Tensor) -> Tensor:
+    """This tensor as complex64. As ``Tensor.cfloat``."""
+    return converted(self, dtypes.complex64, None)
+
+
+@method
+def cdouble(self: Tensor) -> Tensor:
+    """This tensor as complex128. As ``Tensor.cdouble``."""
+    return converted(self, dtypes.complex128, None)
 
 
 @method

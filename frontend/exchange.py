@@ -20,7 +20,7 @@ import numpy as np
 from . import levels
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.batching import depends_on_lane
-from .compiler.dtypes import FLOATING
+from .compiler.dtypes import FLOATING, DType
 from .compiler.ir import Node, tensor_type
 from .leaves import make_leaf
 from .parts import as_strided
@@ -52,6 +52,50 @@ class Exporter:
     def __init__(self, memory: np.ndarray) -> None:
         self.memory = memory
         self.__array_interface__ = memory.__array_interface__
+
+
+def frombuffer(
+    buffer: object, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
+    """A vector that shares the memory of an object with Python's buffer protocol; as ``torch.frombuffer``.
+
+    Args:
+        count: the number of elements; all that are there if it is negative.
+        offset: the number of bytes in front of them.
+
+    Raises:
+        ValueError: no buffer, or no elements or not as many in it.
+
+    Example:
+        >>> import flamework
+        >>> flamework.frombuffer(bytearray([1, 0, 2, 0]), dtype=flamework.int16).tolist()
+        [1, 2]
+    """
+    try:
+        size = memoryview(buffer).nbytes
+    except TypeError:
+        raise ValueError("object does not implement Python buffer protocol.") from None
+    item = dtype.itemsize
+    if size == 0 or count == 0:
+        raise ValueError(f"both buffer length ({size}) and count ({count}) must not be 0")
+    if not 0 <= offset < size:
+        raise ValueError(
+            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1"
+        )
+    if count < 0:
+        if (size - offset) % item:
+            raise ValueError(
+                f"buffer length ({size - offset} bytes) after offset ({offset} bytes) must be a multiple of element "
+                f"size ({item})"
+            )
+        count = (size - offset) // item
+    if offset + count * item > size:
+        raise ValueError(
+            f"requested buffer length ({count} * {item} bytes) after offset ({offset} bytes) must not be greater than "
+            f"actual buffer length ({size} bytes)"
+        )
+    made = from_numpy(np.frombuffer(buffer, dtype.numpy, count, offset))
+    return made.requires_grad_() if requires_grad else made
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:

@@ -484,12 +484,23 @@ def cumulative_product(x: Node, axis: int) -> Node:
 @composite
 def log_add_exp(a: Node, b: Node) -> Node:
     """``log(exp(a) + exp(b))`` without overflow."""
+    larger, gap = _larger_and_gap(a, b)
+    return p.add(larger, p.log1p(p.exp(gap)))
+
+
+@composite
+def log_add_exp2(a: Node, b: Node) -> Node:
+    """``log2(2**a + 2**b)`` without overflow."""
+    larger, gap = _larger_and_gap(a, b)
+    return p.add(larger, p.scale(p.log1p(p.exp2(gap)), 1 / math.log(2)))
+
+
+def _larger_and_gap(a: Node, b: Node) -> tuple[Node, Node]:
     larger = p.where(p.lt(a, b), b, a)
     smaller = p.where(p.lt(a, b), a, b)
     # of two equal infinities the difference would be NaN
     endless = p.band(p.eq(a, b), p.eq(p.abs(a), constant(a, math.inf)))
-    gap = p.where(endless, constant(a, 0), p.sub(smaller, larger))
-    return p.add(larger, p.log1p(p.exp(gap)))
+    return larger, p.where(endless, constant(a, 0), p.sub(smaller, larger))
 
 
 @composite

@@ -241,6 +241,26 @@ def sinc(z: Node) -> Node:
     return p.where(zero, _one(z), p.div(FUNCTIONS["sin"](turned), turned))
 
 
+def log_sum_exp(z: Node, axes: tuple[int, ...]) -> Node:
+    """``log(sum(exp(z)))``, with the largest real part taken out."""
+    if not axes or not z.type.size:
+        return FUNCTIONS["log"](s.reduce_sum(FUNCTIONS["exp"](z), params=axes)) if axes else z
+    largest = s.reduce_max(s.detach(p.real(z)), params=axes)
+    infinite = p.eq(p.abs(largest), constant(largest, math.inf))
+    largest = p.where(infinite, constant(largest, 0), largest)
+    kept = tuple(1 if axis in axes else extent for axis, extent in enumerate(z.type.shape))
+    around = s.broadcast_to(s.reshape(largest, params=kept), z.type.shape)
+    powers = FUNCTIONS["exp"](p.sub(z, converted(around, z.type.dtype)))
+    return p.add(FUNCTIONS["log"](s.reduce_sum(powers, params=axes)), converted(largest, z.type.dtype))
+
+
+def log_add_exp(a: Node, b: Node) -> Node:
+    """``log(exp(a) + exp(b))``, with the larger real part taken out."""
+    swapped = p.lt(p.real(a), p.real(b))
+    larger, smaller = p.where(swapped, b, a), p.where(swapped, a, b)
+    return p.add(larger, FUNCTIONS["log1p"](FUNCTIONS["exp"](p.sub(smaller, larger))))
+
+
 def direction(z: Node) -> Node:
     """``z / |z|``, and 0 at 0."""
     size = absolute(z)

@@ -68,8 +68,21 @@ def checked_index(
     return p.wrap_index(index, extent)
 
 
+# The functions that take positions in int64 only, and what is raised for int32.
+_LONG_ONLY: dict[str, tuple[type[Exception], str]] = {
+    **dict.fromkeys(
+        ("take", "put_", "index_copy"), (RuntimeError, "{name}(): Expected a long tensor for index, but got Int")
+    ),
+    "index_fill": (IndexError, "{name}_(): Expected dtype int64 for index."),
+    "take_along_dim": (RuntimeError, "torch.{name}(): dtype of indices should be Long but got Int"),
+}
+
+
 def index_argument(index: object, function: str, position: int) -> Node:
     node = tensor_argument(index, function, "index", position)
+    if node.type.dtype is dtypes.int32 and function in _LONG_ONLY:
+        error, text = _LONG_ONLY[function]
+        raise error(text.format(name=function))
     if node.type.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(f"{function}(): Expected dtype int32/int64 for index")
     return node
@@ -153,6 +166,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
         >>> torch.take_along_dim(x, torch.argsort(x, dim=1), 1).tolist()
         [[1, 2, 3]]
     """
+    index_argument(indices, "take_along_dim", 2)
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1), out=out)
     axis = axis_of(dim, input.ndim)
@@ -556,6 +570,27 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False)
     return returned(input_node(true_coordinates(mask)), out)
 
 
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tensor | None = None) -> Tensor:
+    """The first ``size`` positions of :func:`nonzero`, and ``fill_value`` where there are fewer.
+
+    As ``torch.nonzero_static``.
+
+    Raises:
+        RuntimeError: ``size`` is negative.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.nonzero_static(torch.tensor([0, 3]), size=2).tolist()
+        [[1], [-1]]
+    """
+    if size < 0:
+        raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
+    found = values_of(node_of(nonzero(input)))[:size]
+    padded = np.full((size, found.shape[1]), fill_value, np.int64)
+    padded[: len(found)] = found
+    return returned(input_node(padded), out)
+
+
 def argwhere(input: Tensor) -> Tensor:
     """The positions of the elements that are not 0, as :func:`nonzero`. As ``torch.argwhere``."""
     return nonzero(input)
@@ -584,5 +619,6 @@ def isin(elements: Tensor | float, test_elements: Tensor | float, *, invert: boo
 
 __all__ = [
     "argwhere", "gather", "index_add", "index_copy", "index_fill", "index_select", "isin", "masked_fill",
-    "masked_scatter", "masked_select", "nonzero", "put", "scatter", "scatter_add", "take", "take_along_dim", "where",
+    "masked_scatter", "masked_select", "nonzero", "nonzero_static", "put", "scatter", "scatter_add", "take",
+    "take_along_dim", "where",
 ]

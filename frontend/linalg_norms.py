@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from . import formulas as f
 from .arguments import canonical_axes, returned, scalar_type, tensor_argument
 from .compiler import primitives as p, primitives_shape as s
-from .compiler.dtypes import COMPLEX, FLOATING, DType
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType
 from .compiler.ir import Node
+from .compiler.primitives import Undefined
 from .formulas_complex import absolute
 from .linalg_solve import NO_INVERSE, check_square, eye_like, inv_ex, inverse_of, matrix_argument, solve
 from .linalg_spectral import singular_values, svd_argument
@@ -254,6 +255,8 @@ def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
         x, n = inverse_of(matrix_argument(A, "linalg.inv", square=True), "linalg.inv" + NO_INVERSE), -n
     if n == 0:
         return returned(eye_like(x), out)
+    if n > 1 and x.type.dtype.kind == BOOL:
+        raise Undefined("\"addmm_impl_cpu_\" not implemented for 'Bool'")
     product = None
     while n:
         if n & 1:

@@ -492,7 +492,7 @@ def matrix_exp(A: Tensor) -> Tensor:
         [[1.0, 1.0], [0.0, 1.0]]
     """
     x = tensor_argument(A, "linalg.matrix_exp", "A", 1)
-    if x.type.dtype.compute is not x.type.dtype:
+    if x.ndim >= 2 and x.type.dtype.compute is not x.type.dtype:
         wide = f.converted(x, x.type.dtype.compute)
         return returned(f.converted(rows.matrix_exp(wide), x.type.dtype), None)
     return returned(rows.matrix_exp(matrix_argument(A, "linalg.matrix_exp", square=True)), None)

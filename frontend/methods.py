@@ -17,21 +17,28 @@ from . import (
     arithmetic,
     comparison,
     creation,
+    floats,
     gathering,
+    histograms,
     joining,
     pointwise,
     products,
     random,
     reduction,
     scans,
+    scattering,
     sorting,
     special,
 )
+from .arguments import scalar_type
 from .mutation import assign, original
 from .recording import node_of
 from .tensor import Tensor
 
 METHODS: dict[Any, str] = {
+    floats: "frexp nextafter",
+    histograms: "histogram",
+    scattering: "index_reduce scatter_reduce",
     pointwise: """
         abs absolute acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil cos cosh
         deg2rad erf exp exp2 expm1 fix floor frac log log10 log1p log2 logit nan_to_num neg negative positive rad2deg
@@ -39,8 +46,8 @@ METHODS: dict[Any, str] = {
     """,
     arithmetic: """
         add addcdiv addcmul arctan2 atan2 clamp clamp_max clamp_min clip copysign div divide float_power floor_divide
-        fmax fmin fmod gcd heaviside hypot lcm ldexp lerp logaddexp maximum minimum mul multiply pow remainder sub
-        subtract true_divide xlogy
+        fmax fmin fmod gcd heaviside hypot lcm ldexp lerp logaddexp logaddexp2 maximum minimum mul multiply pow
+        remainder sub subtract true_divide xlogy
     """,
     comparison: """
         allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor eq equal ge
@@ -61,8 +68,8 @@ METHODS: dict[Any, str] = {
         tril triu vsplit
     """,
     gathering: """
-        argwhere gather index_add index_copy index_fill index_select masked_scatter masked_select nonzero put scatter
-        scatter_add take take_along_dim
+        argwhere gather index_add index_copy index_fill index_select masked_scatter masked_select nonzero nonzero_static
+        put scatter scatter_add take take_along_dim
     """,
     sorting: """
         argsort bincount histc kthvalue median mode msort nanmedian nanquantile quantile sort topk unique
@@ -75,13 +82,15 @@ METHODS: dict[Any, str] = {
 }
 
 IN_PLACE: dict[Any, str] = {
+    floats: "nextafter",
+    scattering: "index_reduce scatter_reduce",
     pointwise: """
         abs absolute acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil cos cosh
         deg2rad erf exp exp2 expm1 fix floor frac log log10 log1p log2 logit nan_to_num neg negative rad2deg reciprocal
         relu round rsqrt sgn sigmoid sign sin sinc sinh sqrt square tan tanh trunc
     """,
     arithmetic: """
-        add addcdiv addcmul arctan2 atan2 clamp clamp_max clamp_min clip copysign div divide float_power floor_divide
+        add addcdiv addcmul arctan2 atan2 clamp clamp_max clamp_min clip copysign div divide floor_divide
         fmod gcd heaviside hypot lcm ldexp lerp mul multiply pow remainder sub subtract true_divide xlogy
     """,
     comparison: """
@@ -101,7 +110,7 @@ def in_place(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor
 
     def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
         value = function(original(self, *args, *options.values()), *args, **options)
-        if self.is_complex() and not value.is_complex():
+        if self.is_complex() and value.is_floating_point():
             raise RuntimeError(f"In-place {name[:-1]} is not supported for complex tensors.")
         return assign(self, node_of(value))
 
@@ -110,6 +119,17 @@ def in_place(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor
     method.__wrapped__ = function
     method.__doc__ = f":func:`{function.__name__}`, in place. As ``Tensor.{name}``."
     return method
+
+
+def float_power_(self: Tensor, exponent: Tensor | float) -> Tensor:
+    """:func:`float_power`, in place: of float64 or complex128 only. As ``Tensor.float_power_``."""
+    result = arithmetic.float_power(original(self, exponent), exponent)
+    if result.dtype is not self.dtype:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {scalar_type(self.dtype)} but the operation's result requires "
+            f"dtype {scalar_type(result.dtype)}"
+        )
+    return assign(self, node_of(result))
 
 
 def where(self: Tensor, condition: Tensor, other: Tensor | float) -> Tensor:
@@ -140,7 +160,7 @@ def __rmatmul__(self: Tensor, other: Tensor) -> Tensor:
 def install() -> None:
     """Give ``Tensor`` the methods of the tables that it does not have."""
     own = Tensor.__dict__
-    for function in (where, norm, polygamma, in_place(polygamma, "polygamma_"), __matmul__, __rmatmul__):
+    for function in (where, norm, float_power_, polygamma, in_place(polygamma, "polygamma_"), __matmul__, __rmatmul__):
         if function.__name__ not in own:
             setattr(Tensor, function.__name__, function)
     for module, names in METHODS.items():

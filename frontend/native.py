@@ -94,6 +94,11 @@ def max_pool1d_with_indices(
     return F.max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True)
 
 
+def constant_pad_nd(input: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
+    """:func:`flamework.nn.functional.pad` with a constant. As ``torch.constant_pad_nd``."""
+    return F.pad(input, pad, "constant", value)
+
+
 def kl_div(input: Tensor, target: Tensor, reduction: int = 0, *, log_target: bool = False) -> Tensor:
     """:func:`flamework.nn.functional.kl_div`. As ``torch.kl_div``."""
     loss = F.kl_div(input, target, reduction="none", log_target=log_target)
@@ -139,7 +144,8 @@ def triplet_margin_loss(
 __all__ = [
     "adaptive_max_pool1d", "alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "cosine_embedding_loss",
     "dropout", "dropout_", "embedding", "feature_alpha_dropout", "feature_dropout", "hinge_embedding_loss",
-    "instance_norm", "kl_div", "margin_ranking_loss", "max_pool1d_with_indices", "triplet_margin_loss",
+    "constant_pad_nd", "instance_norm", "kl_div", "margin_ranking_loss", "max_pool1d_with_indices",
+    "triplet_margin_loss",
 ]
 
 # the two activations that are also methods

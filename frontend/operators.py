@@ -17,7 +17,7 @@ from collections.abc import Callable
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, bool_, int64
 from .compiler.ir import Node, TensorType, grad_mode
-from .compiler.primitives import Primitive, remember
+from .compiler.primitives import Primitive, Undefined, remember
 from .formulas_complex import absolute, power as complex_power
 from .levels import active
 from .mutation import assign, original
@@ -39,13 +39,16 @@ _ref = weakref.ref
 _input = p.scalar
 
 
+NO_BOOL_DIFFERENCE = (
+    "Subtraction, the `-` operator, with two bool tensors is not supported. "
+    "Use the `^` or `logical_xor()` operator instead."
+)
+
+
 def _no_bools(args: tuple) -> None:
     kinds = [a.dtype is bool_ if isinstance(a, Tensor) else isinstance(a, bool) for a in args]
     if all(kinds):
-        raise RuntimeError(
-            "Subtraction, the `-` operator, with two bool tensors is not supported. "
-            "Use the `^` or `logical_xor()` operator instead."
-        )
+        raise RuntimeError(NO_BOOL_DIFFERENCE)
     if any(kinds):
         raise RuntimeError(
             "Subtraction, the `-` operator, with a bool tensor is not supported. "
@@ -65,7 +68,7 @@ def _no_floats(name: str) -> Callable[[tuple], None]:
 def _not_bool(name: str) -> Callable[[tuple], None]:
     def check(args: tuple) -> None:
         if promoted(*args) is bool_:
-            raise RuntimeError(f"\"{name}\" not implemented for 'Bool'")
+            raise Undefined(f"\"{name}\" not implemented for 'Bool'")
 
     return check
 
@@ -91,6 +94,18 @@ def _not_bool_no_floats(name: str) -> Callable[[tuple], None]:
     return check
 
 
+def whole_operands(a: Tensor | float, b: Tensor | float) -> tuple[Node, Node]:
+    """Operands of a division without rounding; a zero among the divisors of integers is reported when it runs."""
+    x, y = operands(a, b)
+    if isinstance(b, Tensor) and y.type.dtype.kind == INTEGER:
+        index = s.converted(y, int64)
+        zero = p.full_like(index, 0)
+        report = p.where(p.eq(index, zero), p.full_like(index, p.DIVISION_BY_ZERO), zero)
+        # the report's value is 0 in any case
+        y = p.add(y, s.converted(p.wrap_index(report, p.full_like(index, 1)), y.type.dtype))
+    return x, y
+
+
 class Operator:
     """One binary operator: its row, how operands are converted, and what has been learned about types.
 
@@ -99,7 +114,7 @@ class Operator:
         swapped: whether the row takes the operands in the opposite order (``a > b`` is ``b < a``).
         convert: ``operands`` or ``float_operands``.
         check: raises for operands that the operator refuses.
-        any_integer: whether every integer is accepted as an operand (division refuses zero).
+        any_integer: whether every integer is accepted as an operand, a number or an element (division refuses zero).
         same: result type for two operands of one type, where no conversion is needed.
         number: for a tensor type the parameters of the scalar leaf and the result type, where a Python number of a
             kind that is not higher than the tensor's takes on its dtype.
@@ -128,7 +143,8 @@ class Operator:
             for operand, other, converted in ((a, b, x), (b, a, y)):
                 if isinstance(operand, Tensor) and operand._node.type is converted.type:
                     if isinstance(other, Tensor):
-                        if other._node.type is converted.type:
+                        learned = self.any_integer or converted.type.dtype.kind == FLOATING
+                        if learned and other._node.type is converted.type:
                             remember(self.same, x.type, node.type)
                     elif converted.type.dtype.kind == FLOATING or (converted.type.dtype is int64 and self.any_integer):
                         kind = converted.type
@@ -268,8 +284,8 @@ OPERATORS = {
     "sub": Operator(p.sub, check=_no_bools),
     "mul": Operator(p.mul),
     "truediv": Operator(p.div, convert=float_operands),
-    "floordiv": Operator(p.floordiv, check=_divides("div_floor_cpu"), any_integer=False),
-    "mod": Operator(p.rem, check=_divides("remainder_cpu"), any_integer=False),
+    "floordiv": Operator(p.floordiv, convert=whole_operands, check=_divides("div_floor_cpu"), any_integer=False),
+    "mod": Operator(p.rem, convert=whole_operands, check=_divides("remainder_cpu"), any_integer=False),
     "and": Operator(p.band, check=_no_floats("bitwise_and_cpu")),
     "or": Operator(p.bor, check=_no_floats("bitwise_or_cpu")),
     "xor": Operator(p.bxor, check=_no_floats("bitwise_xor_cpu")),
@@ -354,7 +370,7 @@ def rounded_quotient(a: Tensor | float, b: Tensor | float, rounding_mode: str) -
         raise RuntimeError(
             "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '" + rounding_mode + "'"
         )
-    x, y = operands(a, b)
+    x, y = whole_operands(a, b)
     if x.type.dtype.kind == FLOATING:
         return p.trunc(p.div(x, y))
     # (x - fmod(x, y)) / y divides without a remainder, so that flooring it is exact
@@ -398,7 +414,7 @@ def power(base: Tensor | float, exponent: Tensor | float) -> Node:
             return s.copy(node) if number else p.full_like(node, True)
     x, y = operands(base, exponent)
     if x.type.dtype is bool_:
-        raise RuntimeError("\"pow\" not implemented for 'Bool'")
+        raise Undefined("\"pow\" not implemented for 'Bool'")
     return complex_power(x, y) if x.type.dtype.kind == COMPLEX else p.pow(x, y)
 
 

@@ -35,7 +35,7 @@ def _matrices(function: str, *tensors: tuple[Tensor, str]) -> list[Node]:
                 "Expected all tensors to be on the same device, but found at least two devices, "
                 f"{nodes[0].type.device} and {node.type.device}!"
             )
-    if first.kind == BOOL:
+    if first.kind == BOOL and len(nodes) > 1:
         raise p.Undefined(f"\"{function}\" not implemented for 'Bool'")
     return nodes
 

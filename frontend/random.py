@@ -19,7 +19,7 @@ import numpy as np
 from . import formulas as f, levels
 from .arguments import scalar_type, tensor_argument, values_of
 from .compiler import dtypes, primitives as p
-from .compiler.dtypes import FLOATING, DType
+from .compiler.dtypes import COMPLEX, FLOATING, DType
 from .compiler.ir import Node
 from .compiler.primitives import Undefined
 from .creation import DeviceLike, made, shape_argument
@@ -114,7 +114,11 @@ default_generator = Generator()
 
 
 def _stream(generator: Generator | None) -> Mt19937Generator:
-    return (default_generator if generator is None else generator).stream
+    if generator is None:
+        return default_generator.stream
+    if not isinstance(generator, Generator):
+        raise TypeError(f"argument 'generator' must be torch.Generator, not {type(generator).__name__}")
+    return generator.stream
 
 
 def manual_seed(seed: int) -> Generator:
@@ -179,6 +183,18 @@ def _float_dtype(function: str, dtype: DType | None, out: Tensor | None) -> DTyp
     return dtype
 
 
+def _part(dtype: DType | None, out: Tensor | None) -> DType | None:
+    """Of complex numbers to be drawn the dtype of their parts, else None."""
+    dtype = dtype or (get_default_dtype() if out is None else out.dtype)
+    return dtype.part if dtype.kind == COMPLEX else None
+
+
+def _complex(pairs: Node) -> Node:
+    """Complex numbers of their parts, which follow each other along the last axis."""
+    last, shape = pairs.ndim - 1, pairs.type.shape[:-1]
+    return p.complex_(*(f.reshaped(f.axis_slice(pairs, last, i, 1), shape) for i in (0, 1)))
+
+
 def _drawn(draw: Callable[[int], np.ndarray], shape: Sequence[int], place: str) -> Node:
     """What ``draw`` returns for a number of elements; while a function is recorded, drawn again at every replay.
 
@@ -218,8 +234,11 @@ def rand(
         torch.Size([2, 3])
     """
     shape = shape_argument("rand", sizes, size)
+    stream, part = _stream(generator), _part(dtype, out)
+    if part is not None:
+        drawn = _drawn(lambda count: stream.rand(count, part.numpy), (*shape, 2), device_name(device))
+        return made(_complex(drawn), requires_grad, out)
     dtype = _float_dtype("rand", dtype, out)
-    stream = _stream(generator)
     return made(_drawn(lambda count: stream.rand(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
 
 
@@ -235,8 +254,13 @@ def randn(
         torch.Size([2, 3])
     """
     shape = shape_argument("randn", sizes, size)
+    stream, part = _stream(generator), _part(dtype, out)
+    if part is not None:
+        # both parts have half of the variance
+        scale = part.numpy.type(math.sqrt(0.5))
+        drawn = _drawn(lambda count: stream.randn(count, part.numpy) * scale, (*shape, 2), device_name(device))
+        return made(_complex(drawn), requires_grad, out)
     dtype = _float_dtype("randn", dtype, out)
-    stream = _stream(generator)
     return made(_drawn(lambda count: stream.randn(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
 
 
@@ -364,10 +388,10 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
         >>> torch.poisson(torch.zeros(2)).tolist()
         [0.0, 0.0]
     """
-    x = tensor_argument(input, "poisson", "input", 1)
+    x, stream = tensor_argument(input, "poisson", "input", 1), _stream(generator)
     if x.type.dtype.kind != FLOATING:
         raise Undefined(f"\"poisson_cpu\" not implemented for '{scalar_type(x.type.dtype)}'")
-    stream, rates = _stream(generator), values_of(x).astype(np.float64)
+    rates = values_of(x).astype(np.float64)
     if not np.all(rates >= 0):
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     draw = _each(lambda: stream.poisson(rates.reshape(-1)).astype(x.type.dtype.numpy), x.type.size)

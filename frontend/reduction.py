@@ -16,12 +16,13 @@ from .arguments import canonical_axes, numpy_names, real_only, returned, scalar_
 from .arithmetic import maximum, minimum
 from .comparison import truth
 from .compiler import dtypes, primitives as p, primitives_shape as s
-from .compiler.dtypes import COMPLEX, FLOATING, DType
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType
 from .compiler.ir import Node
 from .formulas import constant
-from .formulas_complex import absolute
+from .formulas_complex import absolute, log_sum_exp as complex_log_sum_exp
 from .mutation import write_out
-from .recording import get_default_dtype, node_of, operands, tensor_of
+from .operators import OPERATORS
+from .recording import get_default_dtype, node_of, tensor_of
 from .tensor import Tensor, axis_of
 
 Dim = int | Sequence[int] | None
@@ -61,11 +62,12 @@ def nansum(
         >>> torch.nansum(torch.tensor([1.0, float("nan")])).item()
         1.0
     """
-    source = real_only(node_of(input), "nansum")
+    source = node_of(input)
+    axes = canonical_axes(dim, source.ndim)
+    real_only(source, "nansum")
     x = f.converted(source, dtype) if dtype is not None else widened(source)
     if x.type.dtype.kind == FLOATING:
         x = p.where(f.is_nan(x), constant(x, 0), x)
-    axes = canonical_axes(dim, x.ndim)
     return returned(_kept(f.total(x, axes), axes, x, keepdim), out, source)
 
 
@@ -105,13 +107,16 @@ def nanmean(
         >>> torch.nanmean(torch.tensor([1.0, float("nan"), 3.0])).item()
         2.0
     """
-    x = real_only(with_dtype(node_of(input), dtype), "nanmean")
+    x = with_dtype(node_of(input), dtype)
+    if x.type.dtype.kind == COMPLEX:
+        canonical_axes(dim, x.ndim)
+        real_only(x, "nanmean")
     if x.type.dtype.kind != FLOATING:
         raise RuntimeError(
             f"nanmean(): expected input to have floating point or complex dtype but got {scalar_type(x.type.dtype)}"
         )
-    missing = f.is_nan(x)
     axes = canonical_axes(dim, x.ndim)
+    missing = f.is_nan(x)
     summed = f.total(p.where(missing, constant(x, 0), x), axes)
     count = f.total(f.converted(p.bnot(missing), x.type.dtype), axes)
     return returned(_kept(p.div(summed, count), axes, x, keepdim), out)
@@ -397,6 +402,8 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out:
 
 def _position(name, row, input, dim, keepdim, out):
     x = node_of(input)
+    if x.type.dtype.kind in (BOOL, COMPLEX):
+        raise RuntimeError(f"{name}(): does not support {'bool' if x.type.dtype.kind == BOOL else 'complex'} input")
     if dim is None:
         if x.type.size == 0:
             raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
@@ -510,8 +517,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
         >>> torch.dist(torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])).item()
         5.0
     """
-    a, b = operands(input, other)
-    gap = sizes(_difference(a, b))
+    gap = sizes(OPERATORS["sub"].node(input, other))
     return tensor_of(f.vector_norm(gap, tuple(range(gap.ndim)), float(p)))
 
 
@@ -527,10 +533,6 @@ def sizes(x: Node) -> Node:
     return x
 
 
-def _difference(a: Node, b: Node) -> Node:
-    return p.sub(a, b)
-
-
 @numpy_names
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
     """``log(sum(exp(x)))`` without overflow. Integers give the default dtype. As ``torch.logsumexp``.
@@ -540,10 +542,12 @@ def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False, *, out: Tensor | N
         >>> torch.logsumexp(torch.tensor([1000.0, float("-inf")]), 0).item()
         1000.0
     """
-    x = real_only(node_of(input), "logsumexp")
+    x = node_of(input)
+    axes = canonical_axes(dim, x.ndim)
+    if x.type.dtype.kind == COMPLEX:
+        return returned(_kept(complex_log_sum_exp(x, axes), axes, x, keepdim), out, x)
     if x.type.dtype.kind != FLOATING:
         x = f.converted(x, get_default_dtype())
-    axes = canonical_axes(dim, x.ndim)
     return returned(_kept(f.logsumexp(x, axes), axes, x, keepdim), out, x)
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from . import formulas as f, return_types
 from .arguments import floating_only, numpy_names, returned, tensor_argument, widened, with_dtype
 from .compiler import dtypes, primitives as p, primitives_shape as s
-from .compiler.dtypes import BOOL, FLOATING, DType
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType
 from .compiler.ir import Node
 from .compiler.narrow import rounded_once
+from .formulas_complex import log_add_exp
 from .mutation import write_out
 from .recording import node_of, tensor_of
 from .tensor import Tensor, axis_of
@@ -123,10 +124,14 @@ def logcumsumexp(input: Tensor, dim: int, *, out: Tensor | None = None) -> Tenso
         >>> torch.logcumsumexp(torch.tensor([1000.0, float("-inf")]), 0).tolist()
         [1000.0, 1000.0]
     """
-    x = floating_only(node_of(input), "logcumsumexp")
+    x = node_of(input)
     axis = axis_of(dim, x.ndim)
+    if x.type.dtype.kind != COMPLEX:
+        floating_only(x, "logcumsumexp")
     if x.ndim == 0:
         return returned(x, out, x)
+    if x.type.dtype.kind == COMPLEX:
+        return returned(f.doubling_scan((x,), axis, lambda a, b: (log_add_exp(a[0], b[0]),), (-math.inf,))[0], out, x)
     return returned(_log_cumulated(x, axis), out, x)
 
 
@@ -182,8 +187,7 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None, *, out: Tensor 
         >>> torch.softmax(torch.tensor([0.0, 0.0]), 0).tolist()
         [0.5, 0.5]
     """
-    x = floating_only(with_dtype(node_of(input), dtype), "softmax")
-    return returned(_along_axis(f.softmax, x, dim), out)
+    return returned(_along_axis(f.softmax, with_dtype(node_of(input), dtype), dim), out)
 
 
 @numpy_names
@@ -195,12 +199,12 @@ def log_softmax(input: Tensor, dim: int, dtype: DType | None = None, *, out: Ten
         >>> torch.log_softmax(torch.tensor([0.0, -1000.0]), 0).tolist()
         [0.0, -1000.0]
     """
-    x = floating_only(with_dtype(node_of(input), dtype), "log_softmax")
-    return returned(_along_axis(f.log_softmax, x, dim), out)
+    return returned(_along_axis(f.log_softmax, with_dtype(node_of(input), dtype), dim), out)
 
 
 def _along_axis(formula, x: Node, dim: int) -> Node:
     axis = axis_of(dim, x.ndim)
+    floating_only(x, formula.__name__)
     if x.ndim == 0:
         return f.reshaped(formula(f.reshaped(x, (1,)), 0), ())
     return formula(x, axis)

@@ -245,8 +245,9 @@ def mode(
         >>> torch.mode(torch.tensor([1, 2, 2, 3])).values.item()
         2
     """
-    x = real_only(tensor_argument(input, "mode", "input", 1), "mode")
+    x = tensor_argument(input, "mode", "input", 1)
     axis = axis_of(dim, x.ndim)
+    real_only(x, "mode")
     if x.ndim == 0:
         return _scalar_pair(return_types.mode, x, out)
     if x.type.shape[axis] == 0:

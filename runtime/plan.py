@@ -27,6 +27,7 @@ from ..compiler.dtypes import FLOATING
 from ..compiler.fusion import Fusion, fuse
 from ..compiler.ir import Node, format_program, tensor_type, verify
 from ..compiler.lowering import Lowered, lower
+from ..compiler.primitives import DIVISION_BY_ZERO
 from ..compiler.primitives_conv import convolve
 from ..compiler.rewrite import rewrite
 from ..kernels.cpu import blas, contraction, depthwise, sort
@@ -404,6 +405,8 @@ class Plan:
             error, call.error = call.error, None
             if error is not None:
                 raise error
+        if index == DIVISION_BY_ZERO:
+            raise RuntimeError("ZeroDivisionError")
         raise IndexError(f"index {index} is out of bounds for dimension with size {extent}")
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import warnings
 
 from .. import formulas as f, pointwise, random, scans
-from ..arguments import floating_only
+from ..arguments import floating_only, tensor_argument
 from ..compiler import primitives as p, primitives_shape as s
-from ..compiler.dtypes import BOOL, DType
+from ..compiler.dtypes import BOOL, FLOATING, DType
 from ..compiler.ir import Node
 from ..compiler.narrow import rounded_once
 from ..formulas import argument, constant
@@ -211,12 +211,16 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 def softsign(input: Tensor) -> Tensor:
     """``x / (1 + |x|)``. As ``torch.nn.functional.softsign``."""
+    if tensor_argument(input, "softsign", "input", 1).type.dtype.kind != FLOATING:
+        return input / (input.abs() + 1)
     x = _argument(input, "softsign")
     return tensor_of(rounded_once(lambda x: p.div(x, p.add(p.abs(x), constant(x, 1))))(x))
 
 
 def tanhshrink(input: Tensor) -> Tensor:
     """``x - tanh(x)``. As ``torch.nn.functional.tanhshrink``."""
+    if tensor_argument(input, "tanhshrink", "input", 1).type.dtype.kind != FLOATING:
+        return input - input.tanh()
     x = _argument(input, "tanhshrink")
     return tensor_of(p.sub(x, p.tanh(x)))
 
@@ -249,10 +253,11 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     Raises:
         RuntimeError: an axis of odd size.
     """
-    x = _argument(input, "glu")
+    x = tensor_argument(input, "glu", "input", 1)
     if x.ndim == 0:
         raise RuntimeError("glu does not support 0-dimensional tensors")
     axis = axis_of(dim, x.ndim)
+    _argument(input, "glu")
     extent = x.type.shape[axis]
     if extent % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {axis} is size {extent}")

@@ -19,6 +19,7 @@ from ..compiler.ir import Node
 from ..formulas import argument, constant
 from ..gathering import checked_index, known
 from ..recording import node_of, operands, read, tensor_of
+from ..reduction import mean
 from ..tensor import Tensor
 
 # ----------------------------------------------------------------------------------------------------------- reduction
@@ -47,6 +48,9 @@ def reduction_mode(reduction: str, size_average: bool | None, reduce: bool | Non
 def reduced(loss: Node, reduction: str) -> Node:
     if reduction == "none":
         return loss
+    if loss.type.dtype.kind < FLOATING and reduction == "mean":
+        # which says that integers have no mean
+        return node_of(mean(tensor_of(loss)))
     axes = tuple(range(loss.ndim))
     return f.mean(loss, axes) if reduction == "mean" else f.total(loss, axes)
 
@@ -389,7 +393,7 @@ def soft_margin_loss(
 
 
 def multilabel_soft_margin_loss(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
+    input: Tensor, target: Tensor | float, weight: Tensor | None = None, size_average: bool | None = None,
     reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:
     """The mean over classes of binary cross entropies with logits ``[batch, classes]``.

@@ -17,7 +17,8 @@ from ..compiler.ir import Node
 from ..formulas import argument, constant
 from ..formulas_complex import absolute
 from ..gathering import known
-from ..recording import node_of, operands, read, tensor_of
+from ..operators import OPERATORS
+from ..recording import float_operands, node_of, operands, read, tensor_of
 from ..storage import attached
 from ..tensor import Tensor, axis_of
 from .functional_loss import reduced, reduction_mode
@@ -171,7 +172,7 @@ def poisson_nll_loss(
     As ``torch.nn.functional.poisson_nll_loss``.
     """
     mode = reduction_mode(reduction, size_average, reduce)
-    x, t = operands(input, target)
+    x, t = float_operands(input, target)
     floating_only(x, "poisson_nll_loss")
     if log_input:
         loss = p.sub(p.exp(x), p.mul(t, x))
@@ -234,7 +235,8 @@ def hinge_embedding_loss(
     x, t = operands(input, target)
     zero = constant(x, 0)
     # a target that is neither 1 nor -1 counts as both
-    push = p.where(p.eq(t, constant(t, 1)), zero, p.relu(p.sub(argument(x, margin), x)))
+    gap = OPERATORS["sub"].node(tensor_of(argument(x, margin)), tensor_of(x))
+    push = p.where(p.eq(t, constant(t, 1)), zero, p.relu(gap))
     pull = p.where(p.eq(t, constant(t, -1)), zero, x)
     return tensor_of(reduced(p.add(push, pull), mode))
 
@@ -326,6 +328,8 @@ def pairwise_distance(
     """
     gap = node_of(x1 - x2 + eps)
     axis = gap.ndim - 1
+    if gap.type.dtype.kind == COMPLEX:
+        gap = absolute(gap)
     length = f.vector_norm(floating_only(gap, "pairwise_distance"), (axis,), float(p))
     return tensor_of(f.kept(length, (axis,), gap.type.shape) if keepdim else length)
 

@@ -213,8 +213,10 @@ def interpolate(
     """
     x = tensor_argument(input, "interpolate", "input", 1)
     rank = x.ndim - 2
+    if size is None and scale_factor is None:
+        raise ValueError("either size or scale_factor should be defined")
     if rank not in (1, 2, 3):
-        raise ValueError(f"interpolate: an input of 3, 4 or 5 axes is expected, got {x.ndim}")
+        raise p.Undefined(f"interpolate: an input of 3, 4 or 5 axes is expected, got {x.ndim}")
     smooth = mode in _LINEAR or mode == "bicubic"
     if not smooth and mode not in ("nearest", "nearest-exact", "area"):
         raise ValueError(f"interpolate: there is no mode '{mode}'")

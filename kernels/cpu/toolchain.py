@@ -12,6 +12,7 @@ program written in this vocabulary, and `flamework.runtime.loader`, which puts t
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -89,6 +90,10 @@ def compile_kernels(
         compile_kernels(textwrap.dedent(source), ["double"]).symbols  # {'double': 'flamework_double'}
     """
     scope = {**INTRINSICS, **SYSTEM_INTRINSICS, **(namespace or {})}
+    if re.search(r"\b(pointer_)?f64\(", source):
+        # LLVM takes a half's sign from the binary64 that it was made of, by a call into the compiler's own library,
+        # which is not there
+        scope |= dict.fromkeys(("f16", "f32_to_f16"), scope["f32_to_f16_by_bits"])
     try:
         exec(compile(source, "<flamework kernel>", "exec"), scope)  # noqa: S102  (our own generated text)
         with global_compiler_lock:

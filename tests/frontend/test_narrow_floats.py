@@ -120,6 +120,20 @@ def test_function_gives_pytorchs_numbers(name, dtype):
 
 @pytest.mark.skipif(torch is None, reason="compares with PyTorch, which is not installed")
 @pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("size", [1, 5, 64])
+def test_a_sign_survives_the_way_from_float64_in_one_kernel(size, dtype):
+    def signs(t):
+        x = t.from_numpy(np.linspace(-2, 2, size)).double()
+        narrow = getattr(t, dtype)
+        y = x.to(narrow)
+        return y.tanh(), x.float().tanh().to(narrow), x.tanh().to(narrow), y.copysign(y)
+
+    for found, wanted in zip(signs(fw), signs(torch)):
+        assert found.double().tolist() == pytest.approx(wanted.double().tolist(), rel=LAST_PLACE[dtype])
+
+
+@pytest.mark.skipif(torch is None, reason="compares with PyTorch, which is not installed")
+@pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("draw", ["rand", "randn"])
 def test_seeded_numbers_are_pytorchs(draw, dtype):
     torch.manual_seed(1)

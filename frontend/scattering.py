@@ -1,0 +1,148 @@
+"""Scattered values reduced with each other: sums, products, means and extrema of what goes to one place.
+
+The values come from the scatter row; the gradients are PyTorch's: a product gives each factor the product of the
+others, and equal extrema share what comes to them.
+
+In: tensors. Out: tensors. Read next: ``gathering.py``, which the checks of indices and sizes come from.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .arguments import tensor_argument
+from .compiler.dtypes import COMPLEX, FLOATING
+from .compiler.primitives import Undefined
+from .gathering import _scattered, gather, index_argument, scatter, scatter_add, where
+from .recording import node_of, tensor_of
+from .storage import attached
+from .tensor import Tensor, axis_of
+
+_MODES = {"amax": "max", "amin": "min", "prod": "mul"}
+
+
+def scatter_reduce(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """A copy of ``input`` in which the elements of ``src`` that go to one place along ``dim`` are reduced.
+
+    Args:
+        index: int64, with the rank of ``input``, not larger than ``src``.
+        reduce: ``"sum"``, ``"prod"``, ``"mean"``, ``"amax"`` or ``"amin"``.
+        include_self: whether the element of ``input`` takes part where something goes.
+
+    Raises:
+        RuntimeError: another ``reduce``, an index out of range, sizes that do not fit, or different dtypes.
+
+    As ``torch.scatter_reduce``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.scatter_reduce(torch.zeros(2), 0, torch.tensor([1, 1]), torch.tensor([1.0, 5.0]), "amax").tolist()
+        [0.0, 5.0]
+    """
+    if reduce not in ("sum", "mean", *_MODES):
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+    base = tensor_argument(input, "scatter_reduce", "input", 1)
+    new = tensor_argument(src, "scatter_reduce", "src", 4)
+    if new.type.dtype is not base.type.dtype:
+        raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
+    if index_argument(index, "scatter_reduce", 3).type.size == 0:
+        return input.clone()
+    return _reduced(input, axis_of(dim, base.ndim), index, src, reduce, include_self)
+
+
+def index_reduce(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """As :func:`scatter_reduce`, for whole rows of ``source`` at the positions ``index``, a vector. Without sums.
+
+    As ``torch.index_reduce``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.index_reduce(torch.ones(2), 0, torch.tensor([1, 1]), torch.tensor([2.0, 5.0]), "prod").tolist()
+        [1.0, 10.0]
+    """
+    if reduce not in ("mean", *_MODES):
+        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    base = tensor_argument(input, "index_reduce", "input", 1)
+    chosen = index_argument(index, "index_reduce", 3)
+    new = tensor_argument(source, "index_reduce", "source", 4)
+    if new.type.dtype is not base.type.dtype:
+        raise RuntimeError(
+            f"index_reduce_(): self ({base.type.dtype.scalar_name}) and source ({new.type.dtype.scalar_name}) must "
+            "have the same scalar type"
+        )
+    if chosen.ndim > 1:
+        raise IndexError("index_reduce_(): Index is supposed to be a vector")
+    axis = axis_of(dim, base.ndim)
+    extent = new.type.shape[axis] if new.ndim else 1
+    if chosen.type.size != extent:
+        raise RuntimeError(
+            f"index_reduce_(): Number of indices ({chosen.type.size}) should be equal to source.size(dim) ({extent})"
+        )
+    if chosen.type.size == 0:
+        return input.clone()
+    around = [extent if d == axis else 1 for d in range(new.ndim)]
+    return _reduced(input, axis, index.reshape(around).expand(new.type.shape), source, reduce, include_self)
+
+
+def _reduced(input: Tensor, axis: int, index: Tensor, src: Tensor, reduce: str, include_self: bool) -> Tensor:
+    dtype = input.dtype
+    if reduce in ("amax", "amin") and dtype.kind == COMPLEX:
+        raise Undefined(f"\"scatter_gather_tensor_cpu_reduce_{reduce}\" not implemented for '{dtype.scalar_name}'")
+    # what is not included is replaced by what changes nothing, without a gradient
+    base = input if include_self else scatter(input, axis, index, _neutral(dtype, reduce))
+    if reduce == "sum":
+        return scatter_add(base, axis, index, src)
+    if reduce == "mean":
+        total = scatter_add(base, axis, index, src)
+        counts = input.new_ones(input.shape) if include_self else input.new_zeros(input.shape)
+        counts = scatter_add(counts, axis, index, src.new_ones(src.shape))
+        counts = counts.masked_fill(counts == 0, 1)
+        return total / counts if dtype.kind >= FLOATING else total // counts
+    value = _scattered("scatter_reduce", base.detach(), axis, index, src.detach(), _MODES[reduce])
+    if not (base.requires_grad or src.requires_grad):
+        return value
+    for d, extent in enumerate(index.shape):
+        src = src.narrow(d, 0, extent)
+    if reduce == "prod":
+        own, others = _shares_of_product(base.detach(), axis, index, src.detach(), value)
+    else:
+        # an equal element takes its share in PyTorch even if it is not included
+        own, others = _shares_of_extremum(input.detach(), axis, index, src.detach(), value)
+    # a sum with the same derivatives
+    slope = scatter_add(base * own, axis, index, src * others)
+    return tensor_of(attached(node_of(value), node_of(slope)))
+
+
+def _neutral(dtype, reduce: str) -> float:
+    if reduce in ("sum", "mean", "prod"):
+        return int(reduce == "prod")
+    if dtype.kind == FLOATING:
+        return float("-inf") if reduce == "amax" else float("inf")
+    limits = np.iinfo(dtype.numpy) if dtype.kind else None
+    return int(reduce == "amin") if limits is None else int(limits.min if reduce == "amax" else limits.max)
+
+
+def _shares_of_extremum(base: Tensor, axis: int, index: Tensor, src: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    own, others = (base == value).to(base.dtype), (src == gather(value, axis, index)).to(base.dtype)
+    winners = scatter_add(own, axis, index, others)
+    return own / winners, others / gather(winners, axis, index)
+
+
+def _shares_of_product(base: Tensor, axis: int, index: Tensor, src: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    def product(base: Tensor, src: Tensor) -> Tensor:
+        return _scattered("scatter_reduce", base, axis, index, src, "mul")
+
+    ones = base.masked_fill(base == 0, 1)
+    zero = src == 0
+    zeros = gather(scatter_add(base.new_zeros(base.shape), axis, index, zero.to(base.dtype)), axis, index)
+    single = zero & (zeros == 1)
+    without = gather(product(base, src.masked_fill(single, 1)), axis, index)
+    others = where(single, without, gather(value, axis, index) / src.masked_fill(zero, 1))
+    return product(ones, src) / ones, others
+
+
+__all__ = ["index_reduce", "scatter_reduce"]
