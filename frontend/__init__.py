@@ -99,7 +99,7 @@ from .statistics import (
 )
 from .storages import TypedStorage, UntypedStorage, is_storage, set_default_tensor_type
 from . import (
-    argument_errors, autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim,
+    argument_errors, autograd, conversion, fft, func, gradient_hooks, linalg, methods, native, nn, optim, profiler,
     serialization, signal, special, storages, testing, utils,
 )
 from .settings import (

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..kernels.cpu import blas, contraction, depthwise, driver
-from . import loader
+from . import events, loader
 from .cache import KernelCache
 from .counters import COUNTERS
 from .log import ENABLED, log
@@ -68,7 +68,8 @@ class Kernels:
         started = time.perf_counter()
         if callable(namespace):
             namespace = namespace()  # it needs numba
-        compiled = toolchain.compile_kernels(source, functions, namespace or scalar.NAMESPACE, signatures)
+        with events.span("compilation", events.COMPILE, source=digest(source)):
+            compiled = toolchain.compile_kernels(source, functions, namespace or scalar.NAMESPACE, signatures)
         COUNTERS.kernels_compiled += 1
         if ENABLED.kernel:
             log("kernel", f"compiled {digest(source)} in {1e3 * (time.perf_counter() - started):.0f} ms")

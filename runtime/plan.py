@@ -30,7 +30,7 @@ from ..compiler.primitives_conv import convolve
 from ..compiler.rewrite import rewrite
 from ..kernels.cpu import blas, contraction, depthwise, sort
 from ..kernels.cpu.driver import CHECKED, ENTRY_WORDS, SERIAL
-from . import library
+from . import events, library
 from .allocator import Buffer, allocate_block, size_class
 from .counters import COUNTERS
 from .donation import LEAST_BYTES, Lifetimes
@@ -143,7 +143,9 @@ class Plan:
         self.calls: list[library.Call] = []
         self.tables: dict[bytes, np.ndarray] = {}
         self.kernels = [KERNELS.pool]
+        self.first_entries: list[int] = []  # of each launch; one entry comes before them all
         for item, scratch in zip(self.items, self.scratch):
+            self.first_entries.append(1 + len(entries))
             if item.sort is not None:
                 entries += self.sort_entries(item.clusters[0].node, item.sort, scratch[0])
             elif item.contraction is not None:
@@ -370,8 +372,14 @@ class Plan:
                 self.args, self.values_at, arena.address if arena else 0, *map(_address, inputs),
                 *map(_address, results), *map(numbers.__getitem__, self.arguments),
             )
-            if self.launches and KERNELS.pool.run(self.tape_address, self.entries) != self.entries:
-                self.fail()
+            if self.launches:
+                run, recorder = KERNELS.pool.run, events.active
+                if recorder is None:
+                    done = run(self.tape_address, self.entries)
+                else:
+                    done = events.run_tape(recorder, self, run)
+                if done != self.entries:
+                    self.fail()
         COUNTERS.kernels_launched += self.launches
         if self.plain:
             return results
