@@ -39,8 +39,9 @@ _UNWRAPPED = ("arithmetic", "comparison", "operators", "pointwise")
 # the caller, which another call would hide.
 _ALONE = frozenset(
     """
-    as_tensor asarray compile copy_ counters dropout1d dropout2d dropout3d explain fill_ from_numpy gumbel_softmax
-    is_storage is_tensor load matmul mm realize save tensor upsample upsample_bilinear upsample_nearest
+    as_tensor asarray compile copy_ counters dropout1d dropout2d dropout3d explain fill_ from_dlpack from_numpy
+    frombuffer gumbel_softmax is_storage is_tensor load matmul mm realize save tensor upsample upsample_bilinear
+    upsample_nearest
     """.split()
 )
 

@@ -44,9 +44,16 @@ def made(node: Node, requires_grad: bool = False, out: Tensor | None = None) -> 
         raise out_of_memory(nbytes)
     if out is not None:
         write_out(out, node)
-        return out.requires_grad_() if requires_grad else out
+        return requiring_grad(out) if requires_grad else out
     tensor = tensor_of(node)
-    return tensor.requires_grad_() if requires_grad else tensor
+    return requiring_grad(tensor) if requires_grad else tensor
+
+
+def requiring_grad(tensor: Tensor) -> Tensor:
+    """A new tensor as a leaf that requires a gradient. Raises RuntimeError for integers."""
+    if tensor.dtype.kind < FLOATING:
+        raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+    return tensor.requires_grad_()
 
 
 def shape_argument(function: str, sizes: tuple, size: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -606,9 +613,6 @@ def as_tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = Non
     return tensor(data, dtype=dtype, device=device)
 
 
-asarray = as_tensor
-
-
 def scalar_tensor(
     s: float, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
 ) -> Tensor:
@@ -677,7 +681,7 @@ def new_tensor(
 
 
 __all__ = [
-    "arange", "as_tensor", "asarray", "empty", "empty_like",
+    "arange", "as_tensor", "empty", "empty_like",
     "empty_permuted", "empty_strided", "eye", "full", "full_like", "linspace", "logspace", "ones",
     "ones_like", "range", "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros", "zeros_like",
 ]
