@@ -101,7 +101,7 @@ def _expected(annotation: str) -> tuple[tuple[Callable[[Any], bool], ...], list[
     found = [_TYPES.get(part.replace("|", " | ")) for part in parts]
     if not annotation or None in found:
         return None
-    return tuple(test for test, _ in found), [name for _, name in found if name != "None"]
+    return tuple(test for test, _ in found), [name for _, name in found if name != "None"] or ["None"]
 
 
 def complaint(

@@ -132,6 +132,18 @@ def cpu(self: Tensor) -> Tensor:
 
 
 @method
+def to_device(self: Tensor, device: int | str | device, /, *, stream: int | None = None) -> Tensor:
+    """This tensor on a device; of the array API standard. The CPU has no streams: only None can be had.
+
+    Raises:
+        RuntimeError: there is no such device.
+    """
+    if stream is not None:
+        raise ValueError("to_device(): stream must be None, because the CPU has none")
+    return converted(self, None, device_name(device))
+
+
+@method
 def cuda(self: Tensor, device: int | str | device | None = None, non_blocking: bool = False) -> Tensor:
     """This tensor on a GPU, by default the first; ``non_blocking`` changes nothing that can be observed.
 

@@ -138,6 +138,21 @@ def __dlpack_device__(self: Tensor) -> tuple[DLDeviceType, int]:
     return (DLDeviceType.kDLCPU, 0)
 
 
+@method
+def __array_namespace__(self: Tensor, *, api_version: str | None = None) -> Any:
+    """The array API standard's functions for tensors: the module :mod:`flamework.array_api`.
+
+    Raises:
+        ValueError: there is no such version of the standard.
+    """
+    from . import array_api
+
+    if api_version is not None and api_version not in array_api.arrays.VERSIONS:
+        versions = ", ".join(array_api.arrays.VERSIONS)
+        raise ValueError(f"the versions of the array API standard are {versions}, but got {api_version!r}")
+    return array_api
+
+
 def to_dlpack(tensor: Tensor) -> Any:
     """A DLPack capsule over the tensor's memory, without a version; as ``torch.utils.dlpack.to_dlpack``.
 
