@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiler.dtypes import FLOATING, DType
+from .compiler.dtypes import FLOATING, OF_PYTHON, DType, meant
 from .tensor import Tensor
 
 # Functions that take what is no tensor for one, or any object for a bool, without failing.
@@ -135,6 +135,14 @@ def complaint(
     return None
 
 
+def with_dtypes(args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+    """A call's arguments with dtypes in the place of Python's types ``bool``, ``int``, ``float`` and ``complex``, which
+    PyTorch takes for them; None if there is none."""
+    if not any(isinstance(value, type) and value in OF_PYTHON for value in (*args, *options.values())):
+        return None
+    return tuple(map(meant, args)), {name: meant(value) for name, value in options.items()}
+
+
 def _wrong(function: str, name: str, position: int, expected: str, value: Any) -> str:
     where = f" (position {position})" if position > 0 else ""
     return f"{function}(): argument '{name}'{where} must be {expected}, not {type(value).__name__}"
@@ -147,6 +155,7 @@ def checked(name: str, function: FunctionType, is_method: bool, module: str) -> 
     if name in STRICT or name.rstrip("_") in STRICT:
 
         def public(*args: Any, **options: Any) -> Any:
+            args, options = with_dtypes(args, options) or (args, options)
             wrong = complaint(name, bare, args, options, is_method)
             if wrong is not None:
                 raise TypeError(wrong)
@@ -158,6 +167,9 @@ def checked(name: str, function: FunctionType, is_method: bool, module: str) -> 
             try:
                 return function(*args, **options)
             except Exception as error:
+                meant = with_dtypes(args, options)
+                if meant is not None:
+                    return public(*meant[0], **meant[1])
                 if isinstance(error, TypeError) and ("argument" in str(error) or "expected" in str(error)):
                     # the function has told it already
                     raise

@@ -18,7 +18,7 @@ import numpy as np
 from . import formulas as f
 from .arguments import tensor_argument
 from .compiler import dtypes, primitives as p
-from .compiler.dtypes import COMPLEX, FLOATING, DType, complex_of
+from .compiler.dtypes import COMPLEX, FLOATING, DType, complex_of, meant
 from .compiler.ir import Node, tensor_type
 from .device import device, device_name
 from .exchange import from_numpy
@@ -497,7 +497,7 @@ def tensor(
         >>> torch.tensor([[1, 2], [3, 4]]).dtype
         torch.int64
     """
-    place = device_name(device)
+    place, dtype = device_name(device), meant(dtype)
     if isinstance(data, Tensor):
         warnings.warn(
             "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
@@ -604,6 +604,7 @@ def as_tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = Non
         >>> torch.as_tensor(x) is x
         True
     """
+    dtype = meant(dtype)
     if isinstance(data, Tensor):
         same = (dtype is None or dtype is data.dtype) and (device is None or device_name(device) == str(data.device))
         return data if same else data.to(data.device if device is None else device, dtype or data.dtype)

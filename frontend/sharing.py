@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .compiler import dtypes
-from .compiler.dtypes import DType
+from .compiler.dtypes import DType, meant
 from .creation import DeviceLike, as_tensor, requiring_grad, tensor as tensor_from
 from .device import device_name
 from .exchange import Exporter, exported, from_numpy
@@ -258,6 +258,7 @@ def frombuffer(
         view = memoryview(buffer)
     except TypeError:
         raise ValueError("object does not implement Python buffer protocol.") from None
+    dtype = meant(dtype)
     length, size = view.nbytes, dtype.itemsize
     if length == 0 or count == 0:
         raise ValueError(f"both buffer length ({length}) and count ({count}) must not be 0")
@@ -314,6 +315,7 @@ def asarray(
         >>> x[0].item(), y[0].item()
         (1.0, 0.0)
     """
+    dtype = meant(dtype)
     if isinstance(obj, Tensor):
         found = obj
     elif isinstance(obj, np.ndarray):

@@ -17,6 +17,7 @@ Example:
 # The imports are the public names.
 # ruff: noqa: F401, I001
 
+from ..argument_errors import checked as _checked
 from ..compiler.dtypes import (
     bool_ as bool, complex64, complex128, float32, float64, int8, int16, int32, int64, uint8,
 )
@@ -44,3 +45,9 @@ from .reductions import (
 
 __all__ = [name for name in dir() if not name.startswith("_") and name not in ("arrays", "elementwise", "reductions")]
 __all__ += ["__array_api_version__", "__array_namespace_info__"]
+
+# Python's types are taken for dtypes, as everywhere.
+for _name in __all__:
+    _function = globals()[_name]
+    if "dtype" in getattr(getattr(_function, "__code__", None), "co_varnames", ()):
+        globals()[_name] = _checked(_name, _function, False, __name__)

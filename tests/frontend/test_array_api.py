@@ -6,6 +6,9 @@ What is different is listed with the reason in ``tests/array_api_failures.txt``,
 import doctest
 import importlib
 import inspect
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -509,3 +512,40 @@ def test_numbers_of_a_higher_kind_are_refused():
 def test_example():
     found = doctest.testmod(importlib.import_module("flamework.array_api"))
     assert found.attempted >= 3 and found.failed == 0
+
+
+def test_pythons_types_are_taken_for_dtypes():
+    assert xp.zeros(2, dtype=bool).dtype is xp.bool and xp.asarray([1], dtype=float).dtype is xp.float64
+    assert xp.astype(xp.ones(1), int).dtype is xp.sum(xp.ones(1), dtype=int).dtype is xp.int64
+
+
+SCIPY = """
+special.logsumexp(x, axis=0) | special.softmax(x, axis=0) | special.xlogy(x * x, x * x + 1) | stats.zscore(x)
+stats.skew(x) | stats.ttest_1samp(x, 0.0).pvalue | stats.moment(x, 3) | stats.pearsonr(x[:, 0], x[:, 1]).statistic
+stats.entropy(x * x) | stats.bartlett(x[:, 0], x[:, 1]).statistic | integrate.trapezoid(x)
+integrate.cumulative_trapezoid(x) | integrate.tanhsinh(lambda z: z * z, 0 * x[0, 0], x[0, 0] ** 2).integral
+signal.detrend(x) | fft.dct(x) | cluster.vq.whiten(x) | optimize.rosen(x) | ndimage.gaussian_filter(x, 1.0)
+spatial.transform.Rotation.from_rotvec(x).as_matrix()
+"""
+SCIPY_PROGRAM = """
+import flamework, numpy as np
+from scipy import cluster, fft, integrate, ndimage, optimize, signal, spatial, special, stats
+import scipy.cluster.vq, scipy.spatial.transform
+array = np.random.default_rng(0).standard_normal((20, 3))
+for case in CASES:
+    ours = eval(case, globals(), {"x": flamework.from_numpy(array.copy())})
+    theirs = eval(case, globals(), {"x": array})
+    assert isinstance(ours, flamework.Tensor), case
+    assert np.allclose(ours, theirs), case
+print("all of", len(CASES))
+"""
+
+
+def test_scipy_works_on_tensors():
+    """SciPy looks at the variable when it is imported: a process of its own."""
+    cases = [case.strip() for line in SCIPY.strip().splitlines() for case in line.split(" | ")]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", f"CASES = {cases!r}\n{SCIPY_PROGRAM}"], text=True, capture_output=True,
+        env={**os.environ, "SCIPY_ARRAY_API": "1"},
+    )
+    assert done.stdout == f"all of {len(cases)}\n", done.stderr

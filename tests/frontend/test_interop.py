@@ -154,8 +154,24 @@ P.nn.Parameter(t).__dlpack__() | np.from_dlpack(P.nn.Parameter(t).detach())
 (lambda c: then(c, P.from_dlpack(c)) and str(c)[:40])(T.arange(3).__dlpack__(max_version=(1, 0)))
 """
 
+# Python's types of numbers in the place of dtypes.
+TYPES = """
+P.zeros(2, dtype=bool) | P.tensor([1.5], dtype=int) | P.ones(2, dtype=float) | P.ones(2).to(bool)
+P.ones(2).to(dtype=float) | P.ones(2).sum(dtype=float) | P.asarray([1], dtype=float) | P.as_tensor([1], dtype=float)
+P.ones(2, dtype=complex) | P.ones(2).to(int) | P.empty(2, dtype=float).dtype.itemsize | P.arange(3, dtype=float)
+P.full((2,), 1, dtype=bool) | P.zeros_like(P.ones(2), dtype=int) | P.ones(2).view(int)
+P.cumsum(P.ones(2), 0, dtype=float) | P.ones(2).mean(dtype=float) | P.softmax(P.ones(2), 0, dtype=float)
+P.nn.functional.softmax(P.ones(2), 0, dtype=float) | P.ones(2).new_zeros(2, dtype=int)
+P.linspace(0, 1, 3, dtype=float) | P.eye(2, dtype=int) | P.prod(P.ones(2), dtype=int)
+P.nn.Linear(2, 2, dtype=float).weight.dtype.itemsize | P.nn.Linear(2, 2).to(float).weight.dtype.itemsize
+P.frombuffer(bytearray(8), dtype=int) | P.scalar_tensor(1, dtype=int) | P.ones(2).to("cpu", float)
+P.ones(2).new_tensor([1], dtype=float) | P.logspace(0, 1, 2, dtype=float) | P.ones(2).new_full((2,), 1, dtype=int)
+P.nansum(P.ones(2), dtype=float) | P.linalg.vector_norm(P.ones(2), dtype=float) | P.norm(P.ones(2), dtype=float)
+P.ones(2).log_softmax(0, dtype=float) | P.hann_window(3, dtype=float) | P.tril_indices(2, 2, dtype=int)
+"""
+
 CASES = [
-    case.strip() for table in (NUMBERS, ARRAYS, SHARING, CAPSULES) for line in table.strip().splitlines()
+    case.strip() for table in (NUMBERS, ARRAYS, SHARING, CAPSULES, TYPES) for line in table.strip().splitlines()
     for case in line.split(" | ")
 ]
 
@@ -166,6 +182,16 @@ def test_the_same_as_torch(expression):
 
 
 # ----------------------------------------------------------------------------------- where Flamework does more
+
+
+def test_no_tensor_has_a_dtype_that_is_none():
+    for wrong in (str, list, "float32", np.float32):
+        for call in (
+            lambda: flamework.zeros(2, dtype=wrong), lambda: flamework.ones(2).sum(dtype=wrong),  # noqa: B023
+            lambda: flamework.ones(2).to(dtype=wrong).tolist(),  # noqa: B023
+        ):
+            with pytest.raises((TypeError, RuntimeError)):
+                call()
 
 
 def test_numpy_2_can_ask_for_a_copy_or_refuse_one():
