@@ -335,10 +335,10 @@ def write_trace(path: str | os.PathLike, events: Sequence[FunctionEvent], metada
         {"ph": "M", "name": "process_name", "pid": process, "tid": 0, "args": {"name": name}}
     ]
     for thread in sorted({event.thread for event in events}):
-        arguments = {"name": f"thread {thread}"}
-        written.append({"ph": "M", "name": "thread_name", "pid": process, "tid": thread, "args": arguments})
+        named = {"name": f"thread {thread}"}
+        written.append({"ph": "M", "name": "thread_name", "pid": process, "tid": thread, "args": named})
     for event in events:
-        arguments = {"id": event.id, **event.details}
+        arguments: dict[str, Any] = {"id": event.id, **event.details}
         if event.kernel is not None:
             arguments |= {
                 "operations": event.kernel.operations, "calls": event.kernel.calls,
