@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import json
 import os
-import socket
+import platform
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -112,7 +112,7 @@ def tensorboard_trace_handler(
     def write(profiler: profile) -> None:
         folder = Path(dir_name)
         folder.mkdir(parents=True, exist_ok=True)
-        worker = worker_name or f"{socket.gethostname()}_{os.getpid()}"
+        worker = worker_name or f"{platform.node()}_{os.getpid()}"
         profiler.export_chrome_trace(folder / f"{worker}.{time.time_ns()}.pt.trace.json{'.gz' if use_gzip else ''}")
 
     return write

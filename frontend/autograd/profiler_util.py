@@ -6,7 +6,6 @@ trace format. The names are those of ``torch.autograd.profiler_util``; kernels a
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import sys
@@ -354,7 +353,11 @@ def write_trace(path: str | os.PathLike, events: Sequence[FunctionEvent], metada
         })
     text = json.dumps({"schemaVersion": 1, "displayTimeUnit": "ms", **metadata, "traceEvents": written}, indent=1)
     data = text.encode()
-    Path(path).write_bytes(gzip.compress(data) if os.fspath(path).endswith(".gz") else data)
+    if os.fspath(path).endswith(".gz"):
+        import gzip
+
+        data = gzip.compress(data)
+    Path(path).write_bytes(data)
 
 
 def function_events(events: Sequence[Event], shapes: bool = False) -> EventList:
