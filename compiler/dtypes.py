@@ -111,6 +111,15 @@ def from_numpy(dtype: np.dtype) -> DType:
     return found
 
 
+# What Python's types of numbers mean where a dtype is expected.
+OF_PYTHON = {bool: bool_, int: int64, float: float64, complex: complex128}
+
+
+def meant(dtype: DType | type | None) -> DType | None:
+    """The dtype that was meant where one of Python's types was given."""
+    return OF_PYTHON.get(dtype, dtype) if isinstance(dtype, type) else dtype
+
+
 def complex_of(dtype: DType) -> DType:
     """The complex dtype of numbers that a floating point dtype is the part of."""
     return complex128 if dtype is float64 else complex64

@@ -54,6 +54,8 @@ def tensor_type(shape: Sequence[int], dtype: DType, device: str = "cpu") -> Tens
     key = (shape, dtype, device)
     found = _TYPES.get(key)
     if found is None:
+        if not isinstance(dtype, DType):
+            raise TypeError(f"dtype must be a torch.dtype, not {dtype!r}")
         found = TensorType()
         found.shape = tuple(shape)
         found.dtype = dtype

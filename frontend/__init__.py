@@ -40,14 +40,15 @@ from .autograd import (
     enable_grad, inference_mode, is_anomaly_check_nan_enabled, is_anomaly_enabled, is_grad_enabled, no_grad,
     set_grad_enabled,
 )
-from .exchange import from_dlpack, from_numpy, frombuffer, is_nonzero
+from .exchange import from_numpy, is_nonzero
 from .printing import set_printoptions
 from .runtime.counters import counters
 from .creation import (
-    arange, as_tensor, asarray, empty, empty_like, empty_permuted, empty_strided,
+    arange, as_tensor, empty, empty_like, empty_permuted, empty_strided,
     eye, full, full_like, linspace, logspace, ones, ones_like, range,
     scalar_tensor, tensor, tril_indices, triu_indices, zeros, zeros_like,
 )
+from .sharing import asarray, from_dlpack, frombuffer, to_dlpack
 from .random import (
     bernoulli, default_generator, fork_rng, Generator, get_rng_state, initial_seed, manual_seed, multinomial,
     normal, poisson, rand, rand_like, randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
@@ -104,7 +105,7 @@ from .statistics import (
 from .storages import TypedStorage, UntypedStorage, is_storage, set_default_tensor_type
 from . import (
     argument_errors, autograd, conversion, copies, fft, func, gradient_hooks, linalg, methods, native, nn, optim,
-    removed, serialization, signal, special, storages, testing, utils,
+    profiler, removed, serialization, signal, special, storages, testing, utils,
 )
 from .settings import (
     are_deterministic_algorithms_enabled, get_default_device, is_deterministic_algorithms_warn_only_enabled,

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, DType
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, OF_PYTHON, DType, meant
 from .compiler.primitives import Undefined
 from .operators import NO_BOOL_DIFFERENCE
 from .tensor import Tensor
@@ -64,8 +64,9 @@ _UNWRAPPED = ("arithmetic", "comparison", "operators", "pointwise")
 # the caller, which another call would hide.
 _ALONE = frozenset(
     """
-    as_tensor asarray compile copy_ counters dropout1d dropout2d dropout3d explain fill_ from_numpy gumbel_softmax
-    is_storage is_tensor load matmul mm realize save tensor upsample upsample_bilinear upsample_nearest
+    as_tensor asarray compile copy_ counters dropout1d dropout2d dropout3d explain fill_ from_dlpack from_numpy
+    frombuffer gumbel_softmax is_storage is_tensor load matmul mm realize save tensor upsample upsample_bilinear
+    upsample_nearest
     """.split()
 )
 
@@ -125,7 +126,7 @@ def _expected(annotation: str) -> tuple[tuple[Callable[[Any], bool], ...], list[
     found = [_TYPES.get(part.replace("|", " | ")) for part in parts]
     if not annotation or None in found:
         return None
-    return tuple(test for test, _ in found), [name for _, name in found if name != "None"]
+    return tuple(test for test, _ in found), [name for _, name in found if name != "None"] or ["None"]
 
 
 def complaint(
@@ -159,6 +160,14 @@ def complaint(
     return None
 
 
+def with_dtypes(args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+    """A call's arguments with dtypes in the place of Python's types ``bool``, ``int``, ``float`` and ``complex``, which
+    PyTorch takes for them; None if there is none."""
+    if not any(isinstance(value, type) and value in OF_PYTHON for value in (*args, *options.values())):
+        return None
+    return tuple(map(meant, args)), {name: meant(value) for name, value in options.items()}
+
+
 def _wrong(function: str, name: str, position: int, expected: str, value: Any) -> str:
     where = f" (position {position})" if position > 0 else ""
     return f"{function}(): argument '{name}'{where} must be {expected}, not {type(value).__name__}"
@@ -190,6 +199,7 @@ def checked(
     elif name in STRICT or name.rstrip("_") in STRICT:
 
         def public(*args: Any, **options: Any) -> Any:
+            args, options = with_dtypes(args, options) or (args, options)
             wrong = complaint(name, bare, args, options, is_method)
             if wrong is not None:
                 raise TypeError(wrong)
@@ -201,6 +211,9 @@ def checked(
             try:
                 return function(*args, **options)
             except Exception as error:
+                meant = with_dtypes(args, options)
+                if meant is not None:
+                    return public(*meant[0], **meant[1])
                 if isinstance(error, TypeError) and ("argument" in str(error) or "expected" in str(error)):
                     # the function has told it already
                     raise

@@ -153,3 +153,9 @@ def returned(node: Node, out: Tensor | None, source: Node | None = None) -> Tens
     if out is not None:
         return write_out(out, node)
     return tensor_of(node if source is None else fresh(node, source))
+
+
+def type_name(value: object) -> str:
+    """The name of an object's type, as messages have it: with its module if that is not Python's own."""
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

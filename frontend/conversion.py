@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from .compiler import dtypes, primitives as p
 from .compiler.autodiff import tensor_class
-from .compiler.dtypes import DType
+from .compiler.dtypes import DType, meant
 from .device import device, device_name
 from .mutation import moved
 from .recording import node_of, tensor_of
@@ -77,7 +77,7 @@ def to(self: Tensor, *args: Any, **options: Any) -> Tensor:
             other = first
         elif first is None or isinstance(first, (str, int, device)):
             place = first
-            if rest and (rest[0] is None or isinstance(rest[0], DType)):
+            if rest and (rest[0] is None or isinstance(rest[0], (DType, type))):
                 dtype = rest.pop(0)
         else:
             raise TypeError(f"to() received an invalid combination of arguments - got {type(first).__name__}")
@@ -88,6 +88,10 @@ def to(self: Tensor, *args: Any, **options: Any) -> Tensor:
         copy = rest[1]
     if other is not None:
         dtype, place = other.dtype, other.device
+    if dtype is not None and not isinstance(dtype, DType):
+        given, dtype = dtype, meant(dtype)
+        if not isinstance(dtype, DType):
+            raise TypeError(f"to() received an invalid combination of arguments - got (dtype={given!r})")
     result = converted(self, dtype, None if place is None else device_name(place), bool(copy))
     wanted = options.get("memory_format")
     if wanted is None or wanted is memory_format.preserve_format:
@@ -180,6 +184,18 @@ def cdouble(self: Tensor) -> Tensor:
 def cpu(self: Tensor) -> Tensor:
     """This tensor in the memory of the CPU."""
     return converted(self, None, "cpu")
+
+
+@method
+def to_device(self: Tensor, device: int | str | device, /, *, stream: int | None = None) -> Tensor:
+    """This tensor on a device; of the array API standard. The CPU has no streams: only None can be had.
+
+    Raises:
+        RuntimeError: there is no such device.
+    """
+    if stream is not None:
+        raise ValueError("to_device(): stream must be None, because the CPU has none")
+    return converted(self, None, device_name(device))
 
 
 @method

@@ -18,7 +18,7 @@ import numpy as np
 from . import formulas as f
 from .arguments import tensor_argument
 from .compiler import dtypes, primitives as p
-from .compiler.dtypes import COMPLEX, FLOATING, DType, complex_of
+from .compiler.dtypes import COMPLEX, FLOATING, DType, complex_of, meant
 from .compiler.ir import Node, tensor_type
 from .device import device, device_name
 from .exchange import from_numpy
@@ -44,9 +44,16 @@ def made(node: Node, requires_grad: bool = False, out: Tensor | None = None) -> 
         raise out_of_memory(nbytes)
     if out is not None:
         write_out(out, node)
-        return out.requires_grad_() if requires_grad else out
+        return requiring_grad(out) if requires_grad else out
     tensor = tensor_of(node)
-    return tensor.requires_grad_() if requires_grad else tensor
+    return requiring_grad(tensor) if requires_grad else tensor
+
+
+def requiring_grad(tensor: Tensor) -> Tensor:
+    """A new tensor as a leaf that requires a gradient. Raises RuntimeError for integers."""
+    if tensor.dtype.kind < FLOATING:
+        raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+    return tensor.requires_grad_()
 
 
 def shape_argument(function: str, sizes: tuple, size: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -490,7 +497,7 @@ def tensor(
         >>> torch.tensor([[1, 2], [3, 4]]).dtype
         torch.int64
     """
-    place = device_name(device)
+    place, dtype = device_name(device), meant(dtype)
     if isinstance(data, Tensor):
         warnings.warn(
             "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
@@ -597,6 +604,7 @@ def as_tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = Non
         >>> torch.as_tensor(x) is x
         True
     """
+    dtype = meant(dtype)
     if isinstance(data, Tensor):
         same = (dtype is None or dtype is data.dtype) and (device is None or device_name(device) == str(data.device))
         return data if same else data.to(data.device if device is None else device, dtype or data.dtype)
@@ -604,9 +612,6 @@ def as_tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = Non
         if dtype is None or dtype.numpy == data.dtype:
             return from_numpy(data)
     return tensor(data, dtype=dtype, device=device)
-
-
-asarray = as_tensor
 
 
 def scalar_tensor(
@@ -677,7 +682,7 @@ def new_tensor(
 
 
 __all__ = [
-    "arange", "as_tensor", "asarray", "empty", "empty_like",
+    "arange", "as_tensor", "empty", "empty_like",
     "empty_permuted", "empty_strided", "eye", "full", "full_like", "linspace", "logspace", "ones",
     "ones_like", "range", "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros", "zeros_like",
 ]

@@ -13,14 +13,16 @@ import math
 import textwrap
 import warnings
 import weakref
+from numbers import Number
 from typing import Any
 
 import numpy as np
 
 from . import levels
+from .arguments import type_name
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.batching import depends_on_lane
-from .compiler.dtypes import FLOATING, DType
+from .compiler.dtypes import FLOATING
 from .compiler.ir import Node, tensor_type
 from .leaves import make_leaf
 from .parts import as_strided
@@ -54,50 +56,6 @@ class Exporter:
         self.__array_interface__ = memory.__array_interface__
 
 
-def frombuffer(
-    buffer: object, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False
-) -> Tensor:
-    """A vector that shares the memory of an object with Python's buffer protocol; as ``torch.frombuffer``.
-
-    Args:
-        count: the number of elements; all that are there if it is negative.
-        offset: the number of bytes in front of them.
-
-    Raises:
-        ValueError: no buffer, or no elements or not as many in it.
-
-    Example:
-        >>> import flamework
-        >>> flamework.frombuffer(bytearray([1, 0, 2, 0]), dtype=flamework.int16).tolist()
-        [1, 2]
-    """
-    try:
-        size = memoryview(buffer).nbytes
-    except TypeError:
-        raise ValueError("object does not implement Python buffer protocol.") from None
-    item = dtype.itemsize
-    if size == 0 or count == 0:
-        raise ValueError(f"both buffer length ({size}) and count ({count}) must not be 0")
-    if not 0 <= offset < size:
-        raise ValueError(
-            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1"
-        )
-    if count < 0:
-        if (size - offset) % item:
-            raise ValueError(
-                f"buffer length ({size - offset} bytes) after offset ({offset} bytes) must be a multiple of element "
-                f"size ({item})"
-            )
-        count = (size - offset) // item
-    if offset + count * item > size:
-        raise ValueError(
-            f"requested buffer length ({count} * {item} bytes) after offset ({offset} bytes) must not be greater than "
-            f"actual buffer length ({size} bytes)"
-        )
-    made = from_numpy(np.frombuffer(buffer, dtype.numpy, count, offset))
-    return made.requires_grad_() if requires_grad else made
-
-
 def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor that shares memory with an array: writing to one changes the other; as ``torch.from_numpy``.
 
@@ -114,7 +72,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
         tensor([1., 0.], dtype=torch.float64)
     """
     if not isinstance(ndarray, np.ndarray):
-        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+        raise TypeError(f"expected np.ndarray (got {type_name(ndarray)})")
     if not ndarray.dtype.isnative:
         raise ValueError(
             "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
@@ -124,7 +82,8 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     if any(stride < 0 for stride in ndarray.strides):
         raise ValueError(
             "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-            "currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
+            "currently supported. (You can probably work around this by making a copy of your array  with "
+            "array.copy().) "
         )
     if any(stride % ndarray.itemsize for stride in ndarray.strides):
         raise ValueError(
@@ -218,35 +177,16 @@ def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.n
     array = numpy(self)
     if dtype is not None and array.dtype != dtype:
         if copy is False:
-            raise ValueError(f"the elements have to be copied to become {np.dtype(dtype)}")
+            raise ValueError("Unable to avoid copy while creating an array as requested.")
         return array.astype(dtype)
     return array.copy() if copy else array
 
 
 @method
 def __array_wrap__(self: Tensor, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Tensor:
-    return from_numpy(np.asarray(array))
-
-
-@method
-def __dlpack__(self: Tensor, **options: Any) -> Any:
-    """A DLPack capsule over the tensor's memory."""
-    return numpy(self).__dlpack__(**options)
-
-
-@method
-def __dlpack_device__(self: Tensor) -> tuple[int, int]:
-    """DLPack's code of the device: ``(1, 0)`` for the CPU."""
-    return (1, 0)
-
-
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor that shares memory with any object that speaks DLPack; as ``torch.from_dlpack``."""
-    array = np.from_dlpack(ext_tensor)
-    with warnings.catch_warnings():
-        # NumPy marks what it imports as read-only
-        warnings.simplefilter("ignore", UserWarning)
-        return from_numpy(array)
+    array = np.asarray(array)
+    # as PyTorch has it, from the time before it had bool
+    return from_numpy(array.astype(np.uint8) if array.dtype == bool else array)
 
 
 @method
@@ -301,6 +241,12 @@ def _single(tensor: Tensor) -> Any:
     return observe(tensor).item()
 
 
+def _real(value: complex, kind: str) -> float:
+    if value.imag:
+        raise RuntimeError(f"value cannot be converted to type {kind} without overflow")
+    return value.real
+
+
 @method
 def is_nonzero(self: Tensor) -> bool:
     """Whether the only element is not zero; as ``torch.is_nonzero``."""
@@ -309,12 +255,14 @@ def is_nonzero(self: Tensor) -> bool:
 
 @method
 def __int__(self: Tensor) -> int:
-    return int(_single(self))
+    value = _single(self)
+    return int(_real(value, "int64_t") if isinstance(value, complex) else value)
 
 
 @method
 def __float__(self: Tensor) -> float:
-    return float(_single(self))
+    value = _single(self)
+    return float(_real(value, "double") if isinstance(value, complex) else value)
 
 
 @method
@@ -325,15 +273,18 @@ def __complex__(self: Tensor) -> complex:
 @method
 def __index__(self: Tensor) -> int:
     kind = self._node.type
-    if kind.size != 1 or kind.dtype.kind == FLOATING:
+    if kind.size != 1 or kind.dtype.kind >= FLOATING:
         raise TypeError("only integer tensors of a single element can be converted to an index")
     return int(observe(self).item())
 
 
 @method
 def __contains__(self: Tensor, element: Any) -> bool:
-    equal = self == element
-    return bool(observe(equal).any()) if isinstance(equal, Tensor) else bool(equal)
+    if not isinstance(element, (Tensor, Number)):
+        raise RuntimeError(
+            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+        )
+    return bool(observe(self == element).any())
 
 
 # ----------------------------------------------------------------------------------------------------------------- text
@@ -378,8 +329,9 @@ def __deepcopy__(self: Tensor, memo: dict) -> Tensor:
         return memo[id(self)]
     if not self.is_leaf:
         raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
-            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage"
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
+            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, "
+            "see https://github.com/pytorch/pytorch/pull/103001"
         )
     storage = storage_of(self)
     copied = memo.get(id(storage))

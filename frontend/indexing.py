@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import type_name
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.batching import depends_on_lane
 from .compiler.dtypes import BOOL, FLOATING
@@ -371,7 +372,7 @@ def __setitem__(self: Tensor, index: Any, value: Any) -> None:
     if not isinstance(value, Tensor) and plain_number(value) is None:
         from .compiler.autodiff import tensor_class
 
-        raise TypeError(f"can't assign a {type(value).__name__} to a torch.{tensor_class(self._node)}")
+        raise TypeError(f"can't assign a {type_name(value)} to a torch.{tensor_class(self._node)}")
     if selection.advanced:
         _write_selected(self, selection, value, "set")
         return

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from . import formulas as f
 from .arguments import canonical_axes, returned, scalar_type, tensor_argument
 from .compiler import primitives as p, primitives_shape as s
-from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, meant
 from .compiler.ir import Node
 from .compiler.primitives import Undefined
 from .formulas_complex import absolute
@@ -77,7 +77,7 @@ def vector_norm(
     node = tensor_argument(x, "linalg_vector_norm", "x", 1)
     if isinstance(ord, str):
         raise TypeError("linalg_vector_norm(): argument 'ord' (position 2) must be Number, not str")
-    sizes = _sizes(node, dtype, "linalg.vector_norm")
+    sizes = _sizes(node, meant(dtype), "linalg.vector_norm")
     axes = canonical_axes(dim, sizes.ndim)
     if ord < 0 or ord == math.inf:
         shape, text = sizes.type.shape, "inf" if ord == math.inf else f"{ord:g}"
@@ -153,6 +153,7 @@ def matrix_norm(
     first, second = (axis_of(d, x.ndim) for d in dim)
     if first == second:
         raise RuntimeError(f"{name}: dims must be different. Got ({dim[0]}, {dim[1]})")
+    dtype = meant(dtype)
     _sizes(x, dtype, name)  # refuses what it has to
     if dtype is not None:
         x = f.converted(x, dtype)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 
+from numpy import ndarray
+
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, bool_, int64
 from .compiler.ir import Node, TensorType, grad_mode
@@ -24,6 +26,7 @@ from .mutation import assign, original
 from .recording import (
     _pending_tensors,
     float_operands,
+    from_array,
     node_of,
     operands,
     pending,
@@ -206,11 +209,25 @@ def forward(operator: Operator, name: str) -> Callable:
                     pending.flush()
                 return tensor
         if not _operand(other):
-            return NotImplemented
+            return compared(operator, self, other) if isinstance(other, ndarray) else NotImplemented
         return tensor_of(operator.node(self, other))
 
     method.__name__ = method.__qualname__ = name
     return method
+
+
+def compared(operator: Operator, tensor: Tensor, array: ndarray) -> Tensor:
+    """``==`` and ``!=`` of a tensor and an array, element by element; NotImplemented for another operator.
+
+    NumPy leaves these two to the tensor, and Python would compare the two objects.
+    """
+    if operator.row not in (p.eq, p.ne):
+        return NotImplemented
+    try:
+        other = from_array(array.copy())
+    except TypeError:
+        return NotImplemented
+    return tensor_of(operator.node(tensor, other))
 
 
 def reflected(operator: Operator, name: str) -> Callable:
@@ -234,7 +251,9 @@ def reflected(operator: Operator, name: str) -> Callable:
                         )
                     )
         if not _operand(other):
-            return NotImplemented
+            divides = row is p.div and isinstance(other, ndarray)
+            # NumPy multiplies, and gives a tensor back
+            return self.reciprocal() * other if divides else NotImplemented
         return tensor_of(operator.node(other, self))
 
     method.__name__ = method.__qualname__ = name

@@ -12,6 +12,7 @@ In: a node. Out: shape, dtype, device, strides and gradient flags. Read next: ``
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -319,7 +320,7 @@ def axis_of(dim: int, ndim: int) -> int:
     """
     extent = ndim or 1
     if dim.__class__ is not int:
-        dim = dim.__index__()
+        dim = operator.index(dim)
     if not -extent <= dim < extent:
         raise IndexError(
             f"Dimension out of range (expected to be in range of [{-extent}, {extent - 1}], but got {dim})"

@@ -26,6 +26,7 @@ from ..compiler.batching import lane
 from ..compiler.composite import PRODUCTS
 from ..compiler.ir import Node, format_program, topological, verify
 from ..compiler.reference import evaluate
+from . import events
 from .allocator import Buffer, allocate
 from .counters import COUNTERS
 from .log import ENABLED, log
@@ -116,7 +117,12 @@ def realize(nodes: Sequence[Node]) -> None:
             settle(root, allocate(0))
     roots = [root for root in roots if root.type.size]
     if roots:
-        run_program(*prepared(roots, live))
+        if events.active is None:
+            program = prepared(roots, live)
+        else:
+            with events.span("plan", events.LOOKUP):
+                program = prepared(roots, live)
+        run_program(*program)
 
 
 def compute_pieces(roots: Sequence[Node]) -> None:
@@ -409,7 +415,8 @@ def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]
     if VERIFY:
         verify(roots)
     COUNTERS.plans_built += 1
-    plan = Plan(roots, slots, len(inputs))
+    with events.span("plan", events.BUILD):
+        plan = Plan(roots, slots, len(inputs))
     plan.watch_lifetimes(roots, inputs)
     return plan
 

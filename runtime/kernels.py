@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..kernels.cpu import driver
 from ..kernels.cpu.programs import DRIVER, Program
-from . import loader
+from . import events, loader
 from .cache import KernelCache
 from .compilers import compile_programs
 from .counters import COUNTERS
@@ -61,7 +61,10 @@ class Kernels:
                 if ENABLED.cache:
                     log("cache", f"hit {digest(program.source)}")
                 self.loaded[program] = loader.load_object(entry.object_code, entry.symbols)
-            for program, (object_code, symbols) in compile_programs(list(missing)):
+            compiled = compile_programs(list(missing))
+            for _ in missing:
+                with events.span("compilation", events.COMPILE):
+                    program, (object_code, symbols) = next(compiled)
                 COUNTERS.kernels_compiled += 1
                 if ENABLED.kernel:
                     log("kernel", f"compiled {digest(program.source)}")

@@ -33,7 +33,7 @@ from ..compiler.rewrite import rewrite
 from ..kernels.cpu import blas, contraction, depthwise, sort
 from ..kernels.cpu.driver import CHECKED, ENTRY_WORDS, SERIAL
 from ..kernels.cpu.programs import DRIVER, Program
-from . import library
+from . import events, library
 from .allocator import Buffer, allocate_block, size_class
 from .counters import COUNTERS
 from .donation import LEAST_BYTES, Lifetimes
@@ -154,7 +154,9 @@ class Plan:
         grouped = [GROUPED] if any(len(item.lowered) > 1 for item in self.items) else []
         KERNELS.prepare([DRIVER, *programs, *grouped])
         self.kernels = [KERNELS.pool, *map(KERNELS.get, programs + grouped)]
+        self.first_entries: list[int] = []  # of each launch; one entry comes before them all
         for item, scratch in zip(self.items, self.scratch):
+            self.first_entries.append(1 + len(entries))
             if item.sort is not None:
                 entries += self.sort_entries(item, scratch[0])
             elif item.contraction is not None:
@@ -378,8 +380,14 @@ class Plan:
                 self.args, self.values_at, arena.address if arena else 0, *map(_address, inputs),
                 *map(_address, results), *map(numbers.__getitem__, self.arguments),
             )
-            if self.launches and KERNELS.pool.run(self.tape_address, self.entries) != self.entries:
-                self.fail()
+            if self.launches:
+                run, recorder = KERNELS.pool.run, events.active
+                if recorder is None:
+                    done = run(self.tape_address, self.entries)
+                else:
+                    done = events.run_tape(recorder, self, run)
+                if done != self.entries:
+                    self.fail()
         COUNTERS.kernels_launched += self.launches
         if self.plain:
             return results

@@ -10,6 +10,7 @@ import numpy as np
 from ..kernels.cpu import select
 from ..kernels.cpu.driver import ENTRY_WORDS
 from ..kernels.cpu.programs import Program
+from . import events
 from .allocator import allocate
 from .counters import COUNTERS
 from .kernels import KERNELS
@@ -50,5 +51,6 @@ def _run(function: str, words: np.ndarray, units: int, work: int) -> None:
     loaded = KERNELS.get(Program(select.SOURCE, select.FUNCTIONS))
     entry = np.zeros(ENTRY_WORDS, np.int64)
     entry[:4] = loaded[function], words.ctypes.data, units, work
-    KERNELS.pool.run(entry.ctypes.data, 1)
+    with events.span("kernel", function):
+        KERNELS.pool.run(entry.ctypes.data, 1)
     COUNTERS.kernels_launched += 1

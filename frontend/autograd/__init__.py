@@ -27,7 +27,7 @@ from ..tensor import Tensor, is_gradient_leaf
 __all__ = [
     "Function", "FunctionCtx", "backward", "detect_anomaly", "enable_grad", "forward_ad", "functional", "grad",
     "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled",
-    "is_grad_enabled", "no_grad", "once_differentiable", "set_detect_anomaly", "set_grad_enabled",
+    "is_grad_enabled", "no_grad", "once_differentiable", "profiler", "set_detect_anomaly", "set_grad_enabled",
 ]
 
 
@@ -233,7 +233,7 @@ def _backward(
 Tensor.backward = _backward
 
 # These chapters are written with the functions above.
-from . import forward_ad, functional  # noqa: E402
+from . import forward_ad, functional, profiler  # noqa: E402
 from .anomaly import (  # noqa: E402
     detect_anomaly,
     is_anomaly_check_nan_enabled,

@@ -11,7 +11,7 @@ import warnings
 from .. import formulas as f, pointwise, random, scans
 from ..arguments import floating_only, tensor_argument
 from ..compiler import primitives as p, primitives_shape as s
-from ..compiler.dtypes import BOOL, FLOATING, DType
+from ..compiler.dtypes import BOOL, FLOATING, DType, meant
 from ..compiler.ir import Node
 from ..compiler.narrow import rounded_once
 from ..formulas import argument, constant
@@ -301,19 +301,19 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
         [0.5, 0.5]
     """
     dim = _implicit_dim("softmax", input, _stacklevel) if dim is None else dim
-    return scans.softmax(input, dim, dtype)
+    return scans.softmax(input, dim, meant(dtype))
 
 
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """:func:`softmax` of the negative elements. As ``torch.nn.functional.softmin``."""
     dim = _implicit_dim("softmin", input, _stacklevel) if dim is None else dim
-    return scans.softmax(-input, dim, dtype)
+    return scans.softmax(-input, dim, meant(dtype))
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """The logarithm of :func:`softmax`, accurate where that is near 0. As ``torch.nn.functional.log_softmax``."""
     dim = _implicit_dim("log_softmax", input, _stacklevel) if dim is None else dim
-    return scans.log_softmax(input, dim, dtype)
+    return scans.log_softmax(input, dim, meant(dtype))
 
 
 def gumbel_softmax(
