@@ -77,6 +77,10 @@ class Matrix:
         _, rows, columns = shape
         return list(self.batch) or [(1, 0)], [(rows, self.rows)], [(columns, self.columns)]
 
+    def key(self) -> tuple:
+        """The same for operands that are the same elements in the same order."""
+        return self.base, self.offset, tuple(self.batch), self.rows, self.columns
+
     def batch_strides(self, inner: int) -> tuple[int, int] | None:
         """Strides of the batch as axes of any size and of ``inner``; None if it is not divided there."""
         if len(self.batch) == 2:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import struct
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from ..compiler import codegen_cpu, primitives_shape as s
 from ..compiler.accumulate import accumulate
-from ..compiler.cluster import Cluster, Indexed, find
+from ..compiler.cluster import Cluster, Indexed, Matrix, find
 from ..compiler.depthwise import layout_of
 from ..compiler.dtypes import FLOATING
 from ..compiler.fusion import Fusion, fuse
@@ -42,6 +43,9 @@ from .log import ENABLED, log
 from .placement import Item, Packed, Place, Placement, Slot, is_input, match, touched
 
 _address = attrgetter("address")
+
+#: Products that read a matrix until it is packed for them, whatever its size.
+OFTEN = 8
 
 #: A packed operand of more bytes is packed again, rather than kept, for the next product.
 MOST_SHARED = 8 << 20
@@ -98,10 +102,11 @@ class Plan:
                 depth[successor] = max(depth[successor], depth[c] + 1)
         groups: dict[tuple, Item] = {}
         item_of: dict[Cluster, Item] = {}
+        often = read_often(clusters)
         for c in clusters:
             if c.kind != "kernel":
                 sort_call = describe_sort(c.node) if c.kind == "sort" else None
-                item_of[c] = Item([c], c.kind, sort=sort_call, contraction=describe_product(c))
+                item_of[c] = Item([c], c.kind, sort=sort_call, contraction=describe_product(c, often))
                 continue
             lowered = lower(c, self.fusion)
             source = codegen_cpu.generate(lowered.kernel)
@@ -435,8 +440,20 @@ def describe_depthwise(node: Node) -> depthwise.Depthwise:
     return depthwise.describe_depthwise(function, x.shape, out, weight[2:], params, found)
 
 
-def describe_product(cluster: Cluster) -> contraction.Contraction | None:
-    """The call of our own kernels for a product; None for BLAS, and for another library call."""
+def read_often(clusters: Sequence[Cluster]) -> set[tuple]:
+    """The matrices that many products read in one way, such as a weight at every step of a recurrence: packing one
+    once is less than packing what it is multiplied with each time."""
+    operands = [(x, side) for c in clusters if c.matrices for side, x in enumerate(c.matrices) if isinstance(x, Matrix)]
+    uses = Counter((*x.key(), side) for x, side in operands)
+    return {key for key, count in uses.items() if count >= OFTEN}
+
+
+def describe_product(cluster: Cluster, often: set[tuple]) -> contraction.Contraction | None:
+    """The call of our own kernels for a product; None for BLAS, and for another library call.
+
+    Args:
+        often: the operands that are worth packing for many products.
+    """
     if not cluster.matrices:
         return None
     node = cluster.node
@@ -444,14 +461,16 @@ def describe_product(cluster: Cluster) -> contraction.Contraction | None:
     k = node.src[0].shape[2]
     first, second = cluster.matrices
     paddings = tuple(padding_of(operand) for operand in cluster.matrices if isinstance(operand, Indexed))
+    pack = None
     if isinstance(first, Indexed):
         axes = first.axes, second.axes
     elif contraction.pays(m, n, k):
         axes = first.axes((batch, m, k)), second.axes((batch, k, n))
+        pack = next((side for side, x in enumerate(cluster.matrices) if (*x.key(), side) in often), None)
     else:
         return None
     return describe_contraction(
-        (m, n, k), *map(_frozen, axes), node.dtype.itemsize, paddings or (None, None), node.op is s.dot_add
+        (m, n, k), *map(_frozen, axes), node.dtype.itemsize, paddings or (None, None), node.op is s.dot_add, pack
     )
 
 

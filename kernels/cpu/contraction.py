@@ -273,14 +273,15 @@ WORTH_LEAVING_OUT = 1 / 16
 
 def describe_contraction(
     shape: tuple[int, int, int], first: tuple[Axes, Axes, Axes], second: tuple[Axes, Axes, Axes], itemsize: int,
-    paddings: tuple[Padding | None, Padding | None] = (None, None), add: bool = False,
+    paddings: tuple[Padding | None, Padding | None] = (None, None), add: bool = False, pack: int | None = None,
 ) -> Contraction:
     """Describe ``C = first @ second`` for a batch of matrices ``[batch, m, k]`` and ``[batch, k, n]``, none empty, or
     with ``add`` ``C = C + first @ second``.
 
-    ``shape`` is (M, N, K). An operand is its axes for the batch, the rows and the columns. C is contiguous. Axes of the
-    batch along which one operand stays the same become rows or columns of the other: a convolution's images are one
-    product with its weight, not one each.
+    ``shape`` is (M, N, K). ``pack`` is the number of the operand to pack, 0 or 1; None packs the one that is less
+    work. An operand is its axes for the batch, the rows and the columns. C is contiguous. Axes of the batch along which
+    one operand stays the same become rows or columns of the other: a convolution's images are one product with its
+    weight, not one each.
     """
     m, n, k = shape
     batch = math.prod(extent for extent, _ in first[0])
@@ -313,7 +314,7 @@ def describe_contraction(
     ]  # fmt: skip
     # of equal ones the padded operand is A, for the sake of its zeros
     longer = len(operands[0]["ROWS"]) - len(operands[1]["ROWS"])
-    first_is_a = longer > 0 or (longer == 0 and paddings[1] is None)
+    first_is_a = longer > 0 or (longer == 0 and paddings[1] is None) if pack is None else pack == 1
     a, b = operands if first_is_a else operands[::-1]
     order, kinds, present = row_kinds(a["BATCH"], a["ROWS"], a["DEPTH"], paddings[0 if first_is_a else 1])
     steps = [np.stack([a["DEPTH"][mask], np.flatnonzero(mask)], 1) for mask in present]

@@ -39,6 +39,17 @@ def test_a_matrix_that_several_products_read_is_packed_once(plans):
     np.testing.assert_allclose(total, sum((x.astype(float) @ w).sum() for x in rows), rtol=1e-3)
 
 
+def test_a_weight_is_packed_for_the_steps_of_a_recurrence_and_not_each_state(plans):
+    w, h = normal(300, 300) / 20, normal(20, 300, seed=1)
+    weight, state = flamework.tensor(w), flamework.tensor(h)
+    for _ in range(10):
+        state = (state @ weight).tanh()
+        h = np.tanh(h.astype(float) @ w)
+    equal(state, h)
+    assert packed(plans[-1]) == [True] + [False] * 9
+    assert plans[-1].items[0].packed.type.size >= w.size
+
+
 def test_parts_of_a_matrix_and_other_layouts_are_packed_apart(plans):
     w, x = normal(240, 240), normal(400, 120, seed=1)
     weight, data = flamework.tensor(w), flamework.from_numpy(x)
