@@ -40,6 +40,7 @@ class Indirect:
     """A position read from memory: the value of an index node at some position of its own."""
 
     __slots__ = ("node", "access")
+    becomes = None
 
     def __init__(self, node: Node, access: Access) -> None:
         self.node = node
@@ -55,11 +56,12 @@ class Indirect:
 class Expr:
     """``const + sum(coefficient * variable)``. Immutable."""
 
-    __slots__ = ("const", "terms")
+    __slots__ = ("const", "terms", "_key")
 
     def __init__(self, const: int, terms: dict | None = None) -> None:
         self.const = const
         self.terms = terms or {}
+        self._key: tuple | None = None
 
     def __add__(self, other: Expr) -> Expr:
         terms = dict(self.terms)
@@ -78,7 +80,12 @@ class Expr:
         return Expr(self.const + amount, self.terms) if amount else self
 
     def key(self) -> tuple:
-        return (self.const, frozenset((v.key(), c) for v, c in self.terms.items()))
+        if self._key is not None:
+            return self._key
+        key = self.const, frozenset([(v.key(), c) for v, c in self.terms.items()])
+        if all(isinstance(v, Var) for v in self.terms):  # the access of an index may be resolved once more
+            self._key = key
+        return key
 
     def range(self) -> tuple[int, int] | None:
         """Smallest and largest value, or None where a term is read from memory."""
@@ -107,13 +114,13 @@ def of(v: Var) -> Expr:
 def resolve(expr: Expr) -> Expr:
     """The expression in terms of variables that have not been replaced."""
     for v in expr.terms:
-        if isinstance(v, Var) and v.becomes is not None:
+        if v.becomes is not None:
             break
     else:
         return expr
     total = Expr(expr.const)
     for v, c in expr.terms.items():
-        if isinstance(v, Var) and v.becomes is not None:
+        if v.becomes is not None:
             total = total + resolve(v.becomes) * c
         else:
             total = total + Expr(0, {v: c})
@@ -144,7 +151,11 @@ class Access:
         self.guards = guards
 
     def resolved(self) -> Access:
-        self.at = tuple(resolve(e) for e in self.at)
+        for e in self.at:
+            for v in e.terms:
+                if v.becomes is not None:
+                    self.at = tuple([resolve(e) for e in self.at])
+                    return self
         return self
 
     def key(self) -> tuple:

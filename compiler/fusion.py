@@ -81,8 +81,13 @@ class Fusion:
 
     def readers(self, node: Node) -> dict[Cluster, list[Access]]:
         """The clusters that read a node, with its distinct accesses in each."""
+        demands = self.demands.get(node, {})
+        if len(demands) == 1:
+            ((cluster, accesses),) = demands.items()
+            if len(accesses) == 1:
+                return {find(cluster): list(accesses)}
         merged: dict[Cluster, dict[tuple, Access]] = {}
-        for cluster, accesses in self.demands.get(node, {}).items():
+        for cluster, accesses in demands.items():
             found = merged.setdefault(find(cluster), {})
             for access in accesses:
                 found[access.key()] = access
