@@ -7,6 +7,9 @@ PYTHON ?= python3
 ARGS ?=
 comma := ,
 
+# Tests run on all cores, those of one file in one process: a file's recorded answers are written by one.
+PARALLEL ?= -n auto --maxprocesses 8 --dist loadfile
+
 # Targets may run side by side (make -j). The stamps of one environment depend on each other, in a chain, so that pip
 # never runs twice in it at the same time.
 RUN_STAMP := .venv/.installed-examples
@@ -25,12 +28,13 @@ install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --r
 environment = $(patsubst %/bin/python,%,$@)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test oracle bench lint clean
+.PHONY: help run test oracle record bench lint clean
 
 help:
 	@echo 'make run     train a digits classifier, and write the fused graph of its training step to fused-graph/'
 	@echo 'make test    run the tests (FLAMEWORK_ORACLE=1 make test: also those that compare with PyTorch)'
 	@echo 'make oracle  the same as FLAMEWORK_ORACLE=1 make test'
+	@echo 'make record  run them and keep what PyTorch answers, for make test to compare with (tests/expected)'
 	@echo 'make bench   measure against PyTorch, JAX, MLX, ... for hours (ARGS="--quick small" is short)'
 	@echo 'make lint    ruff, and mypy over the public surface'
 	@echo 'make clean   remove environments, caches and outputs'
@@ -43,11 +47,14 @@ ifeq ($(FLAMEWORK_ORACLE),1)
 test: oracle
 else
 test: $(TEST_STAMP)
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest $(PARALLEL) $(ARGS)
 endif
 
 oracle: $(ORACLE_STAMP)
-	.venv-peers/bin/python -m pytest $(ARGS)
+	.venv-peers/bin/python -m pytest $(PARALLEL) $(ARGS)
+
+record: $(ORACLE_STAMP)
+	FLAMEWORK_RECORD=1 .venv-peers/bin/python -m pytest tests/frontend $(PARALLEL) $(ARGS)
 
 bench: $(BENCH_STAMP)
 	.venv-peers/bin/python tests/benchmarks/run.py $(ARGS)

@@ -40,7 +40,7 @@ def histogram(
     Example:
         >>> import flamework as torch
         >>> torch.histogram(torch.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist.tolist()
-        [0.0, 3.0]
+        [2.0, 1.0]
     """
     x = tensor_argument(input, "histogram", "input", 1)
     points = _points(x, "histogram").reshape(-1, 1)

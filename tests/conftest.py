@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 os.environ.setdefault("FLAMEWORK_CACHE_DIR", str(ROOT / ".pytest_cache" / "kernels"))
 
 import flamework  # noqa: E402, the folder has to be named first
+import oracle  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
@@ -19,9 +20,15 @@ settings.register_profile("flamework", deadline=None, derandomize=True)
 settings.load_profile("flamework")
 
 
+def pytest_sessionfinish() -> None:
+    if oracle.RECORDING:
+        oracle.write()
+
+
 @pytest.fixture(autouse=True)
 def same_state_after_as_before():
     """A test that changes a default of the process, and fails before it changes it back, breaks no other test."""
+    oracle.start_of_test()
     dtype, grad = flamework.get_default_dtype(), flamework.is_grad_enabled()
     yield
     flamework.set_default_dtype(dtype)

@@ -260,7 +260,7 @@ def checkpoint_sequential(
         >>> x = flamework.ones(1, requires_grad=True)
         >>> y = checkpoint_sequential([flamework.exp, flamework.sin, flamework.exp], 2, x, use_reentrant=False)
         >>> y
-        tensor([1.5078], grad_fn=<ExpBackward0>)
+        tensor([1.5080], grad_fn=<ExpBackward0>)
     """
     if use_reentrant is None:
         warnings.warn(USE_REENTRANT.format("torch.utils.checkpoint.checkpoint_sequential"), stacklevel=2)

@@ -8,6 +8,7 @@ A row is a Python expression over named tensors (:data:`TENSORS`), with ``torch`
 
 from __future__ import annotations
 
+import builtins
 import re
 import warnings
 
@@ -15,6 +16,7 @@ import flamework
 import numpy as np
 import pytest
 from flamework.compiler.primitives import Undefined
+from oracle import expected
 
 _random = np.random.default_rng(7)
 
@@ -97,42 +99,54 @@ def flatten(value) -> list:
     return [value]
 
 
+def answer(package, expression: str, gradients: bool) -> dict:
+    """What a row gives in a package: the name of its type, its tensors and other values, and the gradients."""
+    value, leaves = evaluate(package, expression, gradients=gradients)
+    # PyTorch's named results cannot be asked for their fields' names except one by one
+    fields = isinstance(value, tuple) and (hasattr(type(value), "n_fields") or hasattr(type(value), "_fields"))
+    found, loss = [], None
+    for part in flatten(value):
+        if not isinstance(part, package.Tensor):
+            found.append(tuple(part) if isinstance(part, tuple) else part)
+            continue
+        found.append({
+            "dtype": str(part.dtype).removeprefix("torch.").removeprefix("flamework."), "shape": tuple(part.shape),
+            "requires_grad": part.requires_grad, "value": part.detach().numpy(),
+        })
+        if part.requires_grad and part.numel():
+            weights = np.random.default_rng(part.numel()).standard_normal(tuple(part.shape))
+            weighted = (part * package.tensor(weights, dtype=package.float64)).sum()
+            loss = weighted if loss is None else loss + weighted
+    found = {"type": type(value).__name__ if fields else "", "values": found, "gradients": {}}
+    if loss is not None:
+        loss.backward()
+        given = {name: leaf.grad for name, leaf in leaves.items()}
+        found["gradients"] = {name: None if g is None else g.numpy() for name, g in given.items()}
+    return found
+
+
 def check(expression: str, *, gradients: bool = True, exact: bool = False, tolerance: float = 0) -> None:
     """Assert that a row means the same in both packages."""
-    torch = pytest.importorskip("torch")
-    theirs, their_leaves = evaluate(torch, expression, gradients=gradients)
-    ours, our_leaves = evaluate(flamework, expression, gradients=gradients)
-    if isinstance(theirs, tuple) and hasattr(type(theirs), "n_fields"):
-        # PyTorch's named results cannot be asked for their fields' names except one by one
-        assert type(ours).__name__ == type(theirs).__name__
-        assert repr(theirs).startswith(repr(ours).split("(")[0])
-    left, right = flatten(ours), flatten(theirs)
-    assert len(left) == len(right), expression
-    losses = [0, 0]
-    for a, b in zip(left, right):
-        if not isinstance(b, torch.Tensor):
+    theirs = expected(lambda torch: answer(torch, expression, gradients))
+    ours = answer(flamework, expression, gradients)
+    if theirs["type"]:
+        assert ours["type"] == theirs["type"]
+    assert len(ours["values"]) == len(theirs["values"]), expression
+    for a, b in zip(ours["values"], theirs["values"]):
+        if not isinstance(b, dict):
             assert a == b or (a != a and b != b), expression
             continue
-        assert str(a.dtype) == str(b.dtype), expression
-        assert tuple(a.shape) == tuple(b.shape), expression
-        assert a.requires_grad == b.requires_grad, expression
-        same(a.detach().numpy(), b.detach().numpy(), expression, exact, tolerance)
-        if b.requires_grad and b.numel():
-            weights = np.random.default_rng(b.numel()).standard_normal(tuple(b.shape))
-            losses[0] = losses[0] + (a * flamework.tensor(weights, dtype=flamework.float64)).sum()
-            losses[1] = losses[1] + (b * torch.tensor(weights, dtype=torch.float64)).sum()
-    if not isinstance(losses[1], int):
-        losses[0].backward()
-        losses[1].backward()
-        for name, leaf in their_leaves.items():
-            mine = our_leaves[name].grad
-            if leaf.grad is None:
-                assert mine is None or not mine.numpy().any(), f"gradient of {name} in {expression}"
-            else:
-                if mine is None and not leaf.grad.numpy().any():
-                    continue
-                assert mine is not None, f"no gradient of {name} in {expression}"
-                same(mine.numpy(), leaf.grad.numpy(), f"gradient of {name} in {expression}", False, tolerance)
+        assert [a[key] for key in ("dtype", "shape", "requires_grad")] == [
+            b[key] for key in ("dtype", "shape", "requires_grad")
+        ], expression
+        same(a["value"], b["value"], expression, exact, tolerance)
+    for name, gradient in theirs["gradients"].items():
+        mine = ours["gradients"].get(name)
+        if gradient is None or (mine is None and not gradient.any()):
+            assert mine is None or not mine.any(), f"gradient of {name} in {expression}"
+        else:
+            assert mine is not None, f"no gradient of {name} in {expression}"
+            same(mine, gradient, f"gradient of {name} in {expression}", False, tolerance)
 
 
 def same(a: np.ndarray, b: np.ndarray, what: str, exact: bool, tolerance: float) -> None:
@@ -143,17 +157,22 @@ def same(a: np.ndarray, b: np.ndarray, what: str, exact: bool, tolerance: float)
 def check_error(expression: str, *, text: bool = False) -> None:
     """Assert that a row raises PyTorch's type of error in both packages, ``Undefined`` being a NotImplementedError; if
     asked, with its text."""
-    torch = pytest.importorskip("torch")
-    with pytest.raises(Exception) as theirs:
-        evaluate(torch, expression)
+    name, theirs = expected(lambda torch: raised(torch, expression))
     with pytest.raises(Exception) as ours:
         value, _ = evaluate(flamework, expression)
         for part in flatten(value):
             if isinstance(part, flamework.Tensor):
                 part.detach().numpy()
     kind = NotImplementedError if ours.type is Undefined else ours.type
-    assert kind is theirs.type, f"{expression}: {ours.value!r} instead of {theirs.value!r}"
+    assert kind is getattr(builtins, name, None), f"{expression}: {ours.value!r} instead of {name}: {theirs}"
     assert str(ours.value), expression
     if text:
         # the first sentence; what follows points to functions and pages of PyTorch
-        assert str(ours.value).split("\n")[0] == str(theirs.value).split("\n")[0]
+        assert str(ours.value).split("\n")[0] == theirs
+
+
+def raised(package, expression: str) -> tuple[str, str]:
+    """The type of the error that a row raises, and the first line of its text."""
+    with pytest.raises(Exception) as error:
+        evaluate(package, expression)
+    return error.type.__name__, str(error.value).split("\n")[0]

@@ -463,7 +463,7 @@ class Point:
 @pytest.mark.parametrize("obj", [
     Settings(1), fractions.Fraction(1, 2), np.float64(1.0), np.ones(2), flamework.nn.ReLU(), len, Settings, object(),
     [{"deep": Settings(1)}],
-], ids=repr)
+])
 def test_what_could_not_be_loaded_is_not_saved(obj, tmp_path):
     with pytest.raises(pickle.PicklingError, match="load\\(\\) would refuse"):
         flamework.save(obj, tmp_path / "x.pt")
