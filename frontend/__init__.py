@@ -104,8 +104,8 @@ from .statistics import (
 )
 from .storages import TypedStorage, UntypedStorage, is_storage, set_default_tensor_type
 from . import (
-    argument_errors, autograd, conversion, copies, fft, func, gradient_hooks, linalg, methods, native, nn, optim,
-    profiler, removed, serialization, signal, special, storages, testing, utils,
+    argument_errors, autograd, backends, conversion, copies, cuda, fft, func, gradient_hooks, linalg, methods, native,
+    nn, optim, profiler, removed, serialization, signal, special, storages, testing, utils,
 )
 from .settings import (
     are_deterministic_algorithms_enabled, get_default_device, is_deterministic_algorithms_warn_only_enabled,

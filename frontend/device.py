@@ -83,6 +83,13 @@ class device:
 _BY_NAME: dict[str, device] = {}
 
 
+class NoCuda(AssertionError, RuntimeError):
+    """A GPU is asked for and there is none: an AssertionError in PyTorch without CUDA, else a RuntimeError."""
+
+    def __init__(self) -> None:
+        super().__init__("Torch not compiled with CUDA enabled")
+
+
 def device_named(name: str) -> device:
     """The device of a compiler string; one object for each."""
     found = _BY_NAME.get(name)
@@ -95,12 +102,14 @@ def device_name(place: str | int | device | None) -> str:
     """The compiler's string for what a user passed as ``device=``; None means the default one.
 
     Raises:
-        RuntimeError: this machine has no such device.
+        RuntimeError: this machine has no such device; for a GPU it is an AssertionError as well, PyTorch's.
     """
     if place is None:
         return _default
     found = place if isinstance(place, device) else device(place)
     name = "cpu" if found.type == "cpu" else f"{found.type}:{found.index or 0}"
+    if name not in AVAILABLE and found.type == "cuda":
+        raise NoCuda()
     if name not in AVAILABLE:
         raise RuntimeError(f"the device {name} is not available; there are: {', '.join(sorted(AVAILABLE))}")
     return name

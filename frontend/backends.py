@@ -1,0 +1,96 @@
+"""``torch.backends``: which libraries compute. Here kernels are compiled for the CPU; none of cuDNN, CUDA or MPS runs.
+
+The switches of cuDNN and of CUDA's products can be set, as programs that may find a GPU do; they concern GPUs only, in
+PyTorch too.
+
+In: questions and switches. Out: namespaces. Read next: ``cuda.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["cuda", "cudnn", "mkl", "mps", "openmp"]
+
+
+class _Backend:
+    """A library of which a machine may have none. Switches are attributes that exist, of the type that they have."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not hasattr(type(self), name):
+            raise AttributeError(f"{type(self).__name__.strip('_').lower()} has no switch {name!r}")
+        if not isinstance(value, type(getattr(self, name))):
+            raise RuntimeError(f"{name} is a {type(getattr(self, name)).__name__}, not {value!r}")
+        super().__setattr__(name, value)
+
+
+class _Cudnn(_Backend):
+    """cuDNN, for GPUs."""
+
+    enabled = True
+    benchmark = False
+    deterministic = False
+    allow_tf32 = True
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether cuDNN can be used: False."""
+        return False
+
+    @staticmethod
+    def version() -> None:
+        """The version of cuDNN: None, there is none."""
+
+
+class _Products(_Backend):
+    """Matrix products on GPUs."""
+
+    allow_tf32 = False
+    allow_fp16_reduced_precision_reduction = True
+    allow_bf16_reduced_precision_reduction = True
+
+
+class _Cuda(_Backend):
+    """CUDA."""
+
+    matmul = _Products()
+
+    @staticmethod
+    def is_built() -> bool:
+        """Whether kernels can run on GPUs: False."""
+        return False
+
+
+class _Mps(_Backend):
+    """Apple's GPUs."""
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether tensors can be on Apple's GPUs: False."""
+        return False
+
+    @staticmethod
+    def is_built() -> bool:
+        """Whether kernels can run on Apple's GPUs: False."""
+        return False
+
+
+class _Mkl(_Backend):
+    """Intel's MKL."""
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether MKL computes matrix products and transforms: False, OpenBLAS and SciPy do."""
+        return False
+
+
+class _Openmp(_Backend):
+    """OpenMP."""
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether OpenMP runs kernels: False, the threads are Flamework's own."""
+        return False
+
+
+cuda, cudnn, mkl, mps, openmp = _Cuda(), _Cudnn(), _Mkl(), _Mps(), _Openmp()
