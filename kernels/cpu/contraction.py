@@ -27,6 +27,7 @@ Read next: `tile.py` for the inner loop, `blas.py` for products of ordinary matr
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,7 @@ ENOUGH_UNITS = 16
 BLOCK_K = 512  # depth of which a panel stays in the second level of cache: 128 KB
 
 
+@functools.cache
 def vector_bytes() -> int:
     from .target import has_feature  # imports llvmlite, which recording does without
 
@@ -58,6 +60,7 @@ def vector_bytes() -> int:
     return 32 if has_feature("avx") else 16
 
 
+@functools.cache
 def vectors() -> int:
     """Vectors in a row of a tile: with AVX-512 and on ARM 6 x 4 sums fill 24 of 32 registers, with AVX 6 x 2 fill 12 of
     16."""
