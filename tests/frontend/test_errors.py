@@ -162,7 +162,7 @@ def test_arrays_that_cannot_be_shared_are_refused(array, kind, message):
 
 
 def test_a_device_that_is_not_there_is_refused():
-    with pytest.raises(RuntimeError, match="cuda:7 is not available"):
+    with pytest.raises(RuntimeError, match="not compiled with CUDA"):
         flamework.zeros(1).to("cuda:7")
     with pytest.raises(RuntimeError, match="at start of device string: tpu"):
         flamework.device("tpu")
