@@ -24,18 +24,22 @@ class _Backend:
         super().__setattr__(name, value)
 
 
-class _Cudnn(_Backend):
+class _Library(_Backend):
+    """A library that does not compute here."""
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether it can be used: False."""
+        return False
+
+
+class _Cudnn(_Library):
     """cuDNN, for GPUs."""
 
     enabled = True
     benchmark = False
     deterministic = False
     allow_tf32 = True
-
-    @staticmethod
-    def is_available() -> bool:
-        """Whether cuDNN can be used: False."""
-        return False
 
     @staticmethod
     def version() -> None:
@@ -61,13 +65,8 @@ class _Cuda(_Backend):
         return False
 
 
-class _Mps(_Backend):
+class _Mps(_Library):
     """Apple's GPUs."""
-
-    @staticmethod
-    def is_available() -> bool:
-        """Whether tensors can be on Apple's GPUs: False."""
-        return False
 
     @staticmethod
     def is_built() -> bool:
@@ -75,22 +74,12 @@ class _Mps(_Backend):
         return False
 
 
-class _Mkl(_Backend):
-    """Intel's MKL."""
-
-    @staticmethod
-    def is_available() -> bool:
-        """Whether MKL computes matrix products and transforms: False, OpenBLAS and SciPy do."""
-        return False
+class _Mkl(_Library):
+    """Intel's MKL: OpenBLAS and SciPy compute matrix products and transforms here."""
 
 
-class _Openmp(_Backend):
-    """OpenMP."""
-
-    @staticmethod
-    def is_available() -> bool:
-        """Whether OpenMP runs kernels: False, the threads are Flamework's own."""
-        return False
+class _Openmp(_Library):
+    """OpenMP: the threads of kernels are Flamework's own."""
 
 
 cuda, cudnn, mkl, mps, openmp = _Cuda(), _Cudnn(), _Mkl(), _Mps(), _Openmp()

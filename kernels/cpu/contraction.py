@@ -269,6 +269,7 @@ class Padding:
 
 #: Where products of ordinary matrices pay; see `pays`.
 LEAST_DEPTH, LEAST_RESULTS = 96, 2048
+SMALL_PRODUCT, FEW_ROWS = 1 << 23, 32
 
 #: Products with zeros that are left out have to be this part of all, or the rows stay in their order.
 WORTH_LEAVING_OUT = 1 / 16
@@ -351,11 +352,13 @@ def describe_contraction(
 def pays(m: int, n: int, k: int) -> bool:
     """Whether these kernels take less time than BLAS for a product of matrices ``[m, k]`` and ``[k, n]``.
 
-    Measured on Zen 5, one thread, float32, against OpenBLAS's gemm on the tiles of `blas.py`: 0.7 to 0.9 of its time
-    for 256 x 256 and more with any transposes, a third for 4 to 16 rows, which gemm packs a whole matrix for. Sums that
-    are short, of 64, or of few results, do not pay for what is done once a result; nor does packing for a vector.
+    Measured on Zen 5 in float32 against OpenBLAS's gemm on the tiles of `blas.py`: 0.7 to 0.9 of its time for 256 x 256
+    and more with any transposes, and less than half for 4 to 16 rows, for which gemm packs a whole matrix. Sums that
+    are short, of 64, or of few results, do not pay for what is done once a result. Products of 64 to 256 rows and
+    columns take gemm 20 to 60 microseconds and these kernels 1.1 to 1.4 times that: packing is a launch of its own.
     """
-    return k >= LEAST_DEPTH and m * n >= LEAST_RESULTS and min(m, n) > 1
+    large = m * n * k > SMALL_PRODUCT or min(m, n) <= FEW_ROWS
+    return large and k >= LEAST_DEPTH and m * n >= LEAST_RESULTS and min(m, n) > 1
 
 
 def row_kinds(
