@@ -159,10 +159,14 @@ class Runner:
         return (time.perf_counter() - start) / repeats / self.workload.operations
 
     def round(self, seconds: float) -> list[float]:
-        """Seconds a step, of as many samples as fit, at least three. A first one warms caches up and is dropped."""
-        end = time.perf_counter() + seconds
+        """Seconds a step, of as many samples as fit, at least three.
+
+        The clock starts after three steps: a second step may compile again, since the state of an optimizer exists by
+        then, and all threads and caches are to be at work.
+        """
         once = statistics.median(self._sample(1) for _ in range(3)) * self.workload.operations
         repeats = max(1, round(SAMPLE_SECONDS / once))
+        end = time.perf_counter() + seconds
         samples = []
         while len(samples) < 3 or time.perf_counter() < end:
             samples.append(self._sample(repeats))
