@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .compiler import primitives as p, primitives_shape as s
-from .compiler.ir import Node
+from .compiler.ir import Marks, Node
 from .recording import input_node, node_of, reclaim, register, snapshot
 from .runtime import engine
 from .runtime.allocator import Buffer
@@ -339,7 +339,9 @@ def overwrite(tensor: Tensor, value: Node, silent: bool) -> None:
     storage = tensor._storage
     if storage is None:
         old = tensor._node
-        mark = old.marks()
+        mark = old.mark
+        if mark is None:
+            mark = old.mark = Marks()
         mark.overwritten += 1
         if mark.leaf is not None and old.requires_grad and not value.requires_grad:
             value = leaf_node(value, weakref.ref(tensor), mark.hooks)
@@ -355,8 +357,16 @@ def overwrite(tensor: Tensor, value: Node, silent: bool) -> None:
             storage.memory = storage.owner = storage.exporter = None
             storage.stamp = storage.serial
     storage.replace(value, silent=silent)
-    if storage.stamp != EXPORTED and all(type(f) is Cut for f, _ in tensor._chain):
-        node_of(tensor)  # the tensor's node of before would keep the old memory
+    if storage.stamp == EXPORTED:
+        return
+    # the tensor's node of before would keep the old memory
+    chain = tensor._chain
+    if len(chain) == 1 and type(cut := chain[0][0]) is Cut and cut.leaf is not None:
+        tensor._node = leaf_node(value, cut.leaf, cut.hooks)
+        tensor._node.value = value.value
+        tensor._seen = storage.stamp
+    elif all(type(f) is Cut for f, _ in chain):
+        node_of(tensor)
 
 
 def view_of(storage: Storage, chain: Chain) -> Tensor:

@@ -128,6 +128,14 @@ class Program:
             self.structure is None and self.outputs[0][0] == "new" and self.template is None and not self.writes
             and not self.gradients and not self.leaf_flags and self.results[0] >= 0 and not self.kinds[0][1]
         )
+        # writes like those of an optimizer, for which nothing is left to decide
+        plain_results = self.template is None and all(kind[1:] == (False, False) for kind in self.kinds)
+        self.direct = [
+            (place.what, at, self.results[at], self.kinds[at][0], how == "silent") for how, place, at in self.writes
+        ] if plain_results and all(
+            how in ("assign", "silent") and place.kind == "tensor" and self.results[at] >= 0
+            for how, place, at in self.writes
+        ) else None
         # memory into which the plan may write, because its tensor gets a new value; a graph would still read the old
         written = {id(place) for how, place, _ in self.writes if how in ("assign", "silent")}
         self.ending: list[tuple[int, Place]] = []
@@ -280,14 +288,7 @@ class Replay:
             self.call = self.made_call()
         # the tensors as they were found: a gradient's place moves when the gradient is replaced
         self.old = {id(place): place.tensor(leaves) for place in program.old}
-        targets = [place.tensor(leaves) for _, place, _ in program.writes]
-        for (how, _, position), tensor in zip(program.writes, targets):
-            if how == "data":
-                set_data(tensor, tensor_of(self.node(position)))
-            elif how == "replace":
-                replace_memory(tensor, self.node(position))
-            else:
-                overwrite(tensor, self.node(position), how == "silent")
+        self.write()
         if program.gradients:
             found = [(place.tensor(leaves), output) for place, output in program.gradients]
             for tensor, output in found:
@@ -295,6 +296,24 @@ class Replay:
         if program.structure is None:
             return self.output(program.outputs[0])
         return unflatten(program.structure, iter([self.output(output) for output in program.outputs]))
+
+    def write(self) -> None:
+        """Give tensors their new values."""
+        program, nodes = self.program, self.nodes
+        if program.direct is not None:
+            buffers = self.buffers
+            for tensor, position, at, type, silent in program.direct:
+                node = nodes[position] = nodes.get(position) or Node(p.input_, (), (), type, buffers[at])
+                overwrite(tensor, node, silent)
+            return
+        targets = [place.tensor(self.leaves) for _, place, _ in program.writes]
+        for (how, _, position), tensor in zip(program.writes, targets):
+            if how == "data":
+                set_data(tensor, tensor_of(self.node(position)))
+            elif how == "replace":
+                replace_memory(tensor, self.node(position))
+            else:
+                overwrite(tensor, self.node(position), how == "silent")
 
     def made_call(self) -> Call:
         """What the graph of the results is made from, as it is before anything is written."""
