@@ -536,7 +536,7 @@ class Recorder:
         self.add_owners()
         program.numbers = compiled_reader([getattr(n.value, "expression", n.value) for n in numbers])
         plan = program.plan = engine.plan_for(key, compute, inputs, numbers)
-        program.checked = bool(plan.error_slots)
+        program.checked = plan.can_fail
         position = {node: at for at, node in enumerate(compute)}
         program.results = [position[n] if n.type.size else -1 for n in roots]
         if program.template is not None:

@@ -19,6 +19,7 @@ class Counters:
         "kernels_loaded",
         "materialisations",
         "plans_built",
+        "plans_recalled",
         "plans_replayed",
     )
 
@@ -31,7 +32,8 @@ class Counters:
     kernels_launched: int  # entries of tapes that were run
     kernels_loaded: int  # functions linked into the process, just compiled or from the cache
     materialisations: int  # times that pending work had to be computed because somebody looked
-    plans_built: int  # times that a graph was scheduled, planned and turned into a tape
+    plans_built: int  # times that a program got a plan, because this process had none for it
+    plans_recalled: int  # of these, plans whose tape an earlier process had left on disk
     plans_replayed: int  # times that an existing plan was run again
 
 

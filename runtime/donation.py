@@ -116,3 +116,17 @@ def holds_alone(node: Node) -> bool:
         return False
     value = sources[0]
     return value.value is buffer and not value.src and others(value) == 1 and others(buffer) == 2
+
+
+def match(donors: Sequence[Sequence[int]], dying: frozenset[int]) -> dict[int, int]:
+    """An input for as many results as greedily possible, those with the fewest choices first."""
+    chosen: dict[int, int] = {}
+    taken: set[int] = set()
+    choices = [[number for number in numbers if number in dying] for numbers in donors]
+    for result in sorted(range(len(donors)), key=lambda j: len(choices[j])):
+        for number in choices[result]:
+            if number not in taken:
+                chosen[result] = number
+                taken.add(number)
+                break
+    return chosen

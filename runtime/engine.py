@@ -33,6 +33,7 @@ from .log import ENABLED, log
 
 if TYPE_CHECKING:
     from .plan import Plan
+    from .planner import Planner
 
 MAX_PLANS = 512
 
@@ -185,7 +186,7 @@ def plan_for(key: tuple, roots: Sequence[Node], inputs: Sequence[Node], numbers:
     """The plan of a program that :func:`linearised` wrote down."""
     plan = _plans.get(key)
     if plan is None:
-        plan = _plans[key] = build(roots, inputs, numbers)
+        plan = _plans[key] = recalled(key, roots, inputs) or build(roots, inputs, numbers, key)
         forget_plans()
     else:
         try:
@@ -399,26 +400,54 @@ def shares(start: Node, visited: dict[Node, int], shared: set[Node]) -> bool:
     return False
 
 
-def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> Plan:
+def recalled(key: tuple, roots: Sequence[Node], inputs: Sequence[Node]) -> Plan | None:
+    """The plan of a program whose tape an earlier process left on disk."""
+    from . import plans
+
+    tape = plans.recall(key)
+    if tape is None:
+        return None
+    from .plan import Plan
+
+    COUNTERS.plans_built += 1
+    plan = Plan(tape, lambda: planned(*plans.program_of(key)))
+    plan.watch_lifetimes(roots, inputs)
+    return plan
+
+
+def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node], key: tuple = ()) -> Plan:
     """The plan of a program; its leaves become slots.
+
+    Args:
+        key: under which its tape is kept on disk.
 
     Raises:
         RuntimeError: it computes a value inside vmap.
     """
     if any(node.op is lane for node in topological(roots)):
         raise RuntimeError(LOOKED_AT)
-    from .plan import Plan, Slot  # the compiler is imported when there is something to compile
+    from . import plans
+    from .plan import Plan
 
-    slots: dict[Node, Node] = {node: Node(p.input_, (), (), node.type, Slot(i)) for i, node in enumerate(inputs)}
-    for i, node in enumerate(numbers):
-        slots[node] = Node(p.scalar, (), node.params, node.type, Slot(i))
     if VERIFY:
         verify(roots)
     COUNTERS.plans_built += 1
     with events.span("plan", events.BUILD):
-        plan = Plan(roots, slots, len(inputs))
+        planner = planned(roots, inputs, numbers)
+        plan = Plan(planner.tape, lambda: planner)
     plan.watch_lifetimes(roots, inputs)
+    plans.keep(key, planner.tape)
     return plan
+
+
+def planned(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> Planner:
+    """How a program is computed."""
+    from .planner import Planner, Slot  # the compiler is imported when there is something to compile
+
+    slots: dict[Node, Node] = {node: Node(p.input_, (), (), node.type, Slot(i)) for i, node in enumerate(inputs)}
+    for i, node in enumerate(numbers):
+        slots[node] = Node(p.scalar, (), node.params, node.type, Slot(i))
+    return Planner(roots, slots, len(inputs))
 
 
 def compare(roots: Sequence[Node], results: Sequence[Buffer], expected: Sequence[np.ndarray]) -> None:

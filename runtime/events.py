@@ -150,11 +150,11 @@ class span:
 def run_tape(recorder: Recorder, plan: Plan, run: Callable[[int, int], int]) -> int:
     """Run the tape of a plan, launch by launch, as ``run(tape_address, entries)`` runs all of it."""
     whole = recorder.begin(
-        "plan", RUN, launches=plan.launches, arena_bytes=plan.arena_bytes, result_bytes=sum(plan.output_bytes)
+        "plan", RUN, launches=plan.launches, arena_bytes=plan.arena_bytes, result_bytes=sum(plan.tape.output_bytes)
     )
     # what comes before the first launch writes addresses and numbers to where the kernels read them
-    done = run(plan.tape_address, plan.first_entries[0])
-    for launch, (first, end) in enumerate(itertools.pairwise([*plan.first_entries, plan.entries])):
+    done = run(plan.tape_address, plan.tape.first_entries[0])
+    for launch, (first, end) in enumerate(itertools.pairwise([*plan.tape.first_entries, plan.entries])):
         if done != first:
             break  # an error in the data
         event = recorder.begin("kernel", "", (plan, launch))

@@ -6,11 +6,11 @@ In comes the schedule, out comes a :class:`Place` for every stored value. Two va
 - a kernel writes one over the other, element by element (``compiler/inplace.py``): they are one *group*, with one span,
   or with the buffer of a result;
 - a result is written over an input that nobody needs after the call. Which inputs those are is known at the call
-  only; :attr:`Placement.donors` lists what is possible, :func:`match` chooses.
+  only; :attr:`Placement.donors` lists what is possible, ``donation.match`` chooses.
 
 An input is never written before the last thing that can fail, an index out of range, is behind.
 
-Read next: ``donation.py`` for which inputs end, ``plan.py`` for the tape.
+Read next: ``donation.py`` for which inputs end, ``planner.py`` for the tape.
 """
 
 from __future__ import annotations
@@ -264,20 +264,6 @@ class Placement:
                 if self.last[leader] == position and place is not None and place.base == 0:
                     arena.give(place.offset, leader.type.nbytes)
         self.arena_bytes = arena.size
-
-
-def match(donors: Sequence[Sequence[int]], dying: frozenset[int]) -> dict[int, int]:
-    """An input for as many results as greedily possible, those with the fewest choices first."""
-    chosen: dict[int, int] = {}
-    taken: set[int] = set()
-    choices = [[number for number in numbers if number in dying] for numbers in donors]
-    for result in sorted(range(len(donors)), key=lambda j: len(choices[j])):
-        for number in choices[result]:
-            if number not in taken:
-                chosen[result] = number
-                taken.add(number)
-                break
-    return chosen
 
 
 class Arena:

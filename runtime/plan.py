@@ -1,12 +1,12 @@
-"""Plans: a graph turned into a tape that one native call runs.
+"""Plans: programs ready to run.
 
-Building a plan rewrites and fuses the graph, gets the kernels, gives every intermediate value a place in one arena and
-writes the tape with its argument blocks. Running it fills in the addresses of inputs, results and arena and the Python
-numbers, and calls the driver once.
+A plan loads the kernels of a tape and puts addresses where the tape wants them. Running it fills in the addresses of
+inputs, results and arena and the Python numbers, and calls the driver once.
 
-A plan holds no buffers and no nodes of the user's graph: leaves are :class:`Slot` numbers.
+A plan holds no buffers and no nodes of the user's graph.
 
-Read next: ``engine.py``, which decides what to compute and finds the plan.
+In: a :class:`~flamework.runtime.tape.Tape`. Out: ``Plan.run``. Read next: ``engine.py``, which decides what to compute
+and finds the plan.
 """
 
 from __future__ import annotations
@@ -14,343 +14,105 @@ from __future__ import annotations
 import functools
 import struct
 import threading
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..compiler import codegen_cpu, primitives_shape as s
-from ..compiler.accumulate import accumulate
-from ..compiler.cluster import Cluster, Indexed, Matrix, find
-from ..compiler.depthwise import layout_of
-from ..compiler.dtypes import FLOATING
-from ..compiler.fusion import Fusion, fuse
-from ..compiler.ir import Node, format_program, tensor_type, verify
-from ..compiler.lowering import Lowered, lower
+from ..compiler.ir import Node
 from ..compiler.primitives import DIVISION_BY_ZERO
-from ..compiler.primitives_conv import convolve
-from ..compiler.rewrite import rewrite
-from ..kernels.cpu import blas, contraction, depthwise, sort
-from ..kernels.cpu.driver import CHECKED, ENTRY_WORDS, SERIAL
-from ..kernels.cpu.programs import DRIVER, Program
-from . import events, library
+from ..kernels.cpu import blas
+from ..kernels.cpu.driver import ENTRY_WORDS
+from . import events
 from .allocator import Buffer, allocate_block, size_class
 from .counters import COUNTERS
-from .donation import LEAST_BYTES, Lifetimes
+from .donation import LEAST_BYTES, Lifetimes, match
 from .kernels import KERNELS
-from .log import ENABLED, log
-from .placement import Item, Packed, Place, Placement, Slot, is_input, match, touched
+from .tape import Tape
+
+if TYPE_CHECKING:
+    from ..compiler.fusion import Fusion
+    from .placement import Item
+    from .planner import Planner
 
 _address = attrgetter("address")
-
-#: Products that read a matrix until it is packed for them, whatever its size.
-OFTEN = 8
-
-#: A packed operand of more bytes is packed again, rather than kept, for the next product.
-MOST_SHARED = 8 << 20
-
-GROUPED = Program('''
-def grouped(args, start, stop):
-    function = args[0]
-    for k in range(args[1]):
-        base = args[2 + 3 * k]
-        low = imax(start - base, 0)
-        high = imin(stop - base, args[3 + 3 * k])
-        if low < high:
-            call_kernel(function, args[4 + 3 * k], low, high)
-''', ("grouped",))
 
 
 class Plan:
     """A program ready to run; see the chapter's head.
 
     Attributes:
-        items: the schedule, for inspection.
-        fusion: the clusters, with the reasons of every border.
-        before, after: text of the graph as recorded and as fused.
+        tape: what runs.
+        can_fail: whether it may report an error in the data.
         lifetimes: who holds the inputs that results may be written into; None if that would save little.
+        planner: how the program is computed, for inspection; made again for a tape that was kept on disk.
     """
 
-    def __init__(self, roots: Sequence[Node], leaves: Mapping[Node, Node], inputs: int) -> None:
+    def __init__(self, tape: Tape, plan_again: Callable[[], Planner]) -> None:
+        self.tape = tape
+        self.can_fail = tape.can_fail
+        self.plan_again = plan_again
         self.lock = threading.Lock()
-        self.before = format_program(list(roots)) if ENABLED.rewrite else ""
-        graph = distinct(accumulate(rewrite(roots, leaves)))
-        if ENABLED.rewrite:
-            log("rewrite", f"{self.before.count(chr(10))} nodes -> {format_program(graph).count(chr(10))}")
-        self.roots = graph
-        self.inputs = inputs
-        self.fusion = fuse(graph)
-        self.items = self.schedule()
-        if ENABLED.fusion:
-            for border in self.fusion.borders:
-                log("fusion", f"{border.producer.op.name} {border.producer.type}: {border.reason}")
-        self.place_values()
-        self.write_tape()
-        if ENABLED.plan:
-            log("plan", f"{len(self.items)} launches, arena of {self.arena_bytes} bytes, {len(graph)} results")
-
-    # --------------------------------------------------------------------------------------------------- schedule
-
-    def schedule(self) -> list[Item]:
-        """One item a cluster, those of one source and one depth together, in an order in which they can run."""
-        clusters = self.fusion.clusters
-        after = {c: {find(x) for x in c.successors} - {c} for c in clusters}
-        depth = dict.fromkeys(clusters, 0)
-        for c in clusters:
-            for successor in after[c]:
-                depth[successor] = max(depth[successor], depth[c] + 1)
-        groups: dict[tuple, Item] = {}
-        item_of: dict[Cluster, Item] = {}
-        often = read_often(clusters)
-        for c in clusters:
-            if c.kind != "kernel":
-                sort_call = describe_sort(c.node) if c.kind == "sort" else None
-                item_of[c] = Item([c], c.kind, sort=sort_call, contraction=describe_product(c, often))
-                continue
-            lowered = lower(c, self.fusion)
-            source = codegen_cpu.generate(lowered.kernel)
-            alone = lowered.kernel.serial or lowered.kernel.pieces or "error" in source
-            key = (id(c),) if alone else (source, depth[c])
-            item = groups.get(key)
-            if item is None:
-                item = groups[key] = Item([], "kernel", source=source)
-            item.clusters.append(c)
-            item.lowered.append(lowered)
-            item_of[c] = item
-        items = ordered(clusters, after, item_of, self.fusion)
-        share_packing(items)
-        return items
-
-    # ------------------------------------------------------------------------------------------------------ memory
-
-    def place_values(self) -> None:
-        """Where every value lives; see ``placement.py``."""
-        found = Placement(self.fusion, self.items, self.roots, self.inputs)
-        self.place = found.place
-        self.outputs, self.output_bytes = found.outputs, found.output_bytes
-        # whether the results are the outputs, none of them an input, each once
-        self.plain = found.outputs == [("result", n) for n in range(len(found.output_bytes))]
-        self.requests = [(nbytes, size_class(nbytes)) for nbytes in found.output_bytes]
-        self.scratch, self.arena_bytes = found.scratch, found.arena_bytes
-        self.arena_size = size_class(found.arena_bytes)
-        self.donors, self.late = found.donors, found.late
         self.lifetimes: Lifetimes | None = None
         self.matched: dict[frozenset[int], dict[int, int]] = {}
+        # whether the results are the outputs, none of them an input, each once
+        self.plain = tape.outputs == [("result", n) for n in range(len(tape.output_bytes))]
+        self.requests = [(nbytes, size_class(nbytes)) for nbytes in tape.output_bytes]
+        self.arena_bytes, self.arena_size = tape.arena_bytes, size_class(tape.arena_bytes)
+        self.launches, self.entries = len(tape.first_entries), len(tape.entries)
+        addresses = tape.error_at - tape.values_at - len(tape.numbers)
+        self.pack = struct.Struct(f"{addresses}q{tape.kinds}").pack_into
+        self.load()
 
-    def locate(self, node: Node) -> Place:
-        node = self.fusion.base(node)
-        if is_input(node):
-            return Place(1 + node.value.number)
-        return self.place[node]
+    @functools.cached_property
+    def planner(self) -> Planner:
+        return self.plan_again()
 
-    # -------------------------------------------------------------------------------------------------------- tape
+    @property
+    def items(self) -> list[Item]:
+        """The schedule."""
+        return self.planner.items
 
-    def write_tape(self) -> None:
-        self.words: list[int] = []
-        self.relocations: list[tuple[int, int, int]] = []
-        self.numbers: dict[tuple[int, bool], list[int]] = {}
-        self.internal: list[tuple[int, int]] = []
-        entries: list[tuple[int, int, int, int, int]] = []
-        self.error_slots: list[int] = []
-        self.calls: list[library.Call] = []
-        self.tables: dict[bytes, np.ndarray] = {}
-        programs = [item.program for item in self.items if item.program is not None]
-        grouped = [GROUPED] if any(len(item.lowered) > 1 for item in self.items) else []
-        KERNELS.prepare([DRIVER, *programs, *grouped])
-        self.kernels = [KERNELS.pool, *map(KERNELS.get, programs + grouped)]
-        self.first_entries: list[int] = []  # of each launch; one entry comes before them all
-        for item, scratch in zip(self.items, self.scratch):
-            self.first_entries.append(1 + len(entries))
-            if item.sort is not None:
-                entries += self.sort_entries(item, scratch[0])
-            elif item.contraction is not None:
-                entries += self.contraction_entries(item)
-            elif item.kind == "library":
-                entries.append(self.library_entry(item.clusters[0].node))
-            elif item.kind == "convolve":
-                entries.append(self.depthwise_entry(item))
-            elif item.kind == "dot":
-                entries.append(self.dot_entry(item))
+    @property
+    def fusion(self) -> Fusion:
+        """The clusters, with the reasons of every border."""
+        return self.planner.fusion
+
+    @property
+    def roots(self) -> list[Node]:
+        """The results, of the graph as it was rewritten."""
+        return self.planner.roots
+
+    def load(self) -> None:
+        """Get the kernels, and put addresses into the argument blocks and entries."""
+        tape = self.tape
+        KERNELS.prepare(tape.programs)
+        self.kernels = [KERNELS.pool, *map(KERNELS.get, tape.programs)]
+        functions = [self.address(*function) for function in tape.functions]
+        self.args = np.array(tape.words, np.int64)
+        words = self.args.ctypes.data
+        for slot, kind, number in tape.fixups:
+            if kind == "word":
+                self.args[slot] = words + 8 * number
+            elif kind == "function":
+                self.args[slot] = functions[number]
             else:
-                entries += self.kernel_entries(item, scratch)
-        self.launches = len(self.items)
-        entries.insert(0, self.patch_entry())
-        self.entries = len(entries)
-        # argument blocks, then the error word, in one array whose address never changes
-        self.error_at = len(self.words)
-        self.args = np.array([*self.words, 0, 0, 0, 0], np.int64)
-        address = self.args.ctypes.data
-        for slot, target in self.internal:
-            self.args[slot] = address + 8 * target
-        for slot in self.error_slots:
-            self.args[slot] = address + 8 * self.error_at
-        tape = np.zeros((len(entries), ENTRY_WORDS), np.int64)
-        for row, (function, block, units, work, flags) in zip(tape, entries):
-            row[:6] = function, address + 8 * block, units, work, flags, address + 8 * self.error_at
-        self.tape = tape
-        self.tape_address = tape.ctypes.data
+                self.args[slot] = self.tables[number].ctypes.data
+        self.entry_words = np.zeros((self.entries, ENTRY_WORDS), np.int64)
+        for row, (function, block, units, work, flags) in zip(self.entry_words, tape.entries):
+            row[:6] = functions[function], words + 8 * block, units, work, flags, words + 8 * tape.error_at
+        self.tape_address = self.entry_words.ctypes.data
 
-    def patch_entry(self) -> tuple[int, int, int, int, int]:
-        """What comes first: addresses and numbers, which :meth:`run` writes in a row, go to where they are read."""
-        values = 1 + self.inputs + len(self.output_bytes)  # the arena, inputs and results, then numbers
-        triples = [(8 * slot, 8 * base, offset) for slot, base, offset in self.relocations]
-        for at, slots in enumerate(self.numbers.values(), values):
-            triples += [(8 * slot, 8 * at, 0) for slot in slots]
-        self.arguments = [number for number, _ in self.numbers]
-        kinds = "".join("d" if is_float else "q" for _, is_float in self.numbers)
-        self.pack = struct.Struct(f"{values}q{kinds}").pack_into
-        begin = len(self.words)
-        self.words += [0, 0, len(triples), *[word for triple in triples for word in triple]]
-        self.values_at = 8 * len(self.words)
-        self.internal += [(begin, 0), (begin + 1, len(self.words))]
-        self.words += [0] * (values + len(self.numbers))
-        return (KERNELS.driver["patch"], begin, 1, 0, SERIAL)
+    @functools.cached_property
+    def tables(self) -> list[np.ndarray]:
+        return [np.frombuffer(bytearray(table), np.uint8) for table in self.tape.tables]
 
-    def block(self, lowered: Lowered, scratch: int) -> int:
-        """Write an argument block; returns where it begins."""
-        begin = len(self.words)
-        for argument in lowered.kernel.arguments:
-            slot = len(self.words)
-            self.words.append(0)
-            if argument.kind == "pointer":
-                place = self.locate(lowered.operands[argument.source])
-                self.relocations.append((slot, place.base, place.offset))
-            elif argument.kind == "integer":
-                self.words[slot] = argument.source
-            elif argument.kind == "scalar":
-                number = (argument.source.value.number, argument.dtype.kind == FLOATING)
-                self.numbers.setdefault(number, []).append(slot)
-            elif argument.kind == "scratch":
-                self.relocations.append((slot, 0, scratch))
-            else:
-                self.error_slots.append(slot)
-        return begin
-
-    def kernel_entries(self, item: Item, scratch: list[int]) -> list[tuple[int, int, int, int, int]]:
-        kernel = item.lowered[0].kernel
-        loaded = KERNELS.get(item.program)
-        blocks = [self.block(lowered, place) for lowered, place in zip(item.lowered, scratch)]
-        flags = (SERIAL if kernel.serial else 0) | (CHECKED if "error" in {a.name for a in kernel.arguments} else 0)
-        if len(blocks) == 1:
-            lowered = item.lowered[0]
-            entries = [(loaded["kernel"], blocks[0], lowered.units, lowered.work, flags)]
-            if kernel.pieces:
-                entries.append((loaded["finish"], blocks[0], lowered.finish_units, 0, SERIAL))
-            return entries
-        grouped = KERNELS.get(GROUPED)
-        begin = len(self.words)
-        self.words += [loaded["kernel"], len(blocks)]
-        total = 0
-        for block, lowered in zip(blocks, item.lowered):
-            self.words += [total, lowered.units]
-            self.internal.append((len(self.words), block))
-            self.words.append(0)
-            total += lowered.units
-        return [(grouped["grouped"], begin, total, sum(x.work for x in item.lowered), flags)]
-
-    def dot_entry(self, item: Item) -> tuple[int, int, int, int, int]:
-        """A matrix product: the argument block of the gemm kernel, with the strides of both operands."""
-        cluster = item.clusters[0]
-        node = cluster.node
-        batch, m, k = node.src[0].shape
-        n = node.src[1].shape[2]
-        first, second = cluster.matrices
-        inner = next((x.batch[1][0] for x in (first, second) if len(x.batch) == 2), batch)
-        function = f"gemm_{node.dtype.code}"
-        call = blas.describe_gemm(
-            (m, n, k),
-            (*first.batch_strides(inner), first.rows, first.columns),
-            (*second.batch_strides(inner), second.rows, second.columns),
-            (m * n * inner, m * n, n, 1),
-            (batch // inner, inner),
-            accumulate=node.op is s.dot_add,
-            gemm_address=blas.gemm_addresses()[function],
-        )
-        loaded = KERNELS.get(item.program)
-        begin = len(self.words)
-        self.words += call.words
-        places = [self.locate(first.base), self.locate(second.base), self.locate(node)]
-        offsets = [first.offset * node.dtype.itemsize, second.offset * node.dtype.itemsize, 0]
-        for slot, place, offset in zip((call.a_word, call.b_word, call.c_word), places, offsets):
-            self.relocations.append((begin + slot, place.base, place.offset + offset))
-        return (loaded[function], begin, call.units, batch * m * n * k, 0)
-
-    def library_entry(self, node: Node) -> tuple[int, int, int, int, int]:
-        """An operation that its NumPy reference computes."""
-        call = library.Call(node)
-        self.kernels.append(call)
-        self.calls.append(call)
-        begin = len(self.words)
-        self.words += [0] * (len(node.src) + 2)
-        for slot, operand in enumerate([*node.src, node], begin):
-            if operand.type.size == 0:
-                continue  # it is nowhere
-            place = self.locate(operand)
-            self.relocations.append((slot, place.base, place.offset))
-        self.error_slots.append(len(self.words) - 1)
-        return (call.address, begin, 1, 0, SERIAL | CHECKED)
-
-    def sort_entries(self, item: Item, scratch: int) -> list[tuple[int, int, int, int, int]]:
-        """A sort: a call for each of its steps."""
-        call, node = item.sort, item.clusters[0].node
-        (x,) = node.src
-        loaded = KERNELS.get(item.program)
-        places = {"x": self.locate(x), "out": self.locate(node), "scratch": Place(0, scratch)}
-        entries = []
-        for step in call.steps:
-            begin = len(self.words)
-            self.words += step.words
-            for word, name, offset in step.addresses:
-                self.relocations.append((begin + word, places[name].base, places[name].offset + offset))
-            entries.append((loaded[step.function], begin, step.units, step.work, 0))
-        return entries
-
-    def contraction_entries(self, item: Item) -> list[tuple[int, int, int, int, int]]:
-        """A product of our own kernels: one operand is packed, unless another product did it, then they are
-        multiplied."""
-        cluster, described = item.clusters[0], item.contraction
-        node = cluster.node
-        short, size = node.dtype.code, node.dtype.itemsize
-        loaded = KERNELS.get(item.program)
-        begin = len(self.words)
-        word = {name: i for i, name in enumerate(contraction.CONTRACTION_WORDS)}
-        self.words += described.words
-        self.fill_tables(described.tables, begin, word)
-        operands = cluster.matrices if described.first_is_a else cluster.matrices[::-1]
-        addresses = [(self.locate(x.base), x.offset * size) for x in operands]
-        for name, (place, offset) in zip("ABC", [*addresses, (self.locate(node), 0)]):
-            self.relocations.append((begin + word[name], place.base, place.offset + offset))
-        packed = self.place[item.packed]
-        self.relocations.append((begin + word["PACKED"], packed.base, packed.offset))
-        batch, m, n = node.shape
-        k = node.src[0].shape[2]
-        multiply = (loaded[f"contract_{short}"], begin, described.units, batch * m * n * k, 0)
-        if not item.packs:
-            return [multiply]
-        return [(loaded[f"pack_{short}"], begin, described.pack_units, described.packed_bytes // size, 0), multiply]
-
-    def depthwise_entry(self, item: Item) -> tuple[int, int, int, int, int]:
-        """A depthwise convolution, or the gradient of its windows."""
-        node = item.clusters[0].node
-        call = describe_depthwise(node)
-        loaded = KERNELS.get(item.program)
-        begin = len(self.words)
-        word = {name: begin + i for i, name in enumerate(depthwise.DEPTHWISE_WORDS)}
-        self.words += call.words
-        self.fill_tables(call.tables, 0, word)
-        for name, operand in zip(("X", "Y", "OUT"), (*node.src, node)):
-            place = self.locate(operand)
-            self.relocations.append((word[name], place.base, place.offset))
-        return (loaded[f"{call.function}_{node.dtype.code}"], begin, call.units, call.work, 0)
-
-    def fill_tables(self, tables: Mapping[str, np.ndarray], begin: int, word: Mapping[str, int]) -> None:
-        """Write the addresses of a call's tables; equal ones of the plan, such as those of an image, are one."""
-        for name, table in tables.items():
-            table = self.tables.setdefault(table.tobytes(), table)
-            self.words[begin + word[name]] = table.ctypes.data
-
-    # --------------------------------------------------------------------------------------------------------- run
+    def address(self, kind: str, number: int, name: str) -> int:
+        """Of a function."""
+        if kind == "kernel":
+            return self.kernels[1 + number][name]
+        return blas.gemm_addresses()[name] if kind == "blas" else self.tape.calls[number].address
 
     def run(
         self, inputs: Sequence[Buffer], numbers: Sequence[float], dying: frozenset[int] = frozenset(),
@@ -374,7 +136,7 @@ class Plan:
                 free.setdefault(buffer.nbytes, []).append(buffer)
             results = [
                 inputs[donor[j]] if j in donor
-                else free[nbytes].pop() if self.late[j] and free.get(nbytes) else allocate_block(nbytes, size)
+                else free[nbytes].pop() if self.tape.late[j] and free.get(nbytes) else allocate_block(nbytes, size)
                 for j, (nbytes, size) in enumerate(self.requests)
             ]
         else:
@@ -382,8 +144,8 @@ class Plan:
         arena = allocate_block(self.arena_bytes, self.arena_size) if self.arena_bytes else None
         with self.lock:
             self.pack(
-                self.args, self.values_at, arena.address if arena else 0, *map(_address, inputs),
-                *map(_address, results), *map(numbers.__getitem__, self.arguments),
+                self.args, 8 * self.tape.values_at, arena.address if arena else 0, *map(_address, inputs),
+                *map(_address, results), *map(numbers.__getitem__, self.tape.numbers),
             )
             if self.launches:
                 run, recorder = KERNELS.pool.run, events.active
@@ -396,25 +158,25 @@ class Plan:
         COUNTERS.kernels_launched += self.launches
         if self.plain:
             return results
-        return [inputs[n] if kind == "input" else results[n] for kind, n in self.outputs]
+        return [inputs[n] if kind == "input" else results[n] for kind, n in self.tape.outputs]
 
     def watch_lifetimes(self, roots: Sequence[Node], inputs: Sequence[Node]) -> None:
         """Learn from the nodes that the plan was made for who holds the inputs that could be donated."""
-        if sum(nbytes for nbytes, numbers in zip(self.output_bytes, self.donors) if numbers) >= LEAST_BYTES:
-            self.lifetimes = Lifetimes(roots, inputs, sorted({n for numbers in self.donors for n in numbers}))
+        if sum(nbytes for nbytes, numbers in zip(self.tape.output_bytes, self.tape.donors) if numbers) >= LEAST_BYTES:
+            self.lifetimes = Lifetimes(roots, inputs, sorted({n for numbers in self.tape.donors for n in numbers}))
 
     def match(self, dying: frozenset[int]) -> dict[int, int]:
         """Which result is written into which of the inputs that die."""
         found = self.matched.get(dying)
         if found is None:
-            found = self.matched[dying] = match(self.donors, dying)
+            found = self.matched[dying] = match(self.tape.donors, dying)
         return found
 
     def fail(self) -> None:
-        words = self.args[self.error_at : self.error_at + 4]
+        words = self.args[self.tape.error_at : self.tape.error_at + 4]
         index, extent = int(words[1]), int(words[2])
         words[:] = 0
-        for call in self.calls:
+        for call in self.tape.calls:
             error, call.error = call.error, None
             if error is not None:
                 raise error
@@ -423,154 +185,4 @@ class Plan:
         raise IndexError(f"index {index} is out of bounds for dimension with size {extent}")
 
 
-def describe_sort(node: Node) -> sort.SortCall:
-    """The calls of an ``argsort``."""
-    (x,) = node.src
-    descending, count = node.params
-    return sort.describe(x.dtype.code, x.type.size // x.shape[-1], x.shape[-1], count, descending)
-
-
-def describe_depthwise(node: Node) -> depthwise.Depthwise:
-    x, other = node.src
-    forward = node.op is convolve
-    weight, out = (other.shape, node.shape) if forward else (node.shape, other.shape)
-    params = node.params[:5]
-    found = layout_of(out[2:], weight[2:], params)
-    function = "depthwise" if forward else "filters"
-    return depthwise.describe_depthwise(function, x.shape, out, weight[2:], params, found)
-
-
-def read_often(clusters: Sequence[Cluster]) -> set[tuple]:
-    """The matrices that many products read in one way, such as a weight at every step of a recurrence: packing one
-    once is less than packing what it is multiplied with each time."""
-    operands = [(x, side) for c in clusters if c.matrices for side, x in enumerate(c.matrices) if isinstance(x, Matrix)]
-    uses = Counter((*x.key(), side) for x, side in operands)
-    return {key for key, count in uses.items() if count >= OFTEN}
-
-
-def describe_product(cluster: Cluster, often: set[tuple]) -> contraction.Contraction | None:
-    """The call of our own kernels for a product; None for BLAS, and for another library call.
-
-    Args:
-        often: the operands that are worth packing for many products.
-    """
-    if not cluster.matrices:
-        return None
-    node = cluster.node
-    batch, m, n = node.shape
-    k = node.src[0].shape[2]
-    first, second = cluster.matrices
-    paddings = tuple(padding_of(operand) for operand in cluster.matrices if isinstance(operand, Indexed))
-    pack = None
-    if isinstance(first, Indexed):
-        axes = first.axes, second.axes
-    elif contraction.pays(m, n, k):
-        axes = first.axes((batch, m, k)), second.axes((batch, k, n))
-        pack = next((side for side, x in enumerate(cluster.matrices) if (*x.key(), side) in often), None)
-    else:
-        return None
-    return describe_contraction(
-        (m, n, k), *map(_frozen, axes), node.dtype.itemsize, paddings or (None, None), node.op is s.dot_add, pack
-    )
-
-
-#: Every step of a recurrence has the same products.
-describe_contraction = functools.lru_cache(contraction.describe_contraction)
-
-
-def _frozen(axes: Sequence[contraction.Axes]) -> tuple[contraction.Axes, ...]:
-    return tuple(tuple(map(tuple, index)) for index in axes)
-
-
-def share_packing(items: Sequence[Item]) -> None:
-    """Let products pack an operand once that several of them read, such as a weight at every step of a recurrence."""
-    found: dict[tuple, Packed] = {}
-    for item in items:
-        described = item.contraction
-        if described is None:
-            continue
-        operand = item.clusters[0].matrices[1 if described.first_is_a else 0]
-        key = (operand.base, operand.offset, described.packing)
-        item.packed = found.get(key)
-        if item.packed is None:
-            node = item.clusters[0].node
-            size = described.packed_bytes // node.dtype.itemsize
-            item.packed = Packed(tensor_type((size,), node.dtype, node.type.device))
-            item.packs = True
-            if described.packed_bytes <= MOST_SHARED:
-                found[key] = item.packed
-
-
-def padding_of(operand: Indexed) -> contraction.Padding | None:
-    """Where an operand's buffer holds zeros that stand around an image."""
-    base = operand.base
-    if base.value is not None or base.op is not s.pad or base.params[2] != 0:
-        return None
-    before, after, _ = base.params
-    return contraction.Padding(base.shape, before, after, operand.offset)
-
-
-def distinct(roots: list[Node]) -> list[Node]:
-    """Roots that became one node get buffers of their own: somebody may write to one of them through NumPy."""
-    seen: set[Node] = set()
-    result = []
-    for root in roots:
-        if root in seen:
-            root = s.copy(root)
-        seen.add(root)
-        result.append(root)
-    return result
-
-
-def ordered(
-    clusters: list[Cluster], after: dict[Cluster, set[Cluster]], item_of: dict[Cluster, Item], fusion: Fusion
-) -> list[Item]:
-    """Items so that each comes after those that it needs; early clusters first."""
-    import heapq
-
-    rank: dict[int, int] = {}
-    items: dict[int, Item] = {}
-    for position, c in enumerate(clusters):
-        item = item_of[c]
-        rank.setdefault(id(item), position)
-        items[id(item)] = item
-    following: dict[int, set[int]] = {i: set() for i in items}
-    waiting = dict.fromkeys(items, 0)
-    for c, successors in after.items():
-        for successor in successors:
-            a, b = id(item_of[c]), id(item_of[successor])
-            if a != b and b not in following[a]:
-                following[a].add(b)
-                waiting[b] += 1
-    ready = [(rank[i], i) for i, n in waiting.items() if not n]
-    heapq.heapify(ready)
-    order = []
-    while ready:
-        _, i = heapq.heappop(ready)
-        order.append(items[i])
-        for j in following[i]:
-            waiting[j] -= 1
-            if not waiting[j]:
-                heapq.heappush(ready, (rank[j], j))
-    assert len(order) == len(items), "launches made a cycle"
-    return overwriting_last(order, following, fusion)
-
-
-def overwriting_last(order: list[Item], following: dict[int, set[int]], fusion: Fusion) -> list[Item]:
-    """The same order, but an item that may write a result over an input comes after the input's other readers.
-
-    So an optimizer's step on a weight waits for the product with the weight in the backward pass, and needs no memory
-    of its own for the new weight. An item stays where something between needs its results.
-    """
-    last: dict[Node, int] = {}
-    for k, item in enumerate(order):
-        last.update((x, k) for x in touched(item, fusion)[0] if is_input(x))
-    moved: list[list[Item]] = [[] for _ in order]
-    for k, item in enumerate(order):
-        to = max([k, *(last[x] for x in item.overwrites())])
-        if any(id(between) in following[id(item)] for between in order[k + 1 : to + 1]):
-            to = k
-        moved[to].insert(0 if to == k else len(moved[to]), item)
-    return [item for items in moved for item in items]
-
-__all__ = ["Fusion", "Item", "Plan", "Slot", "verify"]
+__all__ = ["Plan"]

@@ -16,7 +16,7 @@ from flamework.places import home_node
 from flamework.recording import node_of
 from flamework.runtime import donation, engine, plan as plan_module
 from flamework.runtime.counters import counters
-from flamework.runtime.placement import match
+from flamework.runtime.donation import match
 
 N = 4096
 F32 = dtypes.float32
@@ -654,7 +654,7 @@ def test_elementwise_work_between_products_is_done_in_place():
     for k in w:
         y = (y @ k).relu()
     plan, *_ = engine.prepared([node_of(y)])
-    written = [(place.base, place.offset) for place in plan.place.values()]
+    written = [(place.base, place.offset) for place in plan.planner.place.values()]
     assert len(plan.items) == 12
     assert len(set(written)) == 3 and all(written.count(place) % 2 == 0 for place in written)
     assert plan.arena_bytes == 2 * 64 * 64 * 4
