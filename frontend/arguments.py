@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import operator
+import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -78,6 +80,46 @@ def numpy_names(function: Callable) -> Callable:
         return function(*args, **options)
 
     return with_either_name
+
+
+def factors_first(*names: str) -> Callable[[Callable], Callable]:
+    """Let a function take its factors before its terms, as older programs write them: ``x.addcmul_(2, y, z)`` for
+    ``x.addcmul_(y, z, value=2)``. PyTorch takes this as well, with a warning.
+
+    Args:
+        names: of the factors, in that order.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def either_order(*args: Any, **options: Any) -> Any:
+            numbers = [value for value in args if not isinstance(value, Tensor)]
+            if numbers and len(numbers) <= len(names) and len(args) > 3:
+                older_order(function.__name__)
+                options.update(zip(names, numbers))
+                args = tuple(value for value in args if isinstance(value, Tensor))
+            return function(*args, **options)
+
+        return either_order
+
+    return decorate
+
+
+def term_last(name: str, alpha: float, rest: tuple) -> tuple[Tensor | float, float]:
+    """``(other, alpha)`` of a call ``add(x, alpha, other)``, as older programs write it.
+
+    Raises:
+        TypeError: too many arguments, or others.
+    """
+    if len(rest) != 1 or isinstance(alpha, Tensor):
+        raise TypeError(f"{name}() takes 2 positional arguments but {len(rest) + 2} were given")
+    older_order(name)
+    return rest[0], alpha
+
+
+def older_order(name: str) -> None:
+    """Say that a call has the order of arguments that older programs have."""
+    warnings.warn(f"This overload of {name} is deprecated: give the factors by name, after the tensors", stacklevel=4)
 
 
 def integers(value: int | Sequence[int], count: int, function: str, name: str) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ that is only compared with fuses into the comparison. Data from Python or NumPy 
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import warnings
@@ -521,6 +522,7 @@ def array_of(data: Any, dtype: DType | None) -> np.ndarray:
         return np.asarray(scalar_node(data, kind).value, wanted.numpy)
     given = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
     if not given and _holds_tensors(data):
+        dtype = _promoted(data) if dtype is None else dtype
         data = _numbers(data)
     try:
         array = np.array(data)
@@ -551,6 +553,15 @@ def _holds_tensors(data: Any) -> bool:
     if isinstance(data, (list, tuple)):
         return any(isinstance(x, Tensor) or (isinstance(x, (list, tuple)) and _holds_tensors(x)) for x in data)
     return False
+
+
+def _promoted(data: Any) -> DType:
+    """The dtype of a sequence that holds tensors: that of all its elements together."""
+    if isinstance(data, (list, tuple)):
+        return functools.reduce(dtypes.promote, map(_promoted, data)) if data else get_default_dtype()
+    if isinstance(data, (Tensor, np.generic, np.ndarray)):
+        return data.dtype if isinstance(data, Tensor) else dtypes.from_numpy(data.dtype)
+    return number_dtype(data)
 
 
 def _numbers(data: Any) -> Any:

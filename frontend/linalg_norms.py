@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from . import formulas as f
-from .arguments import canonical_axes, returned, scalar_type, tensor_argument
+from .arguments import canonical_axes, returned, scalar_type, tensor_argument, widened
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, meant
 from .compiler.ir import Node
@@ -155,6 +155,8 @@ def matrix_norm(
         raise RuntimeError(f"{name}: dims must be different. Got ({dim[0]}, {dim[1]})")
     dtype = meant(dtype)
     _sizes(x, dtype, name)  # refuses what it has to
+    if ord in ("nuc", 2, -2) and (dtype or x.type.dtype).compute is not (dtype or x.type.dtype):
+        raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {scalar_type(dtype or x.type.dtype)}")
     if dtype is not None:
         x = f.converted(x, dtype)
     norm_ = _matrix_norm(x, ord, first, second)
@@ -333,12 +335,13 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) ->
         >>> torch.linalg.vecdot(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, 4.0])).tolist()
         [11.0]
     """
+    tensor_argument(y, "linalg.vecdot", "y", 2)
     a, b = operands(x, y)
     if a.type.dtype.kind < FLOATING:
         raise RuntimeError(
             f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {scalar_type(a.type.dtype)}"
         )
-    return returned(s.reduce_sum(p.mul(p.conjugate(a), b), params=(axis_of(dim, a.ndim),)), out)
+    return returned(f.total(p.mul(p.conjugate(a), b), canonical_axes(dim, a.ndim)), out)
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
@@ -352,8 +355,10 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     return any_diagonal(A, offset, dim1, dim2)
 
 
-def vander(x: Tensor, N: int | None = None) -> Tensor:
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """The powers ``x ** 0`` to ``x ** (N - 1)`` along a new last axis; ``N`` is the last size by default.
+
+    Integers give int64; neither bools nor 16-bit floats.
 
     As ``torch.linalg.vander``.
 
@@ -363,6 +368,12 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
         [[1, 2, 4], [1, 3, 9]]
     """
     node = tensor_argument(x, "linalg.vander", "x", 1)
+    dtype = node.type.dtype
+    if dtype.kind == BOOL or dtype.compute is not dtype:
+        raise RuntimeError(
+            "linalg.vander supports floating point, complex, and integer tensors, but got " + scalar_type(dtype)
+        )
+    node = widened(node)
     if N is None:
         N = node.type.shape[-1] if node.ndim else 1
     if N <= 1:

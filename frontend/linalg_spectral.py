@@ -15,7 +15,7 @@ from .compiler.dtypes import FLOATING
 from .compiler.ir import Node
 from .limits import finfo
 from .linalg_solve import batched, check_square, matrix_argument, several
-from .recording import node_of
+from .recording import broadcast_shapes, node_of
 from .tensor import Tensor
 
 Tolerance = float | Tensor | None
@@ -301,6 +301,8 @@ def _tolerance(value: Tolerance, x: Node, otherwise: float | Node) -> Node:
     """A real number for each matrix."""
     lead, part = x.type.shape[:-2], x.type.dtype.part
     if isinstance(value, Tensor):
+        if value.is_complex() or broadcast_shapes(value.shape, lead) != lead:
+            raise RuntimeError(f"a tolerance is a real number for each of the matrices {list(lead)}, not {value!r}")
         return f.broadcast_to(f.converted(f.cut(node_of(value)), part), lead)
     if value is None and isinstance(otherwise, Node):
         return otherwise

@@ -125,7 +125,8 @@ def _asinh(x: Node) -> Node:
     inner = p.add(near, p.div(square, p.add(one, p.sqrt(p.add(one, square)))))
     large = p.add(p.log(p.where(far, a, one)), constant(x, math.log(2)))
     size = p.where(far, large, p.log1p(inner))
-    return p.where(negative, p.neg(size), size)
+    # a zero keeps its sign
+    return p.where(p.eq(x, constant(x, 0)), x, p.where(negative, p.neg(size), size))
 
 
 def _acosh(x: Node) -> Node:

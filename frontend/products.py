@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from . import formulas as f
-from .arguments import returned, scalar_type, tensor_argument
+from .arguments import factors_first, returned, scalar_type, tensor_argument
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
@@ -200,11 +200,9 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.inner(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])).item()
         11.0
     """
+    if 0 in (tensor_argument(input, "inner", "input", 1).ndim, tensor_argument(other, "inner", "other", 2).ndim):
+        return returned(p.mul(*operands(input, other)), out)
     a, b = _matrices("inner", (input, "input"), (other, "other"))
-    if a.ndim == 0 or b.ndim == 0:
-        left, right = (f.expanded(f.reshaped(n, n.type.shape + (1,) * (m.ndim - n.ndim)), m.type.shape)
-                       if n.ndim == 0 else n for n, m in ((a, b), (b, a)))
-        return returned(p.mul(left, right), out)
     k = a.type.shape[-1]
     if b.type.shape[-1] != k:
         raise RuntimeError(
@@ -266,6 +264,7 @@ def _added(input: Tensor, product: Node, beta: float, alpha: float) -> Node:
     return p.add(_scaled(f.broadcast_to(start, shape), beta), product)
 
 
+@factors_first("beta", "alpha")
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -280,6 +279,7 @@ def addmm(
     return returned(_added(input, _mm(a, b, "mat1", "mat2"), beta, alpha), out)
 
 
+@factors_first("beta", "alpha")
 def addmv(
     input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -294,6 +294,7 @@ def addmv(
     return returned(_added(input, _mv(a, b), beta, alpha), out)
 
 
+@factors_first("beta", "alpha")
 def addr(
     input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -307,6 +308,7 @@ def addr(
     return returned(_added(input, node_of(outer(vec1, vec2)), beta, alpha), out)
 
 
+@factors_first("beta", "alpha")
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -321,6 +323,7 @@ def addbmm(
     return returned(_added(input, s.reduce_sum(product, params=(0,)), beta, alpha), out)
 
 
+@factors_first("beta", "alpha")
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -390,6 +393,8 @@ def tensordot(
     if isinstance(dims, int):
         if dims < 0:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
+        if dims > min(x.ndim, y.ndim):
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         left, right = list(range(x.ndim - dims, x.ndim)), list(range(dims))
     else:
         left, right = ([axis_of(d, n.ndim) for d in side] for side, n in zip(dims, (x, y)))

@@ -281,6 +281,8 @@ def _reduced_extremum(
 ) -> Tensor:
     x = node_of(input)
     axes = canonical_axes(dim, x.ndim)
+    if dim == () and x.type.size == 0:
+        raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
     _check_not_empty(name, x, axes)
     return returned(_kept(row(x, params=axes) if axes else x, axes, x, keepdim), out, x)
 
@@ -297,6 +299,7 @@ def aminmax(
         3
     """
     low, high = (None, None) if out is None else out
+    dim = () if dim is None else dim
     return return_types.aminmax(amin(input, dim, keepdim, out=low), amax(input, dim, keepdim, out=high))
 
 

@@ -586,8 +586,11 @@ def histc(
         raise RuntimeError(f"range of [{low}, {high}] is not finite")
     if low > high:
         raise RuntimeError("max must be larger than min")
-    counts, _ = np.histogram(values, bins, (low, high))
-    return returned(input_node(counts.astype(x.type.dtype.numpy)), out)
+    # in the arithmetic of the dtype, which decides for elements that are close to an edge
+    kind = x.type.dtype.numpy.type
+    values = values[(values >= kind(low)) & (values <= kind(high))]
+    place = np.minimum(((values - kind(low)) * kind(bins) / (kind(high) - kind(low))).astype(np.int64), bins - 1)
+    return returned(input_node(np.bincount(place, minlength=bins).astype(kind)), out)
 
 
 __all__ = [
