@@ -71,6 +71,17 @@ _ALONE = frozenset(
     """.split()
 )
 
+# What an argument may be called as well: by NumPy's names, and by the other one of two that PyTorch has.
+_NAMES = {
+    "axis": ("dim",), "axis0": ("dim0",), "axis1": ("dim1",), "keepdims": ("keepdim",), "x": ("input",),
+    "x1": ("input",), "x2": ("other",), "input": ("A", "x", "self", "values"), "other": ("B",),
+    "split_size_or_sections": ("split_size",), "sections": ("indices_or_sections",),
+    "indices": ("indices_or_sections",), "test_element": ("test_elements",),
+}
+
+# Names of what functions take one by one, or as one sequence.
+_SIZES = frozenset(("dims", "dtype", "repeats", "shape", "shifts", "size"))
+
 # What a local name of an annotation stands for.
 _ALIASES = {
     "Sizes": "int | Sequence[int]", "Dim": "int | Sequence[int] | None", "TensorLike": "Tensor | float",
@@ -168,10 +179,12 @@ def complaint(
 def as_meant(function: FunctionType, args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
     """A call's arguments in the form that functions compute with; None if they have it already.
 
-    PyTorch takes Python's types ``bool``, ``int``, ``float`` and ``complex`` for dtypes, and a tensor of one integer
-    for an int.
+    PyTorch takes NumPy's names of arguments, Python's types ``bool``, ``int``, ``float`` and ``complex`` for dtypes,
+    and a tensor of one integer for an int.
     """
-    changed = False
+    found = _renamed(function, args, options)
+    changed = found is not None
+    args, options = found or (args, options)
     if any(isinstance(value, type) and value in OF_PYTHON for value in (*args, *options.values())):
         args, options, changed = tuple(map(meant, args)), {name: meant(value) for name, value in options.items()}, True
     if any(map(_holds_tensor, (*args, *options.values()))):
@@ -185,6 +198,25 @@ def as_meant(function: FunctionType, args: tuple, options: dict[str, Any]) -> tu
                 bound.arguments[name], changed = number, True
         args, options = bound.args, bound.kwargs
     return (args, options) if changed else None
+
+
+def _renamed(function: FunctionType, args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+    """A call's arguments under the names that the function has for them; None if all have them."""
+    parameters = _signature(function).parameters
+    sizes = next((p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+    unknown = [name for name in options if name not in parameters or name == sizes]
+    if not unknown or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    given, options = options, dict(options)
+    for name in unknown:
+        meant = next((n for n in _NAMES.get(name, ()) if n in parameters and n not in options), None)
+        if meant is not None:
+            options[meant] = options.pop(name)
+        elif sizes is not None and name in _SIZES:
+            # given by name what comes one by one, and before it what stands before it
+            value, before = options.pop(name), list(parameters)[len(args) : list(parameters).index(sizes)]
+            args = (*args, *[options.pop(n) for n in before if n in options], value)
+    return (args, options) if options.keys() != given.keys() else None
 
 
 def _holds_tensor(value: Any) -> bool:

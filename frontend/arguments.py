@@ -23,7 +23,8 @@ from .formulas import converted, fresh
 from .mutation import write_out
 from .recording import node_of, read, tensor_of
 from .runtime import engine
-from .tensor import Tensor, axis_of
+from .tensor import Tensor, axis_of, memory_format as _formats, strided
+from .views import contiguous
 
 
 def scalar_type(dtype: DType) -> str:
@@ -80,6 +81,44 @@ def numpy_names(function: Callable) -> Callable:
         return function(*args, **options)
 
     return with_either_name
+
+
+def placed(function: Callable) -> Callable:
+    """Let a function that makes a tensor take ``layout`` and ``pin_memory``, of which it can have one value each.
+
+    Raises:
+        RuntimeError: another layout than ``strided``, or memory that is locked for a GPU.
+    """
+
+    @functools.wraps(function)
+    def made(*args: Any, layout: Any = strided, pin_memory: bool = False, **options: Any) -> Any:
+        if layout is not strided and layout is not None:
+            raise RuntimeError(f"{function.__name__}(): torch.strided is the only layout, but got {layout}")
+        check_pinning(pin_memory)
+        return function(*args, **options)
+
+    return made
+
+
+def check_pinning(pin_memory: bool) -> None:
+    """Refuse ``pin_memory=True``. Raises :class:`RuntimeError`."""
+    if pin_memory:
+        raise RuntimeError("pin_memory=True requires a CUDA or other accelerator backend; there is none")
+
+
+def formatted(function: Callable) -> Callable:
+    """Let a function whose result is a new tensor take ``memory_format``, the order of its elements in memory."""
+
+    @functools.wraps(function)
+    def ordered(*args: Any, memory_format: Any = None, **options: Any) -> Any:
+        tensor = function(*args, **options)
+        if memory_format is None or memory_format is _formats.preserve_format:
+            return tensor
+        if not tensor.is_leaf:
+            return contiguous(tensor, memory_format=memory_format)
+        return contiguous(tensor.detach(), memory_format=memory_format).requires_grad_(tensor.requires_grad)
+
+    return ordered
 
 
 def factors_first(*names: str) -> Callable[[Callable], Callable]:
@@ -195,6 +234,19 @@ def returned(node: Node, out: Tensor | None, source: Node | None = None) -> Tens
     if out is not None:
         return write_out(out, node)
     return tensor_of(node if source is None else fresh(node, source))
+
+
+def exactly_returned(node: Node, out: Tensor | None, source: Node | None = None) -> Tensor:
+    """:func:`returned`, for functions that write to an ``out`` of the result's own dtype only, as in PyTorch.
+
+    Raises:
+        RuntimeError: ``out`` has another dtype.
+    """
+    if out is not None and out.dtype is not node.type.dtype:
+        raise RuntimeError(
+            f"Expected out tensor to have dtype {node.type.dtype}, but got {out.dtype} instead"
+        )
+    return returned(node, out, source)
 
 
 def type_name(value: object) -> str:

@@ -112,10 +112,15 @@ def _with_axis(node: Node) -> Node:
 
 
 @numpy_names
-def gather(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
+def gather(
+    input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None
+) -> Tensor:
     """``out[.., i, ..] = input[.., index[.., i, ..], ..]`` along ``dim``, in the shape of ``index``.
 
     As ``torch.gather``.
+
+    Args:
+        sparse_grad: whether the gradient may be sparse; it never is, and has the same values.
 
     Raises:
         RuntimeError: an index out of range, of another dtype or rank, or larger than ``input`` beside ``dim``.
@@ -180,7 +185,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
     return gather(input.expand(next(shapes)), axis, indices.expand(next(shapes)), out=out)
 
 
-def take(input: Tensor, index: Tensor) -> Tensor:
+def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Elements of the flattened tensor, in the shape of ``index``; negative indices count from the end.
 
     As ``torch.take``.
@@ -195,7 +200,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     size = x.type.size
     message = "out of range: tried to access index {index} on a tensor of {size} elements."
     flat = checked_index(f.reshaped(chosen, (chosen.type.size,)), size, message=message, negative=True)
-    return tensor_of(f.reshaped(s.gather(f.reshaped(x, (size,)), flat, params=(0,)), chosen.type.shape))
+    return returned(f.reshaped(s.gather(f.reshaped(x, (size,)), flat, params=(0,)), chosen.type.shape), out)
 
 
 @numpy_names
@@ -596,10 +601,13 @@ def argwhere(input: Tensor) -> Tensor:
     return nonzero(input)
 
 
-def isin(elements: Tensor | float, test_elements: Tensor | float, *, invert: bool = False) -> Tensor:
+def isin(
+    elements: Tensor | float, test_elements: Tensor | float, *, assume_unique: bool = False, invert: bool = False
+) -> Tensor:
     """Whether each element is among ``test_elements``; computes. As ``torch.isin``.
 
     Args:
+        assume_unique: no element is there twice in either; lets a faster way be taken, and changes nothing else.
         invert: whether it is not among them.
 
     Example:
@@ -614,7 +622,7 @@ def isin(elements: Tensor | float, test_elements: Tensor | float, *, invert: boo
     left, right = (
         values_of(node_of(v)) if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements)
     )
-    return from_array(np.isin(left.astype(dtype), right.astype(dtype), invert=invert))
+    return from_array(np.isin(left.astype(dtype), right.astype(dtype), assume_unique, invert))
 
 
 __all__ = [
