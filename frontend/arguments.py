@@ -203,6 +203,13 @@ def widened(node: Node) -> Node:
     return node if node.type.dtype.kind >= dtypes.FLOATING else converted(node, dtypes.int64)
 
 
+def summand(node: Node, dtype: DType | None, out: Tensor | None) -> Node:
+    """The input of a sum or product in the dtype of the computation: the given one, that of ``out``, or its own."""
+    if dtype is None and out is not None:
+        dtype = out.dtype
+    return widened(node) if dtype is None else converted(node, dtype)
+
+
 def real_only(node: Node, function: str) -> Node:
     """Refuse complex numbers.
 

@@ -11,7 +11,15 @@ import math
 from numbers import Number
 
 from . import formulas as f
-from .arguments import factors_first, floating_only, returned, scalar_type, tensor_argument, term_last
+from .arguments import (
+    exactly_returned,
+    factors_first,
+    floating_only,
+    returned,
+    scalar_type,
+    tensor_argument,
+    term_last,
+)
 from .compiler import dtypes, primitives as p, primitives_library as library
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER
 from .compiler.ir import Node
@@ -388,7 +396,7 @@ def clamp(
             # a comparison with NaN is false, but the result has to be NaN
             if isinstance(limit, Tensor) or limit != limit:
                 y = p.where(f.is_nan(node), node, y)
-    return returned(y, out)
+    return exactly_returned(y, out)
 
 
 def clamp_min(input: Tensor, min: TensorLike, *, out: Tensor | None = None) -> Tensor:

@@ -19,8 +19,9 @@ import numpy as np
 from . import formulas as f
 from .arguments import check_pinning, formatted, placed, tensor_argument
 from .compiler import dtypes, primitives as p
-from .compiler.dtypes import COMPLEX, FLOATING, DType, complex_of, meant
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, complex_of, meant
 from .compiler.ir import Node, tensor_type
+from .compiler.primitives import Undefined
 from .device import device, device_name
 from .exchange import from_numpy
 from .mutation import write_out
@@ -358,6 +359,8 @@ def arange(
 
 
 def _sequence(start: float, step: float, count: int, dtype: DType, place: str) -> Node:
+    if dtype.kind == BOOL:
+        raise Undefined("\"arange_cpu\" not implemented for 'Bool'")
     # floating point in float64, so that the last of many steps is as exact as the first
     exact = dtypes.float64 if dtype.kind == FLOATING or not isinstance(start + step, int) else dtypes.int64
     node = p.iota(params=((count,), exact, place, 0))
@@ -416,6 +419,8 @@ def _steps(steps: int) -> int:
 
 
 def _spaced(start: float, end: float, count: int, dtype: DType, place: str) -> Node:
+    if dtype.kind == BOOL:
+        raise Undefined("\"linspace_cpu\" not implemented for 'Bool'")
     exact = dtype if dtype.kind == FLOATING else dtypes.float64
     position = p.iota(params=((count,), exact, place, 0))
     first, last = f.argument(position, start), f.argument(position, end)

@@ -506,13 +506,14 @@ def _larger_and_gap(a: Node, b: Node) -> tuple[Node, Node]:
 @composite
 def x_log_y(x: Node, y: Node) -> Node:
     """``x * log(y)``, and 0 where ``x`` is 0 unless ``y`` is NaN."""
-    # also where the product would be a zero, because it would have a sign
-    zero = p.band(p.eq(x, constant(x, 0)), p.eq(y, y))
+    infinite = p.bor(p.le(y, constant(y, 0)), p.eq(y, constant(y, math.inf)))
+    zero = p.band(p.eq(x, constant(x, 0)), infinite)
     return p.where(zero, constant(x, 0), p.mul(x, p.log(p.where(zero, constant(y, 1), y))))
 
 
 @composite
 def x_log1p_y(x: Node, y: Node) -> Node:
     """``x * log1p(y)``, and 0 where ``x`` is 0 unless ``y`` is NaN."""
-    zero = p.band(p.eq(x, constant(x, 0)), p.eq(y, y))
+    infinite = p.bor(p.le(y, constant(y, -1)), p.eq(y, constant(y, math.inf)))
+    zero = p.band(p.eq(x, constant(x, 0)), infinite)
     return p.where(zero, constant(x, 0), p.mul(x, p.log1p(p.where(zero, constant(y, 0), y))))

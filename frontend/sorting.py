@@ -11,7 +11,15 @@ import math
 import numpy as np
 
 from . import formulas as f, return_types
-from .arguments import floating_only, numpy_names, real_only, returned, tensor_argument, values_of
+from .arguments import (
+    exactly_returned,
+    floating_only,
+    numpy_names,
+    real_only,
+    returned,
+    tensor_argument,
+    values_of,
+)
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
@@ -340,7 +348,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, out, *, ignore_nan):
     values = _interpolated(ordered, place, interpolation)
     values = f.permuted(values, (x.ndim - 1, *range(x.ndim - 1)))
     shape = ([1] * rank if dim is None or rank == 0 else [*lead[:axis], 1, *lead[axis:]]) if keepdim else list(lead)
-    return returned(f.reshaped(values, shape if levels.ndim == 0 else [count, *shape]), out)
+    return exactly_returned(f.reshaped(values, shape if levels.ndim == 0 else [count, *shape]), out)
 
 
 def _places(x: Node, levels: Node, ignore_nan: bool) -> Node:

@@ -4,7 +4,7 @@ import warnings
 
 import flamework
 import pytest
-from rows import check
+from rows import check, evaluate
 from test_surface import difference, plain
 
 torch = pytest.importorskip("torch")
@@ -392,3 +392,17 @@ def test_out_is_resized_when_empty_and_is_what_is_returned(row):
     made = "o = torch.empty(0, dtype=torch.float64); result = "
     same = f"{made[:-9]}r = {row}; result = (o.clone(), r is o, r.data_ptr() == o.data_ptr())"
     check(same, gradients=False)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32", "bool"])
+@pytest.mark.parametrize("row", listed(OUT))
+def test_out_of_another_dtype_is_filled_or_refused_as_by_torch(row, dtype):
+    call = f"o = torch.empty(0, dtype=torch.{dtype}); r = {row}; result = (o.clone(), r is o)"
+    assert difference(outcome(flamework, call), outcome(torch, call), 1e-3) is None
+
+
+def outcome(package, call):
+    try:
+        return plain(evaluate(package, call, gradients=False)[0])
+    except Exception as error:
+        return error

@@ -9,7 +9,9 @@ from rows import check, check_error
 
 ROWS = """
     torch.asinh(torch.tensor([-0.0, 0.0])).signbit()
-    torch.xlogy(torch.tensor([-0.0, 0.0, 0.0]), torch.tensor([5.0, -1.0, nan])).signbit()
+    torch.prod(f, 0, dtype=torch.bool)
+    torch.sum(f, 0, dtype=torch.bool)
+    torch.prod(b, dtype=torch.bool)
     torch.xlogy(torch.tensor([-0.0, 0.0, 0.0]), torch.tensor([5.0, -1.0, nan]))
     torch.special.xlog1py(torch.tensor([-0.0, 0.0, 0.0]), torch.tensor([5.0, -2.0, nan]))
     torch.float_power(torch.tensor([-inf, 4.0]), 0.5)
@@ -64,6 +66,7 @@ ERRORS = """
     torch.zeros(1, 3).expand(-2, 3)
     torch.tensordot(scalar, scalar)
     torch.topk(x, x)
+    torch.cumsum(x, 0, dtype=torch.bool)
     torch.linalg.vecdot(vec, 1)
     torch.linalg.vander(vec, 3)
     torch.linalg.vander(b1)
