@@ -7,6 +7,8 @@ PyTorch's. Read next: ``tensor.py`` for what a tensor is, ``recording.py`` for h
 # The imports are the public names, in the order in which the chapters build on each other.
 # ruff: noqa: E402, F401, I001
 
+import sys
+
 from .compiler.dtypes import (
     DType as dtype, bfloat16, bool_ as bool, complex64, complex64 as cfloat, complex128, complex128 as cdouble,
     float16, float16 as half, float32, float32 as float, float64,
@@ -139,4 +141,5 @@ globals().update(storages.CLASSES)
 globals().update(methods.IN_PLACE_FUNCTIONS)
 # torch.conv2d is nn.functional.conv2d, and so on
 globals().update(native.FUNCTIONS)
-argument_errors.install([(__name__, globals()), (nn.functional.__name__, vars(nn.functional))])
+argument_errors.install(sys.modules[__name__], nn.functional, linalg, fft, special)
+del sys

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from . import formulas as f, levels
-from .arguments import scalar_type, tensor_argument, values_of
+from .arguments import formatted, placed, scalar_type, tensor_argument, values_of
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import COMPLEX, FLOATING, DType
 from .compiler.ir import Node
@@ -222,6 +222,7 @@ def _typed(drawn: np.ndarray) -> np.ndarray:
     return drawn.view(dtypes.bfloat16.numpy) if drawn.dtype == np.uint16 else drawn
 
 
+@placed
 def rand(
     *sizes: int | Sequence[int], size: Sequence[int] | None = None, generator: Generator | None = None,
     out: Tensor | None = None, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
@@ -242,6 +243,7 @@ def rand(
     return made(_drawn(lambda count: stream.rand(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
 
 
+@placed
 def randn(
     *sizes: int | Sequence[int], size: Sequence[int] | None = None, generator: Generator | None = None,
     out: Tensor | None = None, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
@@ -264,6 +266,7 @@ def randn(
     return made(_drawn(lambda count: stream.randn(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
 
 
+@placed
 def randint(
     low: int, high: int | Sequence[int] | None = None, size: Sequence[int] | None = None, *,
     generator: Generator | None = None, out: Tensor | None = None, dtype: DType | None = None,
@@ -298,6 +301,7 @@ def _integers(generator: Generator | None, low: int, high: int, dtype: DType) ->
     return lambda count: stream.randint(count, first, end, dtype.numpy)
 
 
+@placed
 def randperm(
     n: int, *, generator: Generator | None = None, out: Tensor | None = None, dtype: DType | None = None,
     device: DeviceLike = None, requires_grad: bool = False,
@@ -317,6 +321,8 @@ def randperm(
     return made(_drawn(draw, (n,), device_name(device)), requires_grad, out)
 
 
+@placed
+@formatted
 def rand_like(
     input: Tensor, *, generator: Generator | None = None, dtype: DType | None = None, device: DeviceLike = None,
     requires_grad: bool = False,
@@ -328,6 +334,8 @@ def rand_like(
     )
 
 
+@placed
+@formatted
 def randn_like(
     input: Tensor, *, generator: Generator | None = None, dtype: DType | None = None, device: DeviceLike = None,
     requires_grad: bool = False,
@@ -339,6 +347,8 @@ def randn_like(
     )
 
 
+@placed
+@formatted
 def randint_like(
     input: Tensor, low: int, high: int | None = None, *, generator: Generator | None = None,
     dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,

@@ -402,7 +402,8 @@ def multilabel_soft_margin_loss(
     """
     mode = reduction_mode(reduction, size_average, reduce)
     x, t = operands(input, target)
-    floating_only(x, "multilabel_soft_margin_loss")
+    if floating_only(x, "multilabel_soft_margin_loss").ndim == 0:
+        raise IndexError("Dimension specified as -1 but tensor has no dimensions")
     positive = p.mul(t, f.log_sigmoid(x))
     gain = p.add(positive, p.mul(p.sub(constant(x, 1), t), f.log_sigmoid(p.neg(x))))
     loss = f.mean(_weighted_by(p.neg(gain), weight), (x.ndim - 1,))
