@@ -133,6 +133,16 @@ def margin_ranking_loss(
     return F.margin_ranking_loss(input1, input2, target, margin, reduction=_reduction(reduction))
 
 
+def ctc_loss(
+    log_probs: Tensor, targets: Tensor, input_lengths: Tensor | Sequence[int], target_lengths: Tensor | Sequence[int],
+    blank: int = 0, reduction: int = 0, zero_infinity: bool = False,
+) -> Tensor:
+    """The loss of that name. As ``torch.ctc_loss``."""
+    return F.ctc_loss(
+        log_probs, targets, input_lengths, target_lengths, blank, _reduction(reduction), zero_infinity
+    )
+
+
 def triplet_margin_loss(
     anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
     swap: bool = False, reduction: int = 0,
@@ -143,6 +153,7 @@ def triplet_margin_loss(
 
 __all__ = [
     "adaptive_max_pool1d", "alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "cosine_embedding_loss",
+    "ctc_loss",
     "dropout", "dropout_", "embedding", "feature_alpha_dropout", "feature_dropout", "hinge_embedding_loss",
     "constant_pad_nd", "instance_norm", "kl_div", "margin_ranking_loss", "max_pool1d_with_indices",
     "triplet_margin_loss",
