@@ -117,7 +117,7 @@ from flamework.nn.pooling import (
     MaxUnpool3d,
 )
 from flamework.nn.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
-from flamework.nn.sparse import Embedding
+from flamework.nn.sparse import Embedding, EmbeddingBag
 from flamework.nn.vision import (
     ChannelShuffle,
     Fold,
@@ -178,6 +178,7 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Embedding",
+    "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",

@@ -2,7 +2,7 @@
 
 In reading order: ``functional_activation.py``, ``functional_norm.py``, ``functional_conv.py``, ``functional_pool.py``,
 ``functional_loss.py``, ``functional_regression.py``, ``functional_ctc.py``, ``functional_sparse.py``,
-``functional_vision.py``, ``functional_dropout.py``, ``functional_attention.py``.
+``functional_vision.py``, ``functional_grid.py``, ``functional_dropout.py``, ``functional_attention.py``.
 """
 
 from ..distances import pdist
@@ -16,6 +16,8 @@ from .functional_ctc import *  # noqa: F403
 from .functional_ctc import __all__ as _ctc
 from .functional_dropout import *  # noqa: F403
 from .functional_dropout import __all__ as _dropout
+from .functional_grid import *  # noqa: F403
+from .functional_grid import __all__ as _grid
 from .functional_loss import *  # noqa: F403
 from .functional_loss import __all__ as _loss
 from .functional_norm import *  # noqa: F403
@@ -30,6 +32,6 @@ from .functional_vision import *  # noqa: F403
 from .functional_vision import __all__ as _vision
 
 __all__ = sorted([
-    *_activation, *_attention, *_conv, *_ctc, *_dropout, *_loss, *_norm, *_pool, *_regression, *_sparse, *_vision,
-    pdist.__name__,
+    *_activation, *_attention, *_conv, *_ctc, *_dropout, *_grid, *_loss, *_norm, *_pool, *_regression, *_sparse,
+    *_vision, pdist.__name__,
 ])
