@@ -104,8 +104,8 @@ from .statistics import (
 )
 from .storages import TypedStorage, UntypedStorage, is_storage, set_default_tensor_type
 from . import (
-    argument_errors, autograd, backends, conversion, copies, cuda, fft, func, gradient_hooks, linalg, methods, native,
-    nn, optim, profiler, removed, serialization, signal, special, storages, testing, utils,
+    argument_errors, autograd, backends, conversion, copies, cuda, fft, func, gradient_hooks, legacy, linalg, methods,
+    native, nn, optim, profiler, removed, serialization, signal, special, storages, testing, utils,
 )
 from .settings import (
     are_deterministic_algorithms_enabled, get_default_device, is_deterministic_algorithms_warn_only_enabled,
@@ -131,6 +131,8 @@ channels_last_3d = memory_format.channels_last_3d
 globals().update(linalg.TORCH)
 # torch.permute_copy and so on: what a view shows, copied
 globals().update(copies.TORCH)
+# names of older versions that still work: torch.gesv, torch.rfft
+globals().update(legacy.TORCH)
 # names that PyTorch has only to say what took their place
 globals().update(removed.TORCH)
 # the classes of tensors and storages by dtype: torch.FloatTensor, torch.FloatStorage
