@@ -50,7 +50,7 @@ from .creation import (
 )
 from .sharing import asarray, from_dlpack, frombuffer, to_dlpack
 from .random import (
-    bernoulli, default_generator, fork_rng, Generator, get_rng_state, initial_seed, manual_seed, multinomial,
+    bernoulli, binomial, default_generator, fork_rng, Generator, get_rng_state, initial_seed, manual_seed, multinomial,
     normal, poisson, rand, rand_like, randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
 )
 from .pointwise import (
@@ -108,7 +108,8 @@ from . import (
     native, nn, optim, profiler, removed, serialization, signal, special, storages, testing, utils,
 )
 from .settings import (
-    are_deterministic_algorithms_enabled, get_default_device, is_deterministic_algorithms_warn_only_enabled,
+    are_deterministic_algorithms_enabled, compiled_with_cxx11_abi, get_default_device,
+    is_deterministic_algorithms_warn_only_enabled,
     set_default_device, set_flush_denormal, use_deterministic_algorithms,
 )
 from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window

@@ -63,7 +63,7 @@ def gels(B: Tensor, A: Tensor, *, out: _Out = None) -> tuple[Tensor, Tensor]:
     Example:
         >>> import flamework as torch
         >>> X, qr = torch.gels(torch.tensor([[1.0], [3.0]]), torch.ones(2, 1))
-        >>> X.round(decimals=4).abs().tolist()
+        >>> [[round(abs(v), 4) for v in row] for row in X.tolist()]
         [[2.0], [1.4142]]
     """
     tensor_argument(B, "gels", "B", 1)
