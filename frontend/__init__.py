@@ -114,6 +114,7 @@ from .settings import (
 )
 from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
 from .signal.spectra import istft, stft
+from .lowrank import pca_lowrank, svd_lowrank
 from .func import vmap
 from .serialization import load, save
 from .compiled import SideEffectError, compile
