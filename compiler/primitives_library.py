@@ -197,14 +197,15 @@ class _Lattice:
 
     @staticmethod
     def _moved(x: np.ndarray, count: int) -> np.ndarray:
-        return np.pad(x, ((0, 0), (count, 0)), constant_values=-np.inf)[:, : x.shape[1]]
+        out = np.full(x.shape, -np.inf)
+        out[:, count:] = x[:, : max(x.shape[1] - count, 0)]
+        return out
 
     def occupancy(self, classes: int, impossible: float) -> np.ndarray:
         """The probability that a complete path stands at a class at a step."""
         steps, batch, count = self.scores.shape
         after = np.full((batch, count), -np.inf)
-        out = np.zeros((steps, batch, classes))
-        sequence = np.arange(batch)[:, None]
+        shares = np.zeros(self.scores.shape)
         for t in reversed(range(steps)):
             onward = after + (self.scores[t + 1] if t + 1 < steps else 0)
             leaving = np.where(self.skips, onward, -np.inf)
@@ -212,8 +213,13 @@ class _Lattice:
             after = np.where((self.input_lengths == t + 1)[:, None], self.ends, _log_sum(onward, one, two))
             share = np.exp(self.before[t] + after + self.loss[:, None])
             reads = self.input_lengths > t
-            np.add.at(out[t], (sequence, self.states), np.where(reads[:, None], share, 0))
-            out[t, reads & np.isposinf(self.loss)] = impossible
+            shares[t] = np.where(reads[:, None], share, 0)
+        # several states may be of one class
+        place = np.arange(steps * batch).reshape(steps, batch, 1) * classes + self.states
+        out = np.bincount(place.ravel(), shares.ravel(), steps * batch * classes)
+        # of nothing it counts in integers
+        out = out.astype(np.float64, copy=False).reshape(steps, batch, classes)
+        out[(np.arange(steps)[:, None] < self.input_lengths) & np.isposinf(self.loss)] = impossible
         return out
 
 
