@@ -25,7 +25,7 @@ from .compiler.primitives import Undefined
 from .creation import DeviceLike, made, shape_argument
 from .device import device, device_name
 from .mutation import assign
-from .recording import from_array, get_default_dtype, input_node, node_of, plain_number
+from .recording import broadcast_shapes, from_array, get_default_dtype, input_node, node_of, plain_number
 from .runtime import engine
 from .runtime.mersenne import Mt19937Generator
 from .tensor import Tensor
@@ -410,6 +410,37 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     return made(f.straight_through(drawn, x, params=("constant",)) if x.requires_grad else drawn)
 
 
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """Numbers of successes in ``count`` trials of probability ``prob``, which broadcast, number for number.
+
+    No gradient flows. As ``torch.binomial``.
+
+    Raises:
+        ValueError: the counts are no floats.
+        RuntimeError: different dtypes.
+        NotImplementedError: 16-bit floats.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.binomial(torch.tensor([5.0, 7.0]), torch.tensor([0.0, 1.0])).tolist()
+        [0.0, 7.0]
+    """
+    x, chances = tensor_argument(count, "binomial", "count", 1), tensor_argument(prob, "binomial", "prob", 2)
+    stream = _stream(generator)
+    if x.type.dtype.kind != FLOATING:
+        raise ValueError(
+            f"binomial only supports floating-point dtypes for count, got: {scalar_type(x.type.dtype)}"
+        )
+    if chances.type.dtype is not x.type.dtype:
+        raise RuntimeError(f"Found dtype {scalar_type(chances.type.dtype)} but expected {scalar_type(x.type.dtype)}")
+    if x.type.dtype.compute is not x.type.dtype:
+        raise Undefined(f"\"binomial_cpu\" not implemented for '{scalar_type(x.type.dtype)}'")
+    shape = broadcast_shapes(x.type.shape, chances.type.shape)
+    counts, shares = (np.broadcast_to(values_of(v), shape).astype(np.float64).reshape(-1) for v in (x, chances))
+    draw = _each(lambda: stream.binomial(counts, shares).astype(x.type.dtype.numpy), counts.size)
+    return made(_drawn(draw, shape, x.type.device))
+
+
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None,
     out: Tensor | None = None,
@@ -623,7 +654,7 @@ def uniform_bits(x: Node, generator: Generator | None = None) -> Node:
 
 
 __all__ = [
-    "Generator", "bernoulli", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed",
-    "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
-    "randperm", "seed", "set_rng_state",
+    "Generator", "bernoulli", "binomial", "default_generator", "fork_rng", "get_rng_state", "initial_seed",
+    "manual_seed", "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn",
+    "randn_like", "randperm", "seed", "set_rng_state",
 ]
