@@ -285,3 +285,36 @@ def test_functions_of_dual_tensors_have_the_derivative_that_they_record_for_grad
         assert not values.primal.requires_grad and not values.tangent.requires_grad
         np.testing.assert_allclose(values.tangent.numpy(), [0.2929, 1.7071], atol=1e-4)
         assert fad.unpack_dual(flamework.frexp(x).mantissa).tangent.tolist() == [[0.5, 0.25], [0.25, 0.125]]
+
+
+def test_a_batch_of_cotangents_gives_a_batch_of_gradients():
+    def script(torch):
+        x, unused = torch.tensor([0.1, 0.2, 0.3], requires_grad=True), torch.ones(2, requires_grad=True)
+        y = x.sin() * x.sum()
+        (rows,) = torch.autograd.grad(y, x, torch.eye(3), is_grads_batched=True, create_graph=True)
+        (again,) = torch.autograd.grad(rows.sum(), x, retain_graph=True)
+        none = torch.autograd.grad(y, (unused, x), torch.eye(3), is_grads_batched=True, allow_unused=True)[0]
+        return [rows.detach().numpy(), again.numpy(), none is None]
+
+    ours, theirs = script(flamework), expected(script)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_a_batch_of_cotangents_that_do_not_fit_is_refused():
+    x = flamework.ones(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"grad_output\[0\] has a shape of .*2, 2.* and output\[0\] has a shape of"):
+        flamework.autograd.grad(x * 2, x, flamework.ones(2, 2), is_grads_batched=True)
+
+
+def test_a_value_that_was_written_to_is_named_by_what_made_it():
+    x = flamework.ones(2, requires_grad=True)
+    y = x.exp()
+    y.add_(1)
+    with pytest.raises(RuntimeError, match=r"which is output 0 of Exp, is at version 1; expected version 0 instead"):
+        y.sum().backward()
+    factor = flamework.ones(2)
+    z = x * factor
+    factor.add_(1)
+    with pytest.raises(RuntimeError, match=r"FloatTensor \[2\]\] is at version 1; expected version 0 instead"):
+        z.sum().backward()
