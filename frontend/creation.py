@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import formulas as f
-from .arguments import check_pinning, formatted, placed, tensor_argument
+from .arguments import check_pinning, formatted, is_set, placed, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, complex_of, meant
 from .compiler.ir import Node, tensor_type
@@ -44,11 +44,8 @@ def made(node: Node, requires_grad: bool = False, out: Tensor | None = None) -> 
         if nbytes >= 2**63:
             raise RuntimeError(f"Storage size calculation overflowed with sizes={list(node.type.shape)}")
         raise out_of_memory(nbytes)
-    if out is not None:
-        write_out(out, node)
-        return requiring_grad(out) if requires_grad else out
-    tensor = tensor_of(node)
-    return requiring_grad(tensor) if requires_grad else tensor
+    tensor = tensor_of(node) if out is None else write_out(out, node)
+    return requiring_grad(tensor) if requires_grad is not False and is_set(requires_grad) else tensor
 
 
 def requiring_grad(tensor: Tensor) -> Tensor:
