@@ -49,8 +49,6 @@ for _names, _kinds, _error, _text in (
     ("searchsorted", (BOOL,), Undefined, "\"searchsorted_out_cpu\" not implemented for '{dtype}'"),
     ("linear", (BOOL,), Undefined, "\"addmm_impl_cpu_\" not implemented for '{dtype}'"),
     ("max_pool1d_with_indices", (BOOL, COMPLEX), Undefined, "\"max_pool2d\" not implemented for '{dtype}'"),
-    ("smooth_l1_loss", (BOOL, INTEGER), Undefined, "\"smooth_l1_cpu\" not implemented for '{dtype}'"),
-    ("huber_loss", (BOOL, INTEGER), Undefined, "\"huber_cpu\" not implemented for '{dtype}'"),
     ("poisson_nll_loss", (BOOL,), RuntimeError, NO_BOOL_DIFFERENCE),
     ("gradient", (BOOL,), RuntimeError, NO_BOOL_DIFFERENCE),
     ("isin", (BOOL,), RuntimeError, "Unsupported input type encountered for isin(): {dtype}"),
@@ -77,7 +75,8 @@ _NAMES = {
     "axis": ("dim",), "axis0": ("dim0",), "axis1": ("dim1",), "keepdims": ("keepdim",), "x": ("input",),
     "x1": ("input",), "x2": ("other",), "input": ("A", "x", "self", "values"), "other": ("B",),
     "split_size_or_sections": ("split_size",), "sections": ("indices_or_sections",),
-    "indices": ("indices_or_sections",), "test_element": ("test_elements",),
+    "indices": ("indices_or_sections",), "test_element": ("test_elements",), "self": ("values", "input"),
+    "input2": ("L", "tau"), "input3": ("other",),
 }
 
 # Names of what functions take one by one, or as one sequence.

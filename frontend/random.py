@@ -22,6 +22,7 @@ from .compiler import dtypes, primitives as p
 from .compiler.dtypes import COMPLEX, FLOATING, DType
 from .compiler.ir import Node
 from .compiler.primitives import Undefined
+from .complex_numbers import view_as_real
 from .creation import DeviceLike, made, shape_argument
 from .device import device, device_name
 from .mutation import assign
@@ -493,9 +494,14 @@ def normal(
     _check_std(spread)
     like = mean if isinstance(mean, Tensor) else std
     shape = np.broadcast_shapes(np.shape(spread), tuple(mean.shape) if isinstance(mean, Tensor) else ())
-    chosen = _float_dtype("normal", like.dtype, None)
-    stream = _stream(generator)
-    result = made(_drawn(lambda count: stream.randn(count, chosen.numpy), shape, str(like.device))).mul(std).add(mean)
+    stream, part = _stream(generator), _part(like.dtype, None)
+    if part is not None:
+        scale = math.sqrt(0.5)
+        node = _complex(_drawn(lambda n: stream.normal(n, 0.0, scale, part.numpy), (*shape, 2), str(like.device)))
+    else:
+        chosen = _float_dtype("normal", like.dtype, None)
+        node = _drawn(lambda count: stream.randn(count, chosen.numpy), shape, str(like.device))
+    result = made(node).mul(std).add(mean)
     return made(node_of(result), False, out) if out is not None else result
 
 
@@ -525,6 +531,9 @@ def uniform_(
     low = named.pop("from", from_)
     if named:
         raise TypeError(f"uniform_() got an unexpected keyword argument '{next(iter(named))}'")
+    if self.is_complex():
+        uniform_(view_as_real(self), low, to, generator=generator)
+        return self
     dtype = _float_dtype("uniform_", self.dtype, None)
     if low > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}")
@@ -538,6 +547,12 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     Raises:
         RuntimeError: a negative standard deviation, or a tensor of integers.
     """
+    if self.is_complex():
+        if isinstance(mean, complex):
+            raise TypeError("normal_(): argument 'mean' (position 1) must be float, not complex")
+        # both parts have the mean, and half of the variance
+        normal_(view_as_real(self), mean, std * math.sqrt(0.5), generator=generator)
+        return self
     dtype = _float_dtype("normal_", self.dtype, None)
     _check_std(std)
     stream = _stream(generator)

@@ -205,7 +205,9 @@ def _median(name, named, input, dim, keepdim, out, *, ignore_nan):
     x = tensor_argument(input, name, "input", 1)
     if dim is None:
         if x.type.size == 0:
-            nothing = math.nan if x.type.dtype.kind == FLOATING else 0
+            # what PyTorch makes of NaN as an integer
+            wide = x.type.dtype in (dtypes.int32, dtypes.int64)
+            nothing = math.nan if x.type.dtype.kind == FLOATING else np.iinfo(x.type.dtype.numpy).min if wide else 0
             return tensor_of(f.filled((), x.type.dtype, x.type.device, nothing))
         flat = f.reshaped(x, (x.type.size,))
         value = _at_rank(f.cut(flat), 0, _middle(flat, 0, ignore_nan), False)[0]
@@ -348,7 +350,9 @@ def _quantile(name, input, q, dim, keepdim, interpolation, out, *, ignore_nan):
     place = _places(f.cut(x), f.reshaped(levels, (count,)), ignore_nan)
     values = _interpolated(ordered, place, interpolation)
     values = f.permuted(values, (x.ndim - 1, *range(x.ndim - 1)))
-    shape = ([1] * rank if dim is None or rank == 0 else [*lead[:axis], 1, *lead[axis:]]) if is_set(keepdim) else list(lead)
+    shape = list(lead)
+    if is_set(keepdim):
+        shape = [1] * rank if dim is None or rank == 0 else [*lead[:axis], 1, *lead[axis:]]
     return exactly_returned(f.reshaped(values, shape if levels.ndim == 0 else [count, *shape]), out)
 
 
