@@ -60,13 +60,13 @@ for _names, _kinds, _error, _text in (
 # Their chapters check what they are given.
 _UNWRAPPED = ("arithmetic", "comparison", "operators", "pointwise")
 
-# They are called most and check what they are given, or they take any object, or a warning of theirs names the line of
-# the caller, which another call would hide.
+# They are called most and check what they are given, or they take any object, or look at its attributes as PyTorch's
+# do, which are written in Python; or a warning of theirs names the line of the caller, which another call would hide.
 _ALONE = frozenset(
     """
-    as_tensor asarray compile copy_ counters dropout1d dropout2d dropout3d explain fill_ from_dlpack from_numpy
-    frombuffer gumbel_softmax is_storage is_tensor load matmul mm realize save tensor upsample upsample_bilinear
-    upsample_nearest
+    affine_grid as_tensor asarray compile copy_ counters dropout1d dropout2d dropout3d embedding_bag explain fill_
+    from_dlpack from_numpy frombuffer gumbel_softmax is_storage is_tensor load matmul mm realize save tensor upsample
+    upsample_bilinear upsample_nearest
     """.split()
 )
 

@@ -138,6 +138,16 @@ def test_a_tensor_is_no_part_of_a_graph_as_a_size():
     "F.multilabel_margin_loss(torch.ones(2, 3), torch.tensor([[0, 3, 0], [0, 1, 2]]))",
     *[f"torch.zeros(0, 3, dtype=torch.{dtype}).{name}({dim})"
       for name in ("softmax", "log_softmax") for dtype in ("int64", "bool", "complex64", "float32") for dim in (0, 1)],
+    *[f"m.take_along_dim({index}, {dim})" for dim in (1, 0, None) for index in (
+        "torch.tensor([[-1, 0, 1]])", "torch.tensor([[3, -3, -4, 5, 100, -100]])",
+    )],
+    "m.take_along_dim(torch.arange(2)[None] - 1, 1)",
+    "m[:0].take_along_dim(torch.tensor([[1]]), 0)",
+    *[f"m.index_select({dim}, torch.tensor([{index}]))" for dim in (0, 1) for index in (3, -1)],
+    "m[0].index_select(0, torch.tensor([3]))", "F.embedding_bag(torch.tensor([[5]]), m)",
+    "F.embedding_bag(torch.tensor([[0]]), 1)", "F.embedding_bag([0], m)", "F.embedding_bag(torch.tensor([0]), m, 1)",
+    "F.affine_grid(1, (1, 1, 2, 2))", "F.affine_grid(m[None], 1)", "F.affine_grid(m[None], 'ab')",
+    "F.affine_grid(m[None], (1, 1, 2, 2))", "F.affine_grid(m[None], (1, 1, 2))",
     "torch.linspace(0, 1j, 3)", "torch.linspace(1 + 1j, 2, 5)", "torch.linspace(0, 1j, 1)", "torch.linspace(0, 1j, 0)",
     "torch.linspace(0, 1j, 5, dtype=torch.complex128)", "torch.linspace(torch.tensor(1j), 2, 3)",
     "torch.logspace(0, 1j, 3)", "torch.logspace(0, 1j, 3, base=2)", "torch.logspace(0, 1, 3, dtype=torch.complex64)",
@@ -155,7 +165,7 @@ def test_a_tensor_is_no_part_of_a_graph_as_a_size():
 def test_edges_of_what_functions_take(call):
     def script(torch):
         try:
-            return eval(call, {"torch": torch, "F": torch.nn.functional})
+            return eval(call, {"torch": torch, "F": torch.nn.functional, "m": torch.arange(6.0).reshape(2, 3)})
         except NotImplementedError:
             # of which ours is a class of its own
             return "not implemented"
