@@ -49,6 +49,7 @@ from .storage import (
     without_cut,
     written_through,
 )
+from .runtime import engine
 from .tensor import Tensor, method
 
 if TYPE_CHECKING:
@@ -285,7 +286,8 @@ def source_node(value: Tensor | float, type: TensorType) -> Node:
 
 def moved(node: Node, device: str) -> Node:
     """The same values on another device."""
-    return input_node(np.array(read(node), order="C"), device)
+    engine.transfers = True
+    return s.transfer(node, params=(device,))
 
 
 @method

@@ -1,0 +1,164 @@
+"""Programs on a GPU: planning them, and running what was planned.
+
+The graph is rewritten and fused as for the CPU; the kernels and how they are launched are the GPU's.
+
+In: the roots of a graph. Out: :class:`GpuPlan`. Read next: ``gpu.py``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..compiler import codegen_cuda, primitives_shape as s
+from ..compiler.dtypes import FLOATING
+from ..compiler.ir import Node
+from ..compiler.primitives import DIVISION_BY_ZERO
+from ..kernels.cuda import products
+from .counters import COUNTERS
+from .donation import LEAST_BYTES, Lifetimes, match
+from .gpu import DeviceBuffer, Gpu
+from .placement import Item
+from .planner import Planner
+
+
+@dataclass
+class Step:
+    """A launch: its source, how often, and its arguments, ``(kind, ...)``."""
+
+    source: str
+    launch: codegen_cuda.Launch
+    arguments: list[tuple[Any, ...]]
+
+
+class GpuPlanner(Planner):
+    """How a program is computed on a GPU."""
+
+    def __init__(self, roots, leaves, inputs: int, gpu: Gpu) -> None:
+        self.gpu = gpu
+        super().__init__(roots, leaves, inputs)
+
+    def write_tape(self) -> None:
+        self.steps: list[Step] = []
+        self.can_fail = False
+        for item, scratch in zip(self.items, self.placement.scratch):
+            if item.kind == "kernel":
+                for lowered, place in zip(item.lowered, scratch):
+                    self.kernel_steps(lowered, place)
+            elif item.kind == "dot":
+                self.product_step(item)
+            else:
+                raise NotImplementedError(item.kind)
+
+    def pointer(self, node: Node, offset: int = 0) -> tuple[Any, ...]:
+        if node.type.size == 0:
+            return ("word", 0)
+        place = self.locate(node)
+        return ("pointer", place.base, place.offset + offset, self.fusion.base(node).type.nbytes - offset)
+
+    def kernel_steps(self, lowered, scratch: int) -> None:
+        kernel = lowered.kernel
+        source = codegen_cuda.generate(kernel, self.gpu.threads)
+        arguments: list[tuple[Any, ...]] = []
+        for argument in kernel.arguments:
+            if argument.kind == "pointer":
+                arguments.append(self.pointer(lowered.operands[argument.source]))
+            elif argument.kind == "integer":
+                arguments.append(("word", argument.source))
+            elif argument.kind == "scalar":
+                arguments.append(("number", argument.source.value.number, argument.dtype.kind == FLOATING))
+            elif argument.kind == "scratch":
+                arguments.append(("pointer", 0, scratch, lowered.scratch))
+            else:
+                self.can_fail = True
+                arguments.append(("error",))
+        for launch in codegen_cuda.launches(kernel, self.gpu.threads):
+            self.steps.append(Step(source, launch, arguments))
+
+    def product_step(self, item: Item) -> None:
+        cluster = item.clusters[0]
+        node = cluster.node
+        batch, m, k = node.src[0].shape
+        n = node.src[1].shape[2]
+        first, second = cluster.matrices
+        inner = next((x.batch[1][0] for x in (first, second) if len(x.batch) == 2), batch)
+        size = node.dtype.itemsize
+        words = [m, n, k, inner]
+        for x in (first, second):
+            words += [*x.batch_strides(inner), x.rows, x.columns]
+        accumulate = node.op is s.dot_add
+        source = products.source(node.dtype, accumulate, self.gpu.threads)
+        launch = products.launch(batch, m, n, self.gpu.threads)
+        pointers = [self.pointer(x.base, x.offset * size) for x in (first, second)]
+        self.steps.append(Step(source, launch, [*pointers, self.pointer(node), *(("word", w) for w in words)]))
+
+
+class GpuPlan:
+    """A program ready to run on a GPU; its interface is that of ``plan.Plan``."""
+
+    def __init__(self, planner: GpuPlanner) -> None:
+        self.planner = planner
+        self.gpu = planner.gpu
+        self.lifetimes: Lifetimes | None = None
+        self.can_fail = planner.can_fail
+        self.launches = len(planner.items)
+        self.placed = planner.placement
+        self.matched: dict[frozenset[int], dict[int, int]] = {}
+
+    items = property(lambda self: self.planner.items)
+    fusion = property(lambda self: self.planner.fusion)
+    roots = property(lambda self: self.planner.roots)
+
+    def watch_lifetimes(self, roots: Sequence[Node], inputs: Sequence[Node]) -> None:
+        donors = self.placed.donors
+        if sum(nbytes for nbytes, numbers in zip(self.placed.output_bytes, donors) if numbers) >= LEAST_BYTES:
+            self.lifetimes = Lifetimes(roots, inputs, sorted({n for numbers in donors for n in numbers}))
+
+    def run(
+        self, inputs: Sequence[DeviceBuffer], numbers: Sequence[float], dying: frozenset[int] = frozenset(),
+        spare: Sequence[DeviceBuffer] = (),
+    ) -> list[DeviceBuffer]:
+        """Compute the results; see ``plan.Plan.run``."""
+        gpu, placed = self.gpu, self.placed
+        donor: dict[int, int] = {}
+        if dying:
+            if dying not in self.matched:
+                self.matched[dying] = match(placed.donors, dying)
+            donor = self.matched[dying]
+        results = [
+            inputs[donor[j]] if j in donor else gpu.allocate(nbytes) for j, nbytes in enumerate(placed.output_bytes)
+        ]
+        arena = gpu.allocate(placed.arena_bytes) if placed.arena_bytes else None
+        error = gpu.upload(np.zeros(4, np.int64)) if self.can_fail else None
+        bases = [arena.address if arena else 0, *(x.address for x in inputs), *(x.address for x in results)]
+
+        def word(argument: tuple[Any, ...]) -> tuple[str, int, int]:
+            match argument:
+                case ("pointer", base, offset, nbytes):
+                    return "pointer", bases[base] + offset, nbytes
+                case ("word", value):
+                    return "word", value, 0
+                case ("number", which, True):
+                    return "word", struct.unpack("q", struct.pack("d", numbers[which]))[0], 0
+                case ("number", which, False):
+                    return "word", int(numbers[which]), 0
+            return "pointer", error.address, 32
+
+        for step in self.planner.steps:
+            gpu.launch(step.source, step.launch, list(map(word, step.arguments)))
+            if error is not None and any(a == ("error",) for a in step.arguments):
+                self.check(error)
+        COUNTERS.kernels_launched += self.launches
+        return [inputs[n] if kind == "input" else results[n] for kind, n in placed.outputs]
+
+    def check(self, error: DeviceBuffer) -> None:
+        found, index, extent, _ = error.as_numpy(np.int64, (4,)).tolist()
+        if not found:
+            return
+        if index == DIVISION_BY_ZERO:
+            raise RuntimeError("ZeroDivisionError")
+        raise IndexError(f"index {index} is out of bounds for dimension with size {extent}")
