@@ -119,14 +119,14 @@ def empty_dot(node: Node) -> Node | None:
 @rule(primitives_conv.convolve)
 def depthwise_as_sum(node: Node) -> Node | None:
     weight = node.src[1].shape
-    if not node.type.size or primitives_conv.has_kernel(node.params, weight, node.shape):
+    if not node.type.size or primitives_conv.has_kernel(node.params, weight, node.shape, node.type.device):
         return None
     return primitives_conv.as_sum(node) if primitives_conv.is_depthwise(node.params[4], weight) else None
 
 
 @rule(primitives_conv.convolve)
 def convolution_as_product(node: Node) -> Node | None:
-    if not node.type.size or primitives_conv.has_kernel(node.params, node.src[1].shape, node.shape):
+    if not node.type.size or primitives_conv.has_kernel(node.params, node.src[1].shape, node.shape, node.type.device):
         return None
     return primitives_conv.as_product(node)
 
@@ -138,7 +138,7 @@ def filter_gradient_as_product(node: Node) -> Node | None:
         return None
     if not g.type.size:
         return filled(node, 0)
-    known = primitives_conv.has_kernel(node.params[:5], node.shape, g.shape)
+    known = primitives_conv.has_kernel(node.params[:5], node.shape, g.shape, node.type.device)
     return None if known else primitives_conv.filters_as_product(node)
 
 

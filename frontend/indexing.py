@@ -219,7 +219,7 @@ def slice_range(entry: slice, extent: int) -> tuple[int, int, int]:
 
 def positions(mask: Node) -> list[Node]:
     """The indices of a mask's true elements, one node for each axis. Computes the mask."""
-    return [input_node(found) for found in true_coordinates(read(mask), by_axis=True)]
+    return [input_node(found, mask.type.device) for found in true_coordinates(read(mask), by_axis=True)]
 
 
 MANY = 1 << 16  # indices whose smallest and largest a kernel finds sooner than NumPy

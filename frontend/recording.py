@@ -275,7 +275,7 @@ def input_node(array: np.ndarray, device: str = "cpu") -> Node:
     """A computed node over the memory of a C-contiguous array, which must not change any more."""
     dtype = dtypes.from_numpy(array.dtype)
     params = (array.shape, dtype, device)
-    return Node(p.input_, (), params, tensor_type(array.shape, dtype, device), engine.buffer_from_numpy(array))
+    return Node(p.input_, (), params, tensor_type(array.shape, dtype, device), engine.buffer_from_numpy(array, device))
 
 
 def from_array(array: np.ndarray) -> Tensor:

@@ -78,9 +78,14 @@ def set_live_nodes(source: Callable[[], Iterable[Node]]) -> None:
     _live = source
 
 
-def buffer_from_numpy(array: np.ndarray) -> Buffer:
-    """A buffer over the memory of a C-contiguous array."""
-    buffer = Buffer.from_numpy(array)
+def buffer_from_numpy(array: np.ndarray, device: str = "cpu") -> Buffer:
+    """A buffer over the memory of a C-contiguous array, or in the memory of another device with its elements."""
+    if device != "cpu":
+        from .gpu import gpu
+
+        buffer = gpu(device).upload(array)
+    else:
+        buffer = Buffer.from_numpy(array)
     if created is not None:
         created[id(buffer)] = buffer
     return buffer
@@ -156,11 +161,7 @@ def waiting_transfers(roots: Sequence[Node]) -> list[Node]:
 
 def moved(node: Node, device: str) -> Buffer:
     """A copy of a computed node's value in the memory of a device."""
-    from .gpu import gpu
-
-    if device == "cpu":
-        return Buffer.from_numpy(read_node(node))
-    return gpu(device).upload(np.ascontiguousarray(read_node(node)))
+    return buffer_from_numpy(np.array(read_node(node), order="C"), device)
 
 
 def compute_pieces(roots: Sequence[Node]) -> None:

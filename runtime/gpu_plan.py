@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..compiler import codegen_cuda, primitives_shape as s
+from ..compiler.cluster import Cluster, Indexed
 from ..compiler.dtypes import FLOATING
 from ..compiler.ir import Node
+from ..compiler.loopir import Kernel
 from ..compiler.primitives import DIVISION_BY_ZERO
-from ..kernels.cuda import products
+from ..kernels.cuda import products, sort
 from .counters import COUNTERS
 from .donation import LEAST_BYTES, Lifetimes, match
 from .gpu import DeviceBuffer, Gpu
@@ -28,11 +30,19 @@ from .planner import Planner
 
 @dataclass
 class Step:
-    """A launch: its source, how often, and its arguments, ``(kind, ...)``."""
+    """A launch: its source, how often, and its arguments, ``(kind, ...)``; or an operation of a library of Python."""
 
     source: str
-    launch: codegen_cuda.Launch
+    launch: codegen_cuda.Launch | None
     arguments: list[tuple[Any, ...]]
+    operation: Node | None = None
+
+
+@dataclass
+class GpuSort:
+    """How much memory a sort needs for the order that is being made."""
+
+    scratch: int
 
 
 class GpuPlanner(Planner):
@@ -41,6 +51,15 @@ class GpuPlanner(Planner):
     def __init__(self, roots, leaves, inputs: int, gpu: Gpu) -> None:
         self.gpu = gpu
         super().__init__(roots, leaves, inputs)
+
+    def generate(self, kernel: Kernel) -> str:
+        return codegen_cuda.generate(kernel, self.gpu.threads)
+
+    def describe_sort(self, node: Node) -> GpuSort:
+        return GpuSort(8 * node.src[0].type.size)
+
+    def describe_product(self, cluster: Cluster, often: set[tuple]) -> None:
+        return None
 
     def write_tape(self) -> None:
         self.steps: list[Step] = []
@@ -51,8 +70,10 @@ class GpuPlanner(Planner):
                     self.kernel_steps(lowered, place)
             elif item.kind == "dot":
                 self.product_step(item)
+            elif item.kind == "sort":
+                self.sort_steps(item, scratch[0])
             else:
-                raise NotImplementedError(item.kind)
+                self.library_step(item)
 
     def pointer(self, node: Node, offset: int = 0) -> tuple[Any, ...]:
         if node.type.size == 0:
@@ -62,7 +83,7 @@ class GpuPlanner(Planner):
 
     def kernel_steps(self, lowered, scratch: int) -> None:
         kernel = lowered.kernel
-        source = codegen_cuda.generate(kernel, self.gpu.threads)
+        source = self.generate(kernel)
         arguments: list[tuple[Any, ...]] = []
         for argument in kernel.arguments:
             if argument.kind == "pointer":
@@ -84,17 +105,30 @@ class GpuPlanner(Planner):
         node = cluster.node
         batch, m, k = node.src[0].shape
         n = node.src[1].shape[2]
-        first, second = cluster.matrices
-        inner = next((x.batch[1][0] for x in (first, second) if len(x.batch) == 2), batch)
-        size = node.dtype.itemsize
-        words = [m, n, k, inner]
-        for x in (first, second):
-            words += [*x.batch_strides(inner), x.rows, x.columns]
-        accumulate = node.op is s.dot_add
-        source = products.source(node.dtype, accumulate, self.gpu.threads)
-        launch = products.launch(batch, m, n, self.gpu.threads)
-        pointers = [self.pointer(x.base, x.offset * size) for x in (first, second)]
-        self.steps.append(Step(source, launch, [*pointers, self.pointer(node), *(("word", w) for w in words)]))
+        shapes = (batch, m, k), (batch, k, n)
+        axes = [x.axes if isinstance(x, Indexed) else x.axes(shape) for x, shape in zip(cluster.matrices, shapes)]
+        found = products.describe(
+            node.dtype, (batch, m, n, k), *axes, accumulate=node.op is s.dot_add, threads=self.gpu.threads
+        )
+        pointers = [self.pointer(x.base, x.offset * node.dtype.itemsize) for x in cluster.matrices]
+        words = [("word", word) for word in found.words]
+        self.steps.append(Step(found.source, found.launch, [*pointers, self.pointer(node), *words]))
+
+    def sort_steps(self, item: Item, scratch: int) -> None:
+        node = item.clusters[0].node
+        (x,) = node.src
+        descending, count = node.params
+        length = x.shape[-1]
+        rows = x.type.size // length
+        source = sort.source(x.dtype, descending, self.gpu.threads)
+        order = ("pointer", 0, scratch, 8 * x.type.size)
+        for launch, words in sort.steps(rows, length, count, self.gpu.threads):
+            given = [("word", word) for word in words]
+            self.steps.append(Step(source, launch, [self.pointer(x), order, self.pointer(node), *given]))
+
+    def library_step(self, item: Item) -> None:
+        node = item.clusters[0].node
+        self.steps.append(Step("", None, [*map(self.pointer, node.src), self.pointer(node)], node))
 
 
 class GpuPlan:
@@ -149,11 +183,26 @@ class GpuPlan:
             return "pointer", error.address, 32
 
         for step in self.planner.steps:
-            gpu.launch(step.source, step.launch, list(map(word, step.arguments)))
+            given = list(map(word, step.arguments))
+            if step.operation is not None:
+                self.compute_on_cpu(step.operation, [address for _, address, _ in given])
+                continue
+            gpu.launch(step.source, step.launch, given)
             if error is not None and any(a == ("error",) for a in step.arguments):
                 self.check(error)
         COUNTERS.kernels_launched += self.launches
         return [inputs[n] if kind == "input" else results[n] for kind, n in placed.outputs]
+
+    def compute_on_cpu(self, node: Node, addresses: Sequence[int]) -> None:
+        """An operation of a library of Python, whose operands are copied from the GPU and whose result back."""
+        arrays = []
+        for source, address in zip(node.src, addresses):
+            arrays.append(np.empty(source.shape, source.dtype.numpy))
+            if source.type.size:
+                self.gpu.download(address, arrays[-1])
+        with np.errstate(all="ignore"):
+            found = node.op.reference(node.params, *arrays)
+        self.gpu.write(addresses[-1], np.ascontiguousarray(np.broadcast_to(found, node.shape), node.dtype.numpy))
 
     def check(self, error: DeviceBuffer) -> None:
         found, index, extent, _ = error.as_numpy(np.int64, (4,)).tolist()
