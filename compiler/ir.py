@@ -15,6 +15,7 @@ Read next: ``primitives.py`` for the table of operations, ``build.py`` for the f
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,8 @@ def tensor_type(shape: Sequence[int], dtype: DType, device: str = "cpu") -> Tens
         if not isinstance(dtype, DType):
             raise TypeError(f"dtype must be a torch.dtype, not {dtype!r}")
         found = TensorType()
-        found.shape = tuple(shape)
+        # a tensor that came as a size would be a size for ever, in every plan and in the allocator's counters
+        found.shape = shape = tuple(map(operator.index, shape))
         found.dtype = dtype
         found.device = device
         found.ndim = len(shape)

@@ -88,6 +88,7 @@ class Primitive:
         type = self.inferred.get(key)
         if type is None:
             try:
+                check_static(params)
                 type = self.infer(params, *key[1:])
             except (TypeError, ValueError, IndexError) as error:
                 kinds = [t.dtype for t in key[1:] if t.dtype.kind == COMPLEX]
@@ -120,6 +121,16 @@ class Undefined(IRError, NotImplementedError):
     """An operation that has no meaning for a dtype, such as an order of complex numbers, or a gradient that PyTorch
     does not have either: an error of the user, where others of rows are ours. PyTorch raises ``NotImplementedError``
     too."""
+
+
+def check_static(params: tuple) -> None:
+    """Refuse a tensor among static parameters, where it would be part of a key by identity and hold a value that
+    nobody computes. Raises :class:`TypeError`."""
+    for value in params:
+        if isinstance(value, tuple):
+            check_static(value)
+        elif hasattr(value, "__index__") and not isinstance(value, (int, np.integer)):
+            raise TypeError(f"a static parameter is a number, not {type(value).__name__}")
 
 
 def remember(table: dict, key: tuple, value: Any) -> None:

@@ -7,6 +7,8 @@ PyTorch's. Read next: ``tensor.py`` for what a tensor is, ``recording.py`` for h
 # The imports are the public names, in the order in which the chapters build on each other.
 # ruff: noqa: E402, F401, I001
 
+import sys
+
 from .compiler.dtypes import (
     DType as dtype, bfloat16, bool_ as bool, complex64, complex64 as cfloat, complex128, complex128 as cdouble,
     float16, float16 as half, float32, float32 as float, float64,
@@ -50,7 +52,7 @@ from .creation import (
 )
 from .sharing import asarray, from_dlpack, frombuffer, to_dlpack
 from .random import (
-    bernoulli, default_generator, fork_rng, Generator, get_rng_state, initial_seed, manual_seed, multinomial,
+    bernoulli, binomial, default_generator, fork_rng, Generator, get_rng_state, initial_seed, manual_seed, multinomial,
     normal, poisson, rand, rand_like, randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
 )
 from .pointwise import (
@@ -104,15 +106,17 @@ from .statistics import (
 )
 from .storages import TypedStorage, UntypedStorage, is_storage, set_default_tensor_type
 from . import (
-    argument_errors, autograd, backends, conversion, copies, cuda, fft, func, gradient_hooks, linalg, methods, native,
-    nn, optim, profiler, removed, serialization, signal, special, storages, testing, utils,
+    argument_errors, autograd, backends, conversion, copies, cuda, fft, func, gradient_hooks, legacy, linalg, methods,
+    native, nn, optim, profiler, removed, serialization, signal, special, storages, testing, utils,
 )
 from .settings import (
-    are_deterministic_algorithms_enabled, get_default_device, is_deterministic_algorithms_warn_only_enabled,
+    are_deterministic_algorithms_enabled, compiled_with_cxx11_abi, get_default_device,
+    is_deterministic_algorithms_warn_only_enabled,
     set_default_device, set_flush_denormal, use_deterministic_algorithms,
 )
 from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
 from .signal.spectra import istft, stft
+from .lowrank import pca_lowrank, svd_lowrank
 from .func import vmap
 from .serialization import load, save
 from .compiled import SideEffectError, compile
@@ -131,6 +135,8 @@ channels_last_3d = memory_format.channels_last_3d
 globals().update(linalg.TORCH)
 # torch.permute_copy and so on: what a view shows, copied
 globals().update(copies.TORCH)
+# names of older versions that still work: torch.gesv, torch.rfft
+globals().update(legacy.TORCH)
 # names that PyTorch has only to say what took their place
 globals().update(removed.TORCH)
 # the classes of tensors and storages by dtype: torch.FloatTensor, torch.FloatStorage
@@ -139,4 +145,5 @@ globals().update(storages.CLASSES)
 globals().update(methods.IN_PLACE_FUNCTIONS)
 # torch.conv2d is nn.functional.conv2d, and so on
 globals().update(native.FUNCTIONS)
-argument_errors.install([(__name__, globals()), (nn.functional.__name__, vars(nn.functional))])
+argument_errors.install(sys.modules[__name__], nn.functional, linalg, fft, special)
+del sys

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
-from types import FunctionType
+import operator
+from collections.abc import Callable, Sequence
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, OF_PYTHON, DType, meant
+from .compiler.dtypes import BOOL, COMPLEX, INTEGER, OF_PYTHON, DType, meant
 from .compiler.primitives import Undefined
 from .operators import NO_BOOL_DIFFERENCE
 from .tensor import Tensor
@@ -52,7 +53,7 @@ for _names, _kinds, _error, _text in (
     ("poisson_nll_loss", (BOOL,), RuntimeError, NO_BOOL_DIFFERENCE),
     ("gradient", (BOOL,), RuntimeError, NO_BOOL_DIFFERENCE),
     ("isin", (BOOL,), RuntimeError, "Unsupported input type encountered for isin(): {dtype}"),
-    ("mvlgamma", (BOOL,), RuntimeError, "The input tensor may not be a boolean tensor."),
+    ("mvlgamma multigammaln", (BOOL,), RuntimeError, "The input tensor may not be a boolean tensor."),
 ):
     for _name in _names.split():
         _REFUSED.setdefault(_name, {}).update(dict.fromkeys(_kinds, (_error, _text)))
@@ -70,16 +71,28 @@ _ALONE = frozenset(
     """.split()
 )
 
+# What an argument may be called as well: by NumPy's names, and by the other one of two that PyTorch has.
+_NAMES = {
+    "axis": ("dim",), "axis0": ("dim0",), "axis1": ("dim1",), "keepdims": ("keepdim",), "x": ("input",),
+    "x1": ("input",), "x2": ("other",), "input": ("A", "x", "self", "values"), "other": ("B",),
+    "split_size_or_sections": ("split_size",), "sections": ("indices_or_sections",),
+    "indices": ("indices_or_sections",), "test_element": ("test_elements",),
+}
+
+# Names of what functions take one by one, or as one sequence.
+_SIZES = frozenset(("dims", "dtype", "repeats", "shape", "shifts", "size"))
+
 # What a local name of an annotation stands for.
 _ALIASES = {
     "Sizes": "int | Sequence[int]", "Dim": "int | Sequence[int] | None", "TensorLike": "Tensor | float",
     "Pair": "int | Sequence[int]", "Scalar": "float",
+    "Order": "float | str | None", "Tolerance": "Tensor | float | None",
 }
 
 
 def _whole(value: Any) -> bool:
     if isinstance(value, Tensor):
-        return value.numel() == 1 and value.dtype.kind < FLOATING
+        return value.numel() == 1 and value.dtype.kind == INTEGER
     return hasattr(value, "__index__") and not isinstance(value, bool)
 
 
@@ -129,11 +142,14 @@ def _expected(annotation: str) -> tuple[tuple[Callable[[Any], bool], ...], list[
     return tuple(test for test, _ in found), [name for _, name in found if name != "None"] or ["None"]
 
 
+_signature = functools.cache(inspect.signature)
+
+
 def complaint(
     name: str, function: FunctionType, args: tuple, options: dict[str, Any], is_method: bool
 ) -> str | None:
     """What is wrong with the types of a call's arguments, in PyTorch's words; None if they fit the annotations."""
-    parameters = inspect.signature(function).parameters.values()
+    parameters = _signature(function).parameters.values()
     position = -is_method
     given = list(args)
     for parameter in parameters:
@@ -160,12 +176,62 @@ def complaint(
     return None
 
 
-def with_dtypes(args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
-    """A call's arguments with dtypes in the place of Python's types ``bool``, ``int``, ``float`` and ``complex``, which
-    PyTorch takes for them; None if there is none."""
-    if not any(isinstance(value, type) and value in OF_PYTHON for value in (*args, *options.values())):
+def as_meant(function: FunctionType, args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+    """A call's arguments in the form that functions compute with; None if they have it already.
+
+    PyTorch takes NumPy's names of arguments, Python's types ``bool``, ``int``, ``float`` and ``complex`` for dtypes,
+    and a tensor of one integer for an int.
+    """
+    found = _renamed(function, args, options)
+    changed = found is not None
+    args, options = found or (args, options)
+    if any(isinstance(value, type) and value in OF_PYTHON for value in (*args, *options.values())):
+        args, options, changed = tuple(map(meant, args)), {name: meant(value) for name, value in options.items()}, True
+    if any(map(_holds_tensor, (*args, *options.values()))):
+        try:
+            bound = _signature(function).bind(*args, **options)
+        except TypeError:
+            return (args, options) if changed else None
+        for name, value in bound.arguments.items():
+            number = _as_int(bound.signature.parameters[name], value)
+            if number is not value:
+                bound.arguments[name], changed = number, True
+        args, options = bound.args, bound.kwargs
+    return (args, options) if changed else None
+
+
+def _renamed(function: FunctionType, args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+    """A call's arguments under the names that the function has for them; None if all have them."""
+    parameters = _signature(function).parameters
+    sizes = next((p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+    unknown = [name for name in options if name not in parameters or name == sizes]
+    if not unknown or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return None
-    return tuple(map(meant, args)), {name: meant(value) for name, value in options.items()}
+    given, options = options, dict(options)
+    for name in unknown:
+        meant = next((n for n in _NAMES.get(name, ()) if n in parameters and n not in options), None)
+        if meant is not None:
+            options[meant] = options.pop(name)
+        elif sizes is not None and name in _SIZES:
+            # given by name what comes one by one, and before it what stands before it
+            value, before = options.pop(name), list(parameters)[len(args) : list(parameters).index(sizes)]
+            args = (*args, *[options.pop(n) for n in before if n in options], value)
+    return (args, options) if options.keys() != given.keys() else None
+
+
+def _holds_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, (tuple, list)) and any(isinstance(v, Tensor) for v in value))
+
+
+def _as_int(parameter: inspect.Parameter, value: Any) -> Any:
+    """A tensor of one integer, or those of a sequence, as the int that a parameter wants; other values as they are."""
+    expected = _expected(str(parameter.annotation)) if _holds_tensor(value) else None
+    if expected is None:
+        return value
+    if isinstance(value, (tuple, list)):
+        whole = {"int", "tuple of ints"}.issuperset(expected[1]) and all(map(_whole, value))
+        return tuple(map(operator.index, value)) if whole else value
+    return int(value) if _whole in expected[0] and _tensor not in expected[0] and _whole(value) else value
 
 
 def _wrong(function: str, name: str, position: int, expected: str, value: Any) -> str:
@@ -199,7 +265,7 @@ def checked(
     elif name in STRICT or name.rstrip("_") in STRICT:
 
         def public(*args: Any, **options: Any) -> Any:
-            args, options = with_dtypes(args, options) or (args, options)
+            args, options = as_meant(bare, args, options) or (args, options)
             wrong = complaint(name, bare, args, options, is_method)
             if wrong is not None:
                 raise TypeError(wrong)
@@ -211,7 +277,7 @@ def checked(
             try:
                 return function(*args, **options)
             except Exception as error:
-                meant = with_dtypes(args, options)
+                meant = as_meant(bare, args, options)
                 if meant is not None:
                     return public(*meant[0], **meant[1])
                 if isinstance(error, TypeError) and ("argument" in str(error) or "expected" in str(error)):
@@ -238,12 +304,13 @@ def _is_checked(function: Any, name: str) -> bool:
     )
 
 
-def install(namespaces: Iterable[tuple[str, dict[str, Any]]]) -> None:
+def install(*modules: ModuleType) -> None:
     """Put the functions of modules, and the methods of ``Tensor``, into their checks."""
-    for module, names in namespaces:
-        for name, function in list(names.items()):
-            if _is_checked(function, name):
-                names[name] = checked(name, function, False, module)
+    for module in modules:
+        names = vars(module)
+        for name in names.get("__all__") or list(names):
+            if _is_checked(names[name], name):
+                names[name] = checked(name, names[name], False, module.__name__)
     for name, function in list(vars(Tensor).items()):
         if _is_checked(function, name) and (
             function.__code__.co_argcount > 1 or function.__code__.co_flags & 4 or name in _REFUSED

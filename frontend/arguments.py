@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import operator
+import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,8 @@ from .formulas import converted, fresh
 from .mutation import write_out
 from .recording import node_of, read, tensor_of
 from .runtime import engine
-from .tensor import Tensor, axis_of
+from .tensor import Tensor, axis_of, memory_format as _formats, strided
+from .views import contiguous
 
 
 def scalar_type(dtype: DType) -> str:
@@ -80,6 +83,84 @@ def numpy_names(function: Callable) -> Callable:
     return with_either_name
 
 
+def placed(function: Callable) -> Callable:
+    """Let a function that makes a tensor take ``layout`` and ``pin_memory``, of which it can have one value each.
+
+    Raises:
+        RuntimeError: another layout than ``strided``, or memory that is locked for a GPU.
+    """
+
+    @functools.wraps(function)
+    def made(*args: Any, layout: Any = strided, pin_memory: bool = False, **options: Any) -> Any:
+        if layout is not strided and layout is not None:
+            raise RuntimeError(f"{function.__name__}(): torch.strided is the only layout, but got {layout}")
+        check_pinning(pin_memory)
+        return function(*args, **options)
+
+    return made
+
+
+def check_pinning(pin_memory: bool) -> None:
+    """Refuse ``pin_memory=True``. Raises :class:`RuntimeError`."""
+    if pin_memory:
+        raise RuntimeError("pin_memory=True requires a CUDA or other accelerator backend; there is none")
+
+
+def formatted(function: Callable) -> Callable:
+    """Let a function whose result is a new tensor take ``memory_format``, the order of its elements in memory."""
+
+    @functools.wraps(function)
+    def ordered(*args: Any, memory_format: Any = None, **options: Any) -> Any:
+        tensor = function(*args, **options)
+        if memory_format is None or memory_format is _formats.preserve_format:
+            return tensor
+        if not tensor.is_leaf:
+            return contiguous(tensor, memory_format=memory_format)
+        return contiguous(tensor.detach(), memory_format=memory_format).requires_grad_(tensor.requires_grad)
+
+    return ordered
+
+
+def factors_first(*names: str) -> Callable[[Callable], Callable]:
+    """Let a function take its factors before its terms, as older programs write them: ``x.addcmul_(2, y, z)`` for
+    ``x.addcmul_(y, z, value=2)``. PyTorch takes this as well, with a warning.
+
+    Args:
+        names: of the factors, in that order.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def either_order(*args: Any, **options: Any) -> Any:
+            numbers = [value for value in args if not isinstance(value, Tensor)]
+            if numbers and len(numbers) <= len(names) and len(args) > 3:
+                older_order(function.__name__)
+                options.update(zip(names, numbers))
+                args = tuple(value for value in args if isinstance(value, Tensor))
+            return function(*args, **options)
+
+        return either_order
+
+    return decorate
+
+
+def term_last(name: str, alpha: float, rest: tuple) -> tuple[Tensor | float, float]:
+    """``(other, alpha)`` of a call ``add(x, alpha, other)``, as older programs write it.
+
+    Raises:
+        TypeError: too many arguments, or others.
+    """
+    if len(rest) != 1 or isinstance(alpha, Tensor):
+        raise TypeError(f"{name}() takes 2 positional arguments but {len(rest) + 2} were given")
+    older_order(name)
+    return rest[0], alpha
+
+
+def older_order(name: str) -> None:
+    """Say that a call has the order of arguments that older programs have."""
+    warnings.warn(f"This overload of {name} is deprecated: give the factors by name, after the tensors", stacklevel=4)
+
+
 def integers(value: int | Sequence[int], count: int, function: str, name: str) -> tuple[int, ...]:
     """One number an axis: a single number stands for all of them.
 
@@ -122,6 +203,13 @@ def widened(node: Node) -> Node:
     return node if node.type.dtype.kind >= dtypes.FLOATING else converted(node, dtypes.int64)
 
 
+def summand(node: Node, dtype: DType | None, out: Tensor | None) -> Node:
+    """The input of a sum or product in the dtype of the computation: the given one, that of ``out``, or its own."""
+    if dtype is None and out is not None:
+        dtype = out.dtype
+    return widened(node) if dtype is None else converted(node, dtype)
+
+
 def real_only(node: Node, function: str) -> Node:
     """Refuse complex numbers.
 
@@ -153,6 +241,19 @@ def returned(node: Node, out: Tensor | None, source: Node | None = None) -> Tens
     if out is not None:
         return write_out(out, node)
     return tensor_of(node if source is None else fresh(node, source))
+
+
+def exactly_returned(node: Node, out: Tensor | None, source: Node | None = None) -> Tensor:
+    """:func:`returned`, for functions that write to an ``out`` of the result's own dtype only, as in PyTorch.
+
+    Raises:
+        RuntimeError: ``out`` has another dtype.
+    """
+    if out is not None and out.dtype is not node.type.dtype:
+        raise RuntimeError(
+            f"Expected out tensor to have dtype {node.type.dtype}, but got {out.dtype} instead"
+        )
+    return returned(node, out, source)
 
 
 def type_name(value: object) -> str:

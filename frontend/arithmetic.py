@@ -11,16 +11,24 @@ import math
 from numbers import Number
 
 from . import formulas as f
-from .arguments import floating_only, returned, scalar_type, tensor_argument
+from .arguments import (
+    exactly_returned,
+    factors_first,
+    floating_only,
+    returned,
+    scalar_type,
+    tensor_argument,
+    term_last,
+)
 from .compiler import dtypes, primitives as p, primitives_library as library
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER
 from .compiler.ir import Node
 from .compiler.narrow import rounded, rounded_once, widened
 from .compiler.primitives import Undefined
 from .formulas import argument, constant
-from .formulas_complex import FUNCTIONS, absolute, log_add_exp as complex_log_add_exp, power as complex_power
+from .formulas_complex import FUNCTIONS, absolute, log_add_exp as complex_log_add_exp
 from .operators import OPERATORS, Operator, forward, power, rounded_quotient, whole_operands
-from .recording import float_operands, node_of, operands, promoted
+from .recording import float_operands, node_of, operands, promoted, tensor_of
 from .storage import straight_through
 from .tensor import Tensor
 
@@ -35,7 +43,9 @@ def _check_alpha(dtype: dtypes.DType, alpha: Scalar) -> None:
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
 
 
-def add(input: TensorLike, other: TensorLike, *, alpha: Scalar = 1, out: Tensor | None = None) -> Tensor:
+def add(
+    input: TensorLike, other: TensorLike, *rest: TensorLike, alpha: Scalar = 1, out: Tensor | None = None
+) -> Tensor:
     """``input + alpha * other``, with broadcasting and type promotion; for bools, logical or. As ``torch.add``.
 
     Raises:
@@ -46,6 +56,8 @@ def add(input: TensorLike, other: TensorLike, *, alpha: Scalar = 1, out: Tensor 
         >>> torch.add(torch.tensor([1, 2]), 10, alpha=2).tolist()
         [21, 22]
     """
+    if rest:
+        other, alpha = term_last("add", other, rest)
     if alpha == 1:
         if out is None and isinstance(input, Tensor):
             return input + other
@@ -55,7 +67,9 @@ def add(input: TensorLike, other: TensorLike, *, alpha: Scalar = 1, out: Tensor 
     return returned(_plus_scaled(a, b, argument(b, alpha)), out)
 
 
-def sub(input: TensorLike, other: TensorLike, *, alpha: Scalar = 1, out: Tensor | None = None) -> Tensor:
+def sub(
+    input: TensorLike, other: TensorLike, *rest: TensorLike, alpha: Scalar = 1, out: Tensor | None = None
+) -> Tensor:
     """``input - alpha * other``, with broadcasting and type promotion; not for bools. As ``torch.sub``.
 
     Raises:
@@ -66,6 +80,8 @@ def sub(input: TensorLike, other: TensorLike, *, alpha: Scalar = 1, out: Tensor 
         >>> torch.sub(torch.tensor([1.0, 2.0]), 0.5).tolist()
         [0.5, 1.5]
     """
+    if rest:
+        other, alpha = term_last("sub", other, rest)
     if alpha == 1:
         if out is None and isinstance(input, Tensor):
             return input - other
@@ -81,7 +97,7 @@ def _plus_scaled(a: Node, b: Node, alpha: Node, row: p.Primitive = p.add) -> Nod
     return rounded(row(widened(a), p.mul(widened(b), widened(alpha))), a.type.dtype)
 
 
-def rsub(input: Tensor, other: TensorLike, *, alpha: Scalar = 1) -> Tensor:
+def rsub(input: Tensor, other: TensorLike, alpha: Scalar = 1) -> Tensor:
     """``other - alpha * input``. As ``torch.rsub``.
 
     Example:
@@ -136,7 +152,7 @@ def div(
 
 
 def _check_divisor(input: TensorLike, other: TensorLike) -> None:
-    if isinstance(other, Number) and other == 0 and promoted(input, other).kind < FLOATING:
+    if isinstance(other, Number) and other == 0 and promoted(input, other).kind < FLOATING and input.numel():
         raise RuntimeError("ZeroDivisionError")
 
 
@@ -204,12 +220,12 @@ def float_power(input: TensorLike, exponent: TensorLike, *, out: Tensor | None =
         >>> torch.float_power(torch.tensor([2]), -1).tolist()
         [0.5]
     """
-    x, y = float_operands(input, exponent)
-    if x.type.dtype.kind == COMPLEX:
-        return returned(complex_power(*[f.converted(n, dtypes.complex128) for n in (x, y)]), out)
-    return returned(p.pow(f.converted(x, dtypes.float64), f.converted(y, dtypes.float64)), out)
+    dtype = dtypes.complex128 if promoted(input, exponent).kind == COMPLEX else dtypes.float64
+    wide = [tensor_of(f.converted(node_of(n), dtype)) if isinstance(n, Tensor) else n for n in (input, exponent)]
+    return returned(power(*wide), out)
 
 
+@factors_first("value")
 def addcmul(
     input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -229,6 +245,7 @@ def _plus_product(x: Node, a: Node, b: Node, value: Node | None) -> Node:
     return p.add(x, p.mul(a if value is None else p.mul(value, a), b))
 
 
+@factors_first("value")
 def addcdiv(
     input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Scalar = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -379,7 +396,7 @@ def clamp(
             # a comparison with NaN is false, but the result has to be NaN
             if isinstance(limit, Tensor) or limit != limit:
                 y = p.where(f.is_nan(node), node, y)
-    return returned(y, out)
+    return exactly_returned(y, out)
 
 
 def clamp_min(input: Tensor, min: TensorLike, *, out: Tensor | None = None) -> Tensor:

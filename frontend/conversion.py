@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from .arguments import formatted
 from .compiler import dtypes, primitives as p
 from .compiler.autodiff import tensor_class
 from .compiler.dtypes import DType, meant
@@ -181,6 +182,7 @@ def cdouble(self: Tensor) -> Tensor:
 
 
 @method
+@formatted
 def cpu(self: Tensor) -> Tensor:
     """This tensor in the memory of the CPU."""
     return converted(self, None, "cpu")
@@ -199,6 +201,7 @@ def to_device(self: Tensor, device: int | str | device, /, *, stream: int | None
 
 
 @method
+@formatted
 def cuda(self: Tensor, device: int | str | device | None = None, non_blocking: bool = False) -> Tensor:
     """This tensor on a GPU, by default the first; ``non_blocking`` changes nothing that can be observed.
 
@@ -213,6 +216,7 @@ def _cast_method(name: str, dtype: DType) -> None:
         return converted(self, dtype, None)
 
     cast.__name__ = cast.__qualname__ = name
+    cast = formatted(cast)
     cast.__doc__ = f"This tensor as {dtype}; itself if it is so already."
     setattr(Tensor, name, cast)
 

@@ -7,6 +7,7 @@ that is only compared with fuses into the comparison. Data from Python or NumPy 
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import warnings
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from . import formulas as f
-from .arguments import tensor_argument
+from .arguments import check_pinning, formatted, placed, tensor_argument
 from .compiler import dtypes, primitives as p
-from .compiler.dtypes import COMPLEX, FLOATING, DType, complex_of, meant
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, complex_of, meant
 from .compiler.ir import Node, tensor_type
+from .compiler.primitives import Undefined
 from .device import device, device_name
 from .exchange import from_numpy
 from .mutation import write_out
@@ -97,6 +99,7 @@ def _filled(
     return made(f.filled(shape, dtype or get_default_dtype(), device_name(place), value), requires_grad, out)
 
 
+@placed
 def zeros(
     *sizes: int | Sequence[int], size: Sequence[int] | None = None, out: Tensor | None = None,
     dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
@@ -111,6 +114,7 @@ def zeros(
     return _filled("zeros", 0, sizes, size, out, dtype, device, requires_grad)
 
 
+@placed
 def ones(
     *sizes: int | Sequence[int], size: Sequence[int] | None = None, out: Tensor | None = None,
     dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
@@ -125,6 +129,8 @@ def ones(
     return _filled("ones", 1, sizes, size, out, dtype, device, requires_grad)
 
 
+@placed
+@formatted
 def empty(
     *sizes: int | Sequence[int], size: Sequence[int] | None = None, out: Tensor | None = None,
     dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
@@ -139,6 +145,7 @@ def empty(
     return _filled("empty", 0, sizes, size, out, dtype, device, requires_grad)
 
 
+@placed
 def empty_strided(
     size: Sequence[int], stride: Sequence[int], *, dtype: DType | None = None, device: DeviceLike = None,
     requires_grad: bool = False,
@@ -168,6 +175,7 @@ def empty_strided(
     return as_strided(empty(count, dtype=dtype, device=device), size, stride).requires_grad_(requires_grad)
 
 
+@placed
 def empty_permuted(
     size: Sequence[int], physical_layout: Sequence[int], *, dtype: DType | None = None, device: DeviceLike = None,
     requires_grad: bool = False,
@@ -201,6 +209,7 @@ def empty_permuted(
     return empty_strided(size, strides, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@placed
 def full(
     size: Sequence[int], fill_value: float | Tensor, *, out: Tensor | None = None, dtype: DType | None = None,
     device: DeviceLike = None, requires_grad: bool = False,
@@ -238,6 +247,8 @@ def _like(
     return made(f.filled(type.shape, dtype or type.dtype, where, value), requires_grad)
 
 
+@placed
+@formatted
 def zeros_like(
     input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
 ) -> Tensor:
@@ -251,6 +262,8 @@ def zeros_like(
     return _like("zeros_like", input, 0, dtype, device, requires_grad)
 
 
+@placed
+@formatted
 def ones_like(
     input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
 ) -> Tensor:
@@ -264,6 +277,8 @@ def ones_like(
     return _like("ones_like", input, 1, dtype, device, requires_grad)
 
 
+@placed
+@formatted
 def empty_like(
     input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
 ) -> Tensor:
@@ -277,6 +292,8 @@ def empty_like(
     return _like("empty_like", input, 0, dtype, device, requires_grad)
 
 
+@placed
+@formatted
 def full_like(
     input: Tensor, fill_value: float | Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
     requires_grad: bool = False,
@@ -300,6 +317,7 @@ def _bound(value: float | Tensor) -> float:
     return value.item() if isinstance(value, Tensor) else value
 
 
+@placed
 def arange(
     start: float | Tensor = 0, end: float | Tensor | None = None, step: float | Tensor = 1, *,
     out: Tensor | None = None, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
@@ -341,6 +359,8 @@ def arange(
 
 
 def _sequence(start: float, step: float, count: int, dtype: DType, place: str) -> Node:
+    if dtype.kind == BOOL:
+        raise Undefined("\"arange_cpu\" not implemented for 'Bool'")
     # floating point in float64, so that the last of many steps is as exact as the first
     exact = dtypes.float64 if dtype.kind == FLOATING or not isinstance(start + step, int) else dtypes.int64
     node = p.iota(params=((count,), exact, place, 0))
@@ -351,6 +371,7 @@ def _sequence(start: float, step: float, count: int, dtype: DType, place: str) -
     return f.converted(node, dtype)
 
 
+@placed
 def range(
     start: float = 0, end: float | None = None, step: float = 1, *, out: Tensor | None = None,
     dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
@@ -373,6 +394,7 @@ def range(
     return made(_sequence(start, step, count, dtype, device_name(device)), requires_grad, out)
 
 
+@placed
 def linspace(
     start: float | Tensor, end: float | Tensor, steps: int, *, out: Tensor | None = None, dtype: DType | None = None,
     device: DeviceLike = None, requires_grad: bool = False,
@@ -397,6 +419,8 @@ def _steps(steps: int) -> int:
 
 
 def _spaced(start: float, end: float, count: int, dtype: DType, place: str) -> Node:
+    if dtype.kind == BOOL:
+        raise Undefined("\"linspace_cpu\" not implemented for 'Bool'")
     exact = dtype if dtype.kind == FLOATING else dtypes.float64
     position = p.iota(params=((count,), exact, place, 0))
     first, last = f.argument(position, start), f.argument(position, end)
@@ -412,6 +436,7 @@ def _spaced(start: float, end: float, count: int, dtype: DType, place: str) -> N
     return f.converted(p.where(near_start, rising, falling), dtype)
 
 
+@placed
 def logspace(
     start: float | Tensor, end: float | Tensor, steps: int, base: float = 10.0, *, out: Tensor | None = None,
     dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
@@ -429,6 +454,7 @@ def logspace(
     return made(f.converted(powers, dtype), requires_grad, out)
 
 
+@placed
 def eye(
     n: int, m: int | None = None, *, out: Tensor | None = None, dtype: DType | None = None, device: DeviceLike = None,
     requires_grad: bool = False,
@@ -455,7 +481,10 @@ def _triangle(row: int, col: int, offset: int, upper: bool) -> np.ndarray:
     return np.stack(np.nonzero(~mask if upper else mask)).astype(np.int64)
 
 
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64) -> Tensor:
+@placed
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: DeviceLike = None
+) -> Tensor:
     """Rows and columns of the elements on and below a diagonal, ``[2, count]``. As ``torch.tril_indices``.
 
     Example:
@@ -463,10 +492,13 @@ def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.i
         >>> torch.tril_indices(2, 2).tolist()
         [[0, 1, 1], [0, 0, 1]]
     """
-    return tensor_of(f.converted(input_node(_triangle(row, col, offset, False)), dtype))
+    return tensor_of(f.converted(input_node(_triangle(row, col, offset, False), device_name(device)), dtype))
 
 
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64) -> Tensor:
+@placed
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: DeviceLike = None
+) -> Tensor:
     """Rows and columns of the elements on and above a diagonal, ``[2, count]``. As ``torch.triu_indices``.
 
     Example:
@@ -474,14 +506,15 @@ def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.i
         >>> torch.triu_indices(2, 2).tolist()
         [[0, 0, 1], [0, 1, 1]]
     """
-    return tensor_of(f.converted(input_node(_triangle(row, col, offset, True)), dtype))
+    return tensor_of(f.converted(input_node(_triangle(row, col, offset, True), device_name(device)), dtype))
 
 
 # ----------------------------------------------------------------------------------------------------- from other data
 
 
 def tensor(
-    data: Any, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
+    data: Any, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A new tensor with a copy of ``data``: a number, nested sequences of numbers, an array or a tensor.
 
@@ -497,6 +530,7 @@ def tensor(
         >>> torch.tensor([[1, 2], [3, 4]]).dtype
         torch.int64
     """
+    check_pinning(pin_memory)
     place, dtype = device_name(device), meant(dtype)
     if isinstance(data, Tensor):
         warnings.warn(
@@ -521,6 +555,7 @@ def array_of(data: Any, dtype: DType | None) -> np.ndarray:
         return np.asarray(scalar_node(data, kind).value, wanted.numpy)
     given = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
     if not given and _holds_tensors(data):
+        dtype = _promoted(data) if dtype is None else dtype
         data = _numbers(data)
     try:
         array = np.array(data)
@@ -551,6 +586,15 @@ def _holds_tensors(data: Any) -> bool:
     if isinstance(data, (list, tuple)):
         return any(isinstance(x, Tensor) or (isinstance(x, (list, tuple)) and _holds_tensors(x)) for x in data)
     return False
+
+
+def _promoted(data: Any) -> DType:
+    """The dtype of a sequence that holds tensors: that of all its elements together."""
+    if isinstance(data, (list, tuple)):
+        return functools.reduce(dtypes.promote, map(_promoted, data)) if data else get_default_dtype()
+    if isinstance(data, (Tensor, np.generic, np.ndarray)):
+        return data.dtype if isinstance(data, Tensor) else dtypes.from_numpy(data.dtype)
+    return number_dtype(data)
 
 
 def _numbers(data: Any) -> Any:
@@ -614,6 +658,7 @@ def as_tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = Non
     return tensor(data, dtype=dtype, device=device)
 
 
+@placed
 def scalar_tensor(
     s: float, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
 ) -> Tensor:
@@ -634,6 +679,7 @@ def _from(self: Tensor, dtype: DType | None, place: DeviceLike) -> dict[str, Any
     return {"dtype": dtype or self.dtype, "device": self.device if place is None else place}
 
 
+@placed
 def new_zeros(
     self: Tensor, *sizes: int | Sequence[int], size: Sequence[int] | None = None, dtype: DType | None = None,
     device: DeviceLike = None, requires_grad: bool = False,
@@ -642,6 +688,7 @@ def new_zeros(
     return zeros(*sizes, size=size, requires_grad=requires_grad, **_from(self, dtype, device))
 
 
+@placed
 def new_ones(
     self: Tensor, *sizes: int | Sequence[int], size: Sequence[int] | None = None, dtype: DType | None = None,
     device: DeviceLike = None, requires_grad: bool = False,
@@ -650,6 +697,7 @@ def new_ones(
     return ones(*sizes, size=size, requires_grad=requires_grad, **_from(self, dtype, device))
 
 
+@placed
 def new_empty(
     self: Tensor, *sizes: int | Sequence[int], size: Sequence[int] | None = None, dtype: DType | None = None,
     device: DeviceLike = None, requires_grad: bool = False,
@@ -658,6 +706,7 @@ def new_empty(
     return empty(*sizes, size=size, requires_grad=requires_grad, **_from(self, dtype, device))
 
 
+@placed
 def new_full(
     self: Tensor, size: Sequence[int], fill_value: float, *, dtype: DType | None = None, device: DeviceLike = None,
     requires_grad: bool = False,
@@ -666,6 +715,7 @@ def new_full(
     return full(size, fill_value, requires_grad=requires_grad, **_from(self, dtype, device))
 
 
+@placed
 def new_empty_strided(
     self: Tensor, size: Sequence[int], stride: Sequence[int], *, dtype: DType | None = None,
     device: DeviceLike = None, requires_grad: bool = False,
@@ -674,6 +724,7 @@ def new_empty_strided(
     return empty_strided(size, stride, requires_grad=requires_grad, **_from(self, dtype, device))
 
 
+@placed
 def new_tensor(
     self: Tensor, data: Any, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False
 ) -> Tensor:

@@ -28,7 +28,12 @@ def _distance(difference: Node, order: float) -> Node:
     axis = difference.ndim - 1
     if difference.type.shape[axis] == 0:
         return f.filled(difference.type.shape[:-1], difference.type.dtype, difference.type.device, 0)
-    return f.vector_norm(difference, (axis,), order)
+    length = f.vector_norm(difference, (axis,), order)
+    if order != 0:
+        return length
+    # that norm counts NaN like any other number, but the distance is NaN
+    unknown = p.where(p.eq(difference, difference), f.constant(difference, 0), f.cut(difference))
+    return p.add(length, f.total(unknown, (axis,)))
 
 
 def _wide(dtype: dtypes.DType, function: str) -> None:

@@ -63,9 +63,11 @@ class FunctionCtx:
         saved_tensors: what ``save_for_backward`` was given.
     """
 
+    saved_tensors: tuple = ()
+    needs_input_grad: tuple[bool, ...] = ()
+
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
-        self.saved_tensors: tuple = ()
         self.materialize_grads = True
         self.non_differentiable: tuple[Tensor, ...] = ()
         self.dirty_tensors: tuple[Tensor, ...] = ()
@@ -181,7 +183,7 @@ def moved_rule(rule: Rule, enter: Callable[[Node], Node], leave: Callable[[Seque
     return inner
 
 
-class Function:
+class Function(FunctionCtx):
     """A differentiable function with its own gradient; as ``torch.autograd.Function``.
 
     Subclasses have the static methods ``forward(ctx, *args)`` and ``backward(ctx, *grads)``, or ``forward(*args)`` with

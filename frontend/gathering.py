@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from . import formulas as f
-from .arguments import numpy_names, returned, scalar_type, tensor_argument, values_of
+from .arguments import exactly_returned, numpy_names, scalar_type, tensor_argument, values_of
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, COMPLEX, DType
 from .compiler.ir import Node, TensorType, tensor_type
@@ -112,10 +112,15 @@ def _with_axis(node: Node) -> Node:
 
 
 @numpy_names
-def gather(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
+def gather(
+    input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Tensor | None = None
+) -> Tensor:
     """``out[.., i, ..] = input[.., index[.., i, ..], ..]`` along ``dim``, in the shape of ``index``.
 
     As ``torch.gather``.
+
+    Args:
+        sparse_grad: whether the gradient may be sparse; it never is, and has the same values.
 
     Raises:
         RuntimeError: an index out of range, of another dtype or rank, or larger than ``input`` beside ``dim``.
@@ -139,7 +144,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None)
             )
     chosen = checked_index(chosen, x.type.shape[axis], axis, error=RuntimeError)
     x = _trimmed(x, chosen, axis)
-    return returned(f.reshaped(s.gather(x, chosen, params=(axis,)), shape), out)
+    return exactly_returned(f.reshaped(s.gather(x, chosen, params=(axis,)), shape), out)
 
 
 def _check_ranks(function: str, x: Node, index: Node) -> None:
@@ -180,7 +185,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
     return gather(input.expand(next(shapes)), axis, indices.expand(next(shapes)), out=out)
 
 
-def take(input: Tensor, index: Tensor) -> Tensor:
+def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Elements of the flattened tensor, in the shape of ``index``; negative indices count from the end.
 
     As ``torch.take``.
@@ -195,7 +200,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     size = x.type.size
     message = "out of range: tried to access index {index} on a tensor of {size} elements."
     flat = checked_index(f.reshaped(chosen, (chosen.type.size,)), size, message=message, negative=True)
-    return tensor_of(f.reshaped(s.gather(f.reshaped(x, (size,)), flat, params=(0,)), chosen.type.shape))
+    return exactly_returned(f.reshaped(s.gather(f.reshaped(x, (size,)), flat, params=(0,)), chosen.type.shape), out)
 
 
 @numpy_names
@@ -216,7 +221,7 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
     shape = x.type.shape
     x = _with_axis(x)
     picked = rows_of(x, axis, checked_index(chosen, x.type.shape[axis], message="index out of range in self"))
-    return returned(f.reshaped(picked, ()) if not shape and picked.type.size == 1 else picked, out)
+    return exactly_returned(f.reshaped(picked, ()) if not shape and picked.type.size == 1 else picked, out)
 
 
 def _vector(function: str, index: Tensor) -> Node:
@@ -336,7 +341,7 @@ def index_add(
         chosen = checked_index(chosen, x.type.shape[axis], axis, error=RuntimeError)
     else:
         chosen = checked_index(chosen, x.type.shape[axis], message="index out of range in self")
-    return returned(f.reshaped(written_rows(x, axis, chosen, new, "add"), input.shape), out)
+    return exactly_returned(f.reshaped(written_rows(x, axis, chosen, new, "add"), input.shape), out)
 
 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -349,7 +354,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor, *, out: T
     """
     x, axis, chosen, new = _row_arguments("index_copy", input, dim, index, source)
     chosen = checked_index(chosen, x.type.shape[axis], axis, message="index_copy_(): " + OUT_OF_RANGE)
-    return returned(f.reshaped(written_rows(x, axis, chosen, new, "set"), input.shape), out)
+    return exactly_returned(f.reshaped(written_rows(x, axis, chosen, new, "set"), input.shape), out)
 
 
 def _row_arguments(function: str, input: Tensor, dim: int, index: Tensor, source: Tensor):
@@ -475,7 +480,7 @@ def where(
         a, b = (scalar_node(_number(v), _typed_like(test, dtype)) for v in (input, other))
     shape = broadcast_shapes(test.type.shape, a.type.shape)
     test, a, b = (f.broadcast_to(n, shape) for n in (test, a, b))
-    return returned(p.where(test, a, b), out)
+    return exactly_returned(p.where(test, a, b), out)
 
 
 def _number(value: object) -> float:
@@ -509,7 +514,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     shape = broadcast_shapes(chosen.type.shape, x.type.shape)
     positions = true_positions(f.broadcast_to(chosen, shape))
     flat = f.reshaped(f.broadcast_to(x, shape), (math.prod(shape),))
-    return returned(s.gather(flat, positions, params=(0,)), out)
+    return exactly_returned(s.gather(flat, positions, params=(0,)), out)
 
 
 def true_positions(mask: Node) -> Node:
@@ -566,8 +571,8 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False)
     if as_tuple:
         return tuple(tensor_of(input_node(i)) for i in true_coordinates(np.atleast_1d(mask), by_axis=True))
     if x.ndim == 0:
-        return returned(input_node(np.zeros((int(mask), 0), np.int64)), out)
-    return returned(input_node(true_coordinates(mask)), out)
+        return exactly_returned(input_node(np.zeros((int(mask), 0), np.int64)), out)
+    return exactly_returned(input_node(true_coordinates(mask)), out)
 
 
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tensor | None = None) -> Tensor:
@@ -588,7 +593,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tenso
     found = values_of(node_of(nonzero(input)))[:size]
     padded = np.full((size, found.shape[1]), fill_value, np.int64)
     padded[: len(found)] = found
-    return returned(input_node(padded), out)
+    return exactly_returned(input_node(padded), out)
 
 
 def argwhere(input: Tensor) -> Tensor:
@@ -596,10 +601,13 @@ def argwhere(input: Tensor) -> Tensor:
     return nonzero(input)
 
 
-def isin(elements: Tensor | float, test_elements: Tensor | float, *, invert: bool = False) -> Tensor:
+def isin(
+    elements: Tensor | float, test_elements: Tensor | float, *, assume_unique: bool = False, invert: bool = False
+) -> Tensor:
     """Whether each element is among ``test_elements``; computes. As ``torch.isin``.
 
     Args:
+        assume_unique: no element is there twice in either; lets a faster way be taken, and changes nothing else.
         invert: whether it is not among them.
 
     Example:
@@ -614,7 +622,7 @@ def isin(elements: Tensor | float, test_elements: Tensor | float, *, invert: boo
     left, right = (
         values_of(node_of(v)) if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements)
     )
-    return from_array(np.isin(left.astype(dtype), right.astype(dtype), invert=invert))
+    return from_array(np.isin(left.astype(dtype), right.astype(dtype), assume_unique, invert))
 
 
 __all__ = [

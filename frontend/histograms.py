@@ -73,7 +73,7 @@ def histogramdd(
     if x.ndim < 2:
         raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions")
     points = _points(x, "histogramdd")
-    points = points.reshape(-1, points.shape[-1])
+    points = points.reshape(math.prod(points.shape[:-1]), points.shape[-1])
     given = [bins] * points.shape[1] if isinstance(bins, int) else list(bins)
     if len(given) != points.shape[1]:
         raise RuntimeError("histogramdd: The size of bins must be equal to the innermost dimension of the input.")

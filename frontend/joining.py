@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import formulas as f
-from .arguments import canonical_axes, numpy_names, returned, scalar_type, tensor_argument, values_of
+from .arguments import canonical_axes, exactly_returned, numpy_names, returned, scalar_type, tensor_argument, values_of
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.ir import Node
 from .gathering import rows_of
+from .mutation import can_cast
 from .recording import broadcast_shapes, input_node, node_of, promoted, tensor_of
 from .tensor import Tensor, axis_of
 from .views import sizes_of
@@ -46,7 +47,15 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
         nodes.append(node_of(tensor))
     if not nodes:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
-    return returned(_joined(nodes, dim, promoted(*tensors)), out)
+    return _joined_in(nodes, dim, promoted(*tensors), out)
+
+
+def _joined_in(nodes: Sequence[Node], dim: int, dtype: dtypes.DType, out: Tensor | None) -> Tensor:
+    if out is not None and not can_cast(dtype, out.dtype):
+        raise TypeError(
+            f"torch.cat(): input types can't be cast to the desired output type {out.dtype.scalar_name}"
+        )
+    return returned(_joined(nodes, dim, dtype), out)
 
 
 def _joined(nodes: list[Node], dim: int, dtype: dtypes.DType) -> Node:
@@ -96,7 +105,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
             )
     axis = axis_of(dim, len(shape) + 1)
     grown = [f.reshaped(n, (*shape[:axis], 1, *shape[axis:])) for n in nodes]
-    return returned(_joined(grown, axis, promoted(*tensors)), out)
+    return _joined_in(grown, axis, promoted(*tensors), out)
 
 
 def hstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
@@ -470,7 +479,7 @@ def tril(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tens
         [[1.0, 0.0], [1.0, 1.0]]
     """
     x = _matrix("tril", input)
-    return returned(p.where(_not_above(x, diagonal), x, f.constant(x, 0)), out)
+    return exactly_returned(p.where(_not_above(x, diagonal), x, f.constant(x, 0)), out)
 
 
 def triu(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
@@ -485,7 +494,7 @@ def triu(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tens
         [[1.0, 1.0], [0.0, 1.0]]
     """
     x = _matrix("triu", input)
-    return returned(p.where(_not_above(x, diagonal - 1), f.constant(x, 0), x), out)
+    return exactly_returned(p.where(_not_above(x, diagonal - 1), f.constant(x, 0), x), out)
 
 
 def _matrix(function: str, input: Tensor) -> Node:
@@ -509,10 +518,10 @@ def diag(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tens
         [[1, 0], [0, 2]]
     """
     if input.ndim == 1:
-        return returned(node_of(diag_embed(input, diagonal)), out)
+        return exactly_returned(node_of(diag_embed(input, diagonal)), out)
     if input.ndim != 2:
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
-    return returned(s.copy(node_of(input.diagonal(diagonal))), out)
+    return exactly_returned(s.copy(node_of(input.diagonal(diagonal))), out)
 
 
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from . import formulas as f, return_types
-from .arguments import returned, scalar_type, tensor_argument
+from .arguments import exactly_returned, scalar_type, tensor_argument
 from .compiler import dtypes, matrices as m, primitives as p, primitives_linalg as rows, primitives_shape as s
 from .compiler.dtypes import COMPLEX
 from .compiler.primitives_linalg import _LinAlgError as LinAlgError
@@ -86,7 +86,7 @@ __all__ = [
 def _torch_cholesky(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
     """:func:`linalg.cholesky`, under its older name. As ``torch.cholesky``."""
     x = matrix_argument(input, "cholesky", kernel="cholesky_cpu", square=True)
-    return returned(_cholesky(x, upper, "cholesky" + NOT_DEFINITE), out)
+    return exactly_returned(_cholesky(x, upper, "cholesky" + NOT_DEFINITE), out)
 
 
 def cholesky_inverse(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
@@ -100,7 +100,7 @@ def cholesky_inverse(input: Tensor, upper: bool = False, *, out: Tensor | None =
     x = matrix_argument(input, "cholesky_inverse", "A", kernel="cholesky_inverse_out_cpu", square=True, inexact=False)
     factor = m.upper(x) if upper else m.adjoint(m.lower(x))
     inverse = inverse_of(factor, "cholesky_inverse" + NO_INVERSE)
-    return returned(m.mm(inverse, m.adjoint(inverse)), out)
+    return exactly_returned(m.mm(inverse, m.adjoint(inverse)), out)
 
 
 def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False, *, out: Tensor | None = None) -> Tensor:
@@ -131,7 +131,7 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False, *, out: Tensor
     b, factor = batched(b, factor)
     below = m.adjoint(factor) if upper else factor
     half = rows.triangular(below, b, params=(False, False))
-    return returned(rows.triangular(m.adjoint(below), half, params=(True, False)), out)
+    return exactly_returned(rows.triangular(m.adjoint(below), half, params=(True, False)), out)
 
 
 def logdet(input: Tensor) -> Tensor:

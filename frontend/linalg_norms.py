@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from . import formulas as f
-from .arguments import canonical_axes, returned, scalar_type, tensor_argument
+from .arguments import canonical_axes, exactly_returned, returned, scalar_type, tensor_argument, widened
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, meant
 from .compiler.ir import Node
@@ -90,7 +90,7 @@ def vector_norm(
                     f"{lead}the dimension {axis}because this dimension is empty and the operation does not have an "
                     "identity"
                 )
-    return returned(_kept(f.vector_norm(sizes, axes, float(ord)), axes, sizes, keepdim), out, node)
+    return exactly_returned(_kept(f.vector_norm(sizes, axes, float(ord)), axes, sizes, keepdim), out, node)
 
 
 def _order_text(ord: Order) -> str:
@@ -155,10 +155,12 @@ def matrix_norm(
         raise RuntimeError(f"{name}: dims must be different. Got ({dim[0]}, {dim[1]})")
     dtype = meant(dtype)
     _sizes(x, dtype, name)  # refuses what it has to
+    if ord in ("nuc", 2, -2) and (dtype or x.type.dtype).compute is not (dtype or x.type.dtype):
+        raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {scalar_type(dtype or x.type.dtype)}")
     if dtype is not None:
         x = f.converted(x, dtype)
     norm_ = _matrix_norm(x, ord, first, second)
-    return returned(_kept(norm_, (first, second), x, keepdim), out)
+    return exactly_returned(_kept(norm_, (first, second), x, keepdim), out)
 
 
 def norm(
@@ -213,15 +215,15 @@ def cond(A: Tensor, p: Order = None, *, out: Tensor | None = None) -> Tensor:
         raise RuntimeError(f"linalg.cond got an invalid norm type: {_order_text(p)}")
     if p in (None, 2, -2):
         values = singular_values(svd_argument(A))
-        return returned(_extreme_ratio(values, p == -2), out)
+        return exactly_returned(_extreme_ratio(values, p == -2), out)
     check_square(x, f"linalg.cond(ord={_order_text(p)})")
     matrix_argument(A, "linalg.cond")
     if x.type.size == 0:
-        return returned(f.filled(x.type.shape[:-2], x.type.dtype.part, x.type.device, 0), out)
+        return exactly_returned(f.filled(x.type.shape[:-2], x.type.dtype.part, x.type.device, 0), out)
     inverse, info = inv_ex(A)
     last = (x.ndim - 2, x.ndim - 1)
     product = tensor_of(_matrix_norm(x, p, *last)) * tensor_of(_matrix_norm(node_of(inverse), p, *last))
-    return returned(node_of(product.masked_fill(info != 0, math.inf)), out)
+    return exactly_returned(node_of(product.masked_fill(info != 0, math.inf)), out)
 
 
 def _extreme_ratio(values: Node, inverted: bool) -> Node:
@@ -255,7 +257,7 @@ def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
     if n < 0:
         x, n = inverse_of(matrix_argument(A, "linalg.inv", square=True), "linalg.inv" + NO_INVERSE), -n
     if n == 0:
-        return returned(eye_like(x), out)
+        return exactly_returned(eye_like(x), out)
     if n > 1 and x.type.dtype.kind == BOOL:
         raise Undefined("\"addmm_impl_cpu_\" not implemented for 'Bool'")
     product = None
@@ -265,7 +267,7 @@ def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
         n >>= 1
         if n:
             x = f.matmul(x, x)
-    return returned(product, out, source)
+    return exactly_returned(product, out, source)
 
 
 def multi_dot(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
@@ -304,7 +306,7 @@ def multi_dot(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor
             )
     product = chain_product(nodes)
     rows, columns = product.type.shape
-    return returned(f.reshaped(product, (() if left else (rows,)) + (() if right else (columns,))), out)
+    return exactly_returned(f.reshaped(product, (() if left else (rows,)) + (() if right else (columns,))), out)
 
 
 def cross(input: Tensor, other: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
@@ -333,12 +335,13 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) ->
         >>> torch.linalg.vecdot(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, 4.0])).tolist()
         [11.0]
     """
+    tensor_argument(y, "linalg.vecdot", "y", 2)
     a, b = operands(x, y)
     if a.type.dtype.kind < FLOATING:
         raise RuntimeError(
             f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {scalar_type(a.type.dtype)}"
         )
-    return returned(s.reduce_sum(p.mul(p.conjugate(a), b), params=(axis_of(dim, a.ndim),)), out)
+    return exactly_returned(f.total(p.mul(p.conjugate(a), b), canonical_axes(dim, a.ndim)), out)
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
@@ -352,8 +355,10 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     return any_diagonal(A, offset, dim1, dim2)
 
 
-def vander(x: Tensor, N: int | None = None) -> Tensor:
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """The powers ``x ** 0`` to ``x ** (N - 1)`` along a new last axis; ``N`` is the last size by default.
+
+    Integers give int64; neither bools nor 16-bit floats.
 
     As ``torch.linalg.vander``.
 
@@ -363,6 +368,12 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
         [[1, 2, 4], [1, 3, 9]]
     """
     node = tensor_argument(x, "linalg.vander", "x", 1)
+    dtype = node.type.dtype
+    if dtype.kind == BOOL or dtype.compute is not dtype:
+        raise RuntimeError(
+            "linalg.vander supports floating point, complex, and integer tensors, but got " + scalar_type(dtype)
+        )
+    node = widened(node)
     if N is None:
         N = node.type.shape[-1] if node.ndim else 1
     if N <= 1:
@@ -392,7 +403,7 @@ def tensorinv(A: Tensor, ind: int = 2, *, out: Tensor | None = None) -> Tensor:
             f"{count} != {other}"
         )
     x = matrix_argument(A.reshape(other, count), "linalg.tensorinv")
-    return returned(f.reshaped(inverse_of(x, "inv" + NO_INVERSE), (*after, *before)), out)
+    return exactly_returned(f.reshaped(inverse_of(x, "inv" + NO_INVERSE), (*after, *before)), out)
 
 
 def tensorsolve(
@@ -418,4 +429,4 @@ def tensorsolve(
             "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), "
             f"but got {count} != {other}"
         )
-    return returned(node_of(solve(A.reshape(other, count), B.reshape(-1)).reshape(shape)), out)
+    return exactly_returned(node_of(solve(A.reshape(other, count), B.reshape(-1)).reshape(shape)), out)

@@ -8,7 +8,7 @@ In: tensors ``[*batch, m, n]``. Out: tensors with PyTorch's gradients. Read next
 from __future__ import annotations
 
 from . import formulas as f, return_types
-from .arguments import returned, scalar_type, tensor_argument
+from .arguments import exactly_returned, scalar_type, tensor_argument
 from .compiler import dtypes, matrices as m, primitives as p, primitives_linalg as rows, primitives_shape as s
 from .compiler.dtypes import FLOATING
 from .compiler.ir import Node
@@ -141,7 +141,7 @@ def cholesky(A: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Te
         [[2.0, 0.0], [1.0, 2.0]]
     """
     x = matrix_argument(A, "linalg.cholesky", kernel="cholesky_cpu", square=True)
-    return returned(_cholesky(x, upper, "linalg.cholesky" + NOT_DEFINITE), out)
+    return exactly_returned(_cholesky(x, upper, "linalg.cholesky" + NOT_DEFINITE), out)
 
 
 def cholesky_ex(
@@ -213,7 +213,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None)
         >>> torch.linalg.solve(torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.ones(2)).tolist()
         [0.5, 0.25]
     """
-    return returned(_solution(*_system(A, B), left, "torch.linalg.solve" + NO_SOLUTION), out)
+    return exactly_returned(_solution(*_system(A, B), left, "torch.linalg.solve" + NO_SOLUTION), out)
 
 
 def solve_ex(
@@ -258,7 +258,7 @@ def solve_triangular(
     if not left:
         a, b, upper = s.swapped(a), s.swapped(b), not upper
     x = rows.triangular(*batched(a, b), params=(bool(upper), bool(unitriangular)))
-    return returned(x if left else s.swapped(x), out)
+    return exactly_returned(x if left else s.swapped(x), out)
 
 
 def inverse_of(x: Node, text: str | None) -> Node:
@@ -278,7 +278,7 @@ def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.linalg.inv(torch.tensor([[2.0, 0.0], [0.0, 4.0]])).tolist()
         [[0.5, 0.0], [0.0, 0.25]]
     """
-    return returned(inverse_of(matrix_argument(A, "linalg.inv", square=True), "linalg.inv" + NO_INVERSE), out)
+    return exactly_returned(inverse_of(matrix_argument(A, "linalg.inv", square=True), "linalg.inv" + NO_INVERSE), out)
 
 
 def inv_ex(
@@ -404,7 +404,7 @@ def lu_solve(
     else:
         x = rows.triangular(factors, m.mm(s.swapped(permuting), b), params=(False, True))
         x = rows.triangular(factors, x, params=(True, False))
-    return returned(x if left else m.adjoint(x), out)
+    return exactly_returned(x if left else m.adjoint(x), out)
 
 
 # --------------------------------------------------------------------------------------------------------- determinants
@@ -418,7 +418,7 @@ def det(A: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.linalg.det(torch.tensor([[2.0, 0.0], [0.0, 4.0]])).item()
         8.0
     """
-    return returned(rows.det(matrix_argument(A, "linalg.det", kernel="lu_cpu", square=True)), out)
+    return exactly_returned(rows.det(matrix_argument(A, "linalg.det", kernel="lu_cpu", square=True)), out)
 
 
 def sign_and_logarithm(x: Node) -> list[Node]:

@@ -9,13 +9,13 @@ In: tensors ``[*batch, m, n]``. Out: tensors with PyTorch's gradients. Read next
 from __future__ import annotations
 
 from . import formulas as f, return_types
-from .arguments import returned, scalar_type, tensor_argument, values_of
+from .arguments import exactly_returned, returned, scalar_type, tensor_argument, values_of
 from .compiler import dtypes, matrices as m, primitives as p, primitives_linalg as rows, primitives_shape as s
 from .compiler.dtypes import FLOATING
 from .compiler.ir import Node
 from .limits import finfo
 from .linalg_solve import batched, check_square, matrix_argument, several
-from .recording import node_of
+from .recording import broadcast_shapes, node_of
 from .tensor import Tensor
 
 Tolerance = float | Tensor | None
@@ -126,7 +126,7 @@ def householder_product(A: Tensor, tau: Tensor, *, out: Tensor | None = None) ->
                            f"{scalar_type(x.type.dtype)}")
     x = matrix_argument(A, name, kernel="orgqr_cpu", inexact=False)
     whole = m.identity(x.type.shape[:-2], row_count, columns, x.type.dtype, x.type.device)
-    return returned(reflected(x, scales, whole), out)
+    return exactly_returned(reflected(x, scales, whole), out)
 
 
 def ormqr(
@@ -152,7 +152,7 @@ def ormqr(
     # other @ Q is the adjoint of Q^H @ other^H
     product = reflected(x, scales, c, transpose) if left else m.adjoint(
         reflected(x, scales, m.adjoint(c), not transpose))
-    return returned(product, out)
+    return exactly_returned(product, out)
 
 
 # ---------------------------------------------------------------------------------------------------------- eigenvalues
@@ -198,7 +198,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Tensor | None = None) -> Tensor
         >>> torch.linalg.eigvalsh(torch.tensor([[3.0, 0.0], [0.0, 1.0]])).tolist()
         [1.0, 3.0]
     """
-    return returned(eigenvalues_of(*hermitian_argument(A, UPLO)), out)
+    return exactly_returned(eigenvalues_of(*hermitian_argument(A, UPLO)), out)
 
 
 def _eig_argument(A: Tensor, function: str) -> Node:
@@ -232,7 +232,7 @@ def eig(A: Tensor, *, out: tuple[Tensor, ...] | None = None) -> return_types.lin
 def eigvals(A: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The eigenvalues of :func:`eig`. As ``torch.linalg.eigvals``."""
     x = _eig_argument(A, "linalg.eigvals")
-    return returned(_eig(x)[0] if x.requires_grad else rows.eig(x, params=(False,)), out)
+    return exactly_returned(_eig(x)[0] if x.requires_grad else rows.eig(x, params=(False,)), out)
 
 
 # ------------------------------------------------------------------------------------------------------ singular values
@@ -291,7 +291,7 @@ def svdvals(A: Tensor, *, driver: str | None = None, out: Tensor | None = None) 
         >>> torch.linalg.svdvals(torch.tensor([[0.0, 2.0], [1.0, 0.0]])).tolist()
         [2.0, 1.0]
     """
-    return returned(singular_values(svd_argument(A, driver=driver)), out)
+    return exactly_returned(singular_values(svd_argument(A, driver=driver)), out)
 
 
 # -------------------------------------------------------------------------------------------- rank and pseudo-inverse
@@ -301,6 +301,8 @@ def _tolerance(value: Tolerance, x: Node, otherwise: float | Node) -> Node:
     """A real number for each matrix."""
     lead, part = x.type.shape[:-2], x.type.dtype.part
     if isinstance(value, Tensor):
+        if value.is_complex() or broadcast_shapes(value.shape, lead) != lead:
+            raise RuntimeError(f"a tolerance is a real number for each of the matrices {list(lead)}, not {value!r}")
         return f.broadcast_to(f.converted(f.cut(node_of(value)), part), lead)
     if value is None and isinstance(otherwise, Node):
         return otherwise
@@ -355,7 +357,7 @@ def matrix_rank(
         sizes = p.abs(eigenvalues_of(x, "L"))
     else:
         sizes = singular_values(x)
-    return returned(rank_of(sizes, *tolerances(x, atol, rtol)), out)
+    return exactly_returned(rank_of(sizes, *tolerances(x, atol, rtol)), out)
 
 
 def rank_of(sizes: Node, least: Node, relative: Node) -> Node:

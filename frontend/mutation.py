@@ -64,9 +64,9 @@ _MAY_OVERLAP = (s.expand, s.as_strided)
 _WHOLE = (s.reshape, s.permute)
 
 
-def can_cast(source: DType, target: DType) -> bool:
+def can_cast(from_: DType, to: DType) -> bool:
     """Whether an in-place result of one dtype may be stored as another; as ``torch.can_cast``."""
-    return source.kind <= target.kind
+    return from_.kind <= to.kind
 
 
 def assign(tensor: Tensor, node: Node, *, uniform: bool = False, replaces: bool = False) -> Tensor:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .nn import functional as F
+from .nn.functional_sparse import bags_of
+from .recording import tensor_of
 from .tensor import Tensor
 
 SHARED = """
@@ -57,6 +59,25 @@ def feature_alpha_dropout(input: Tensor, p: float, train: bool) -> Tensor:
 def embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False) -> Tensor:
     """The rows of ``weight`` at ``indices``; -1 means no padding here. As ``torch.embedding``."""
     return F.embedding(indices, weight, padding_idx if padding_idx >= 0 else None, None, 2.0, scale_grad_by_freq)
+
+
+def embedding_bag(
+    weight: Tensor, indices: Tensor, offsets: Tensor, scale_grad_by_freq: bool = False, mode: int = 0,
+    sparse: bool = False, per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """:func:`flamework.nn.functional.embedding_bag` of a mode 0 (sum), 1 (mean) or 2 (max). As ``torch.embedding_bag``.
+
+    Returns:
+        The result; of each index its bag; of each bag how many indices count; and where the maxima come from.
+    """
+    if mode not in (0, 1, 2):
+        raise ValueError(f"a mode is 0 (sum), 1 (mean) or 2 (max), not {mode}")
+    found = bags_of(
+        indices, weight, offsets, None, 2.0, scale_grad_by_freq, ("sum", "mean", "max")[mode], sparse,
+        per_sample_weights, include_last_offset, padding_idx,
+    )
+    return tuple(map(tensor_of, found))
 
 
 def batch_norm(
@@ -133,6 +154,16 @@ def margin_ranking_loss(
     return F.margin_ranking_loss(input1, input2, target, margin, reduction=_reduction(reduction))
 
 
+def ctc_loss(
+    log_probs: Tensor, targets: Tensor, input_lengths: Tensor | Sequence[int], target_lengths: Tensor | Sequence[int],
+    blank: int = 0, reduction: int = 0, zero_infinity: bool = False,
+) -> Tensor:
+    """The loss of that name. As ``torch.ctc_loss``."""
+    return F.ctc_loss(
+        log_probs, targets, input_lengths, target_lengths, blank, _reduction(reduction), zero_infinity
+    )
+
+
 def triplet_margin_loss(
     anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
     swap: bool = False, reduction: int = 0,
@@ -143,7 +174,8 @@ def triplet_margin_loss(
 
 __all__ = [
     "adaptive_max_pool1d", "alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "cosine_embedding_loss",
-    "dropout", "dropout_", "embedding", "feature_alpha_dropout", "feature_dropout", "hinge_embedding_loss",
+    "ctc_loss", "dropout", "dropout_", "embedding", "embedding_bag", "feature_alpha_dropout", "feature_dropout",
+    "hinge_embedding_loss",
     "constant_pad_nd", "instance_norm", "kl_div", "margin_ranking_loss", "max_pool1d_with_indices",
     "triplet_margin_loss",
 ]

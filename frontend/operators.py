@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from numpy import ndarray
 
+from .arguments import term_last
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, bool_, int64
 from .compiler.ir import Node, TensorType, grad_mode
@@ -81,7 +82,7 @@ def _divides(name: str) -> Callable[[tuple], None]:
 
     def check(args: tuple) -> None:
         bools(args)
-        if not isinstance(args[1], Tensor) and args[1] == 0 and promoted(*args).kind < FLOATING:
+        if not isinstance(args[1], Tensor) and args[1] == 0 and promoted(*args).kind < FLOATING and args[0].numel():
             raise RuntimeError("ZeroDivisionError")
 
     return check
@@ -329,7 +330,9 @@ for _name, _operator in OPERATORS.items():
 
 
 def _named(name: str, fast: Callable, scaled: Operator | None) -> Callable:
-    def method(self, other, *, alpha=1):
+    def method(self, other, *rest, alpha=1):
+        if rest:
+            other, alpha = term_last(name, other, rest)
         if alpha == 1:
             result = fast(self, other)
         else:

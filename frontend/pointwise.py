@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 
 from . import formulas as f
-from .arguments import floating_only, returned, scalar_type, tensor_argument
+from .arguments import exactly_returned, floating_only, returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING
 from .compiler.ir import Node
@@ -125,7 +125,8 @@ def _asinh(x: Node) -> Node:
     inner = p.add(near, p.div(square, p.add(one, p.sqrt(p.add(one, square)))))
     large = p.add(p.log(p.where(far, a, one)), constant(x, math.log(2)))
     size = p.where(far, large, p.log1p(inner))
-    return p.where(negative, p.neg(size), size)
+    # a zero keeps its sign
+    return p.where(p.eq(x, constant(x, 0)), x, p.where(negative, p.neg(size), size))
 
 
 def _acosh(x: Node) -> Node:
@@ -171,7 +172,7 @@ def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     x = tensor_argument(input, "abs", "input", 1)
     if x.type.dtype.kind == BOOL:
         raise p.Undefined("\"abs\" not implemented for 'Bool'")
-    return returned(complex_absolute(x) if x.type.dtype.kind == COMPLEX else p.abs(x), out)
+    return exactly_returned(complex_absolute(x) if x.type.dtype.kind == COMPLEX else p.abs(x), out)
 
 
 def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -321,8 +322,9 @@ def nan_to_num(
     """
     x = tensor_argument(input, "nan_to_num", "input", 1)
     if x.type.dtype.kind == COMPLEX:
-        return returned(p.complex_(*[_finite(part, nan, posinf, neginf) for part in (p.real(x), p.imag(x))]), out)
-    return returned(x if x.type.dtype.kind < FLOATING else _finite(x, nan, posinf, neginf), out, x)
+        parts = [_finite(part, nan, posinf, neginf) for part in (p.real(x), p.imag(x))]
+        return exactly_returned(p.complex_(*parts), out)
+    return exactly_returned(x if x.type.dtype.kind < FLOATING else _finite(x, nan, posinf, neginf), out, x)
 
 
 def _finite(x: Node, nan: float | None, posinf: float | None, neginf: float | None) -> Node:

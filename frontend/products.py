@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from . import formulas as f
-from .arguments import returned, scalar_type, tensor_argument
+from .arguments import exactly_returned, factors_first, returned, scalar_type, tensor_argument
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
@@ -66,7 +66,7 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
             f"both arguments to matmul need to be at least 1D, but they are {a.ndim}D and {b.ndim}D"
         )
     _check_product(a, b)
-    return returned(f.matmul(a, b), out)
+    return exactly_returned(f.matmul(a, b), out)
 
 
 def _check_product(a: Node, b: Node) -> None:
@@ -110,7 +110,7 @@ def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
         [[11.0]]
     """
     a, b = _matrices("mm", (input, "input"), (mat2, "mat2"))
-    return returned(_mm(a, b, "self", "mat2"), out)
+    return exactly_returned(_mm(a, b, "self", "mat2"), out)
 
 
 def _mm(a: Node, b: Node, left: str, right: str) -> Node:
@@ -133,7 +133,7 @@ def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
         [[[3.0]], [[3.0]]]
     """
     a, b = _matrices("bmm", (input, "input"), (mat2, "mat2"))
-    return returned(_bmm(a, b), out)
+    return exactly_returned(_bmm(a, b), out)
 
 
 def _bmm(a: Node, b: Node) -> Node:
@@ -158,7 +158,7 @@ def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
         [11.0]
     """
     a, b = _matrices("mv", (input, "input"), (vec, "vec"))
-    return returned(_mv(a, b), out)
+    return exactly_returned(_mv(a, b), out)
 
 
 def _mv(a: Node, b: Node) -> Node:
@@ -181,7 +181,7 @@ def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     if a.ndim != 1 or b.ndim != 1:
         raise RuntimeError(f"1D tensors expected, but got {a.ndim}D and {b.ndim}D tensors")
     _check_product(a, b)
-    return returned(_inner(a, b), out)
+    return exactly_returned(_inner(a, b), out)
 
 
 def _inner(a: Node, b: Node) -> Node:
@@ -200,11 +200,9 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.inner(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])).item()
         11.0
     """
+    if 0 in (tensor_argument(input, "inner", "input", 1).ndim, tensor_argument(other, "inner", "other", 2).ndim):
+        return returned(p.mul(*operands(input, other)), out)
     a, b = _matrices("inner", (input, "input"), (other, "other"))
-    if a.ndim == 0 or b.ndim == 0:
-        left, right = (f.expanded(f.reshaped(n, n.type.shape + (1,) * (m.ndim - n.ndim)), m.type.shape)
-                       if n.ndim == 0 else n for n, m in ((a, b), (b, a)))
-        return returned(p.mul(left, right), out)
     k = a.type.shape[-1]
     if b.type.shape[-1] != k:
         raise RuntimeError(
@@ -214,7 +212,7 @@ def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     rows = f.reshaped(a, (1, a.type.size // k if k else math.prod(a.type.shape[:-1]), k))
     columns = f.reshaped(b, (1, math.prod(b.type.shape[:-1]), k))
     product = f.matrix_product(rows, s.swapped(columns))
-    return returned(f.reshaped(product, (*a.type.shape[:-1], *b.type.shape[:-1])), out)
+    return exactly_returned(f.reshaped(product, (*a.type.shape[:-1], *b.type.shape[:-1])), out)
 
 
 def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -266,6 +264,7 @@ def _added(input: Tensor, product: Node, beta: float, alpha: float) -> Node:
     return p.add(_scaled(f.broadcast_to(start, shape), beta), product)
 
 
+@factors_first("beta", "alpha")
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -277,9 +276,10 @@ def addmm(
         [[5.0]]
     """
     a, b = _matrices("addmm", (mat1, "mat1"), (mat2, "mat2"))
-    return returned(_added(input, _mm(a, b, "mat1", "mat2"), beta, alpha), out)
+    return exactly_returned(_added(input, _mm(a, b, "mat1", "mat2"), beta, alpha), out)
 
 
+@factors_first("beta", "alpha")
 def addmv(
     input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -291,9 +291,10 @@ def addmv(
         [3.0]
     """
     a, b = _matrices("addmv", (mat, "mat"), (vec, "vec"))
-    return returned(_added(input, _mv(a, b), beta, alpha), out)
+    return exactly_returned(_added(input, _mv(a, b), beta, alpha), out)
 
 
+@factors_first("beta", "alpha")
 def addr(
     input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -304,9 +305,10 @@ def addr(
         >>> torch.addr(torch.zeros(1, 2), torch.ones(1), torch.tensor([1.0, 2.0])).tolist()
         [[1.0, 2.0]]
     """
-    return returned(_added(input, node_of(outer(vec1, vec2)), beta, alpha), out)
+    return exactly_returned(_added(input, node_of(outer(vec1, vec2)), beta, alpha), out)
 
 
+@factors_first("beta", "alpha")
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -318,9 +320,10 @@ def addbmm(
         [[6.0]]
     """
     product = _bmm(*_matrices("addbmm", (batch1, "batch1"), (batch2, "batch2")))
-    return returned(_added(input, s.reduce_sum(product, params=(0,)), beta, alpha), out)
+    return exactly_returned(_added(input, s.reduce_sum(product, params=(0,)), beta, alpha), out)
 
 
+@factors_first("beta", "alpha")
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1, out: Tensor | None = None
 ) -> Tensor:
@@ -332,7 +335,7 @@ def baddbmm(
         [[[4.0]]]
     """
     a, b = _matrices("baddbmm", (batch1, "batch1"), (batch2, "batch2"))
-    return returned(_added(input, _bmm(a, b), beta, alpha), out)
+    return exactly_returned(_added(input, _bmm(a, b), beta, alpha), out)
 
 
 def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
@@ -351,7 +354,7 @@ def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
             raise RuntimeError(f"Tensor dimension is {node.ndim}, expected 2 instead.")
     for a, b in zip(nodes, nodes[1:]):
         _check_inner(a, b)
-    return returned(chain_product(nodes), out, nodes[0])
+    return exactly_returned(chain_product(nodes), out, nodes[0])
 
 
 def chain_product(nodes: Sequence[Node]) -> Node:
@@ -390,6 +393,8 @@ def tensordot(
     if isinstance(dims, int):
         if dims < 0:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
+        if dims > min(x.ndim, y.ndim):
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         left, right = list(range(x.ndim - dims, x.ndim)), list(range(dims))
     else:
         left, right = ([axis_of(d, n.ndim) for d in side] for side, n in zip(dims, (x, y)))
@@ -407,7 +412,7 @@ def tensordot(
     k = math.prod(x.type.shape[i] for i in left)
     x = f.reshaped(f.permuted(x, (*free_left, *left)), (1, math.prod(rows), k))
     y = f.reshaped(f.permuted(y, (*right, *free_right)), (1, k, math.prod(columns)))
-    return returned(f.reshaped(f.matrix_product(x, y), (*rows, *columns)), out)
+    return exactly_returned(f.reshaped(f.matrix_product(x, y), (*rows, *columns)), out)
 
 
 def trace(input: Tensor) -> Tensor:
@@ -461,4 +466,4 @@ def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     right = (1,) * (rank - other.ndim) + tuple(other.shape)
     spread = input.reshape([e for pair in zip(left, [1] * rank) for e in pair])
     product = node_of(spread * other.reshape([e for pair in zip([1] * rank, right) for e in pair]))
-    return returned(f.reshaped(product, [a * b for a, b in zip(left, right)]), out)
+    return exactly_returned(f.reshaped(product, [a * b for a, b in zip(left, right)]), out)

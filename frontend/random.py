@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from . import formulas as f, levels
-from .arguments import scalar_type, tensor_argument, values_of
+from .arguments import formatted, placed, scalar_type, tensor_argument, values_of
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import COMPLEX, FLOATING, DType
 from .compiler.ir import Node
@@ -25,7 +25,7 @@ from .compiler.primitives import Undefined
 from .creation import DeviceLike, made, shape_argument
 from .device import device, device_name
 from .mutation import assign
-from .recording import from_array, get_default_dtype, input_node, node_of, plain_number
+from .recording import broadcast_shapes, from_array, get_default_dtype, input_node, node_of, plain_number
 from .runtime import engine
 from .runtime.mersenne import Mt19937Generator
 from .tensor import Tensor
@@ -222,6 +222,7 @@ def _typed(drawn: np.ndarray) -> np.ndarray:
     return drawn.view(dtypes.bfloat16.numpy) if drawn.dtype == np.uint16 else drawn
 
 
+@placed
 def rand(
     *sizes: int | Sequence[int], size: Sequence[int] | None = None, generator: Generator | None = None,
     out: Tensor | None = None, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
@@ -242,6 +243,7 @@ def rand(
     return made(_drawn(lambda count: stream.rand(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
 
 
+@placed
 def randn(
     *sizes: int | Sequence[int], size: Sequence[int] | None = None, generator: Generator | None = None,
     out: Tensor | None = None, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
@@ -264,6 +266,7 @@ def randn(
     return made(_drawn(lambda count: stream.randn(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
 
 
+@placed
 def randint(
     low: int, high: int | Sequence[int] | None = None, size: Sequence[int] | None = None, *,
     generator: Generator | None = None, out: Tensor | None = None, dtype: DType | None = None,
@@ -298,6 +301,7 @@ def _integers(generator: Generator | None, low: int, high: int, dtype: DType) ->
     return lambda count: stream.randint(count, first, end, dtype.numpy)
 
 
+@placed
 def randperm(
     n: int, *, generator: Generator | None = None, out: Tensor | None = None, dtype: DType | None = None,
     device: DeviceLike = None, requires_grad: bool = False,
@@ -317,6 +321,8 @@ def randperm(
     return made(_drawn(draw, (n,), device_name(device)), requires_grad, out)
 
 
+@placed
+@formatted
 def rand_like(
     input: Tensor, *, generator: Generator | None = None, dtype: DType | None = None, device: DeviceLike = None,
     requires_grad: bool = False,
@@ -328,6 +334,8 @@ def rand_like(
     )
 
 
+@placed
+@formatted
 def randn_like(
     input: Tensor, *, generator: Generator | None = None, dtype: DType | None = None, device: DeviceLike = None,
     requires_grad: bool = False,
@@ -339,6 +347,8 @@ def randn_like(
     )
 
 
+@placed
+@formatted
 def randint_like(
     input: Tensor, low: int, high: int | None = None, *, generator: Generator | None = None,
     dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
@@ -398,6 +408,37 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     drawn = _drawn(draw, x.type.shape, x.type.device)
     # the gradient is 0, as PyTorch's
     return made(f.straight_through(drawn, x, params=("constant",)) if x.requires_grad else drawn)
+
+
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """Numbers of successes in ``count`` trials of probability ``prob``, which broadcast, number for number.
+
+    No gradient flows. As ``torch.binomial``.
+
+    Raises:
+        ValueError: the counts are no floats.
+        RuntimeError: different dtypes.
+        NotImplementedError: 16-bit floats.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.binomial(torch.tensor([5.0, 7.0]), torch.tensor([0.0, 1.0])).tolist()
+        [0.0, 7.0]
+    """
+    x, chances = tensor_argument(count, "binomial", "count", 1), tensor_argument(prob, "binomial", "prob", 2)
+    stream = _stream(generator)
+    if x.type.dtype.kind != FLOATING:
+        raise ValueError(
+            f"binomial only supports floating-point dtypes for count, got: {scalar_type(x.type.dtype)}"
+        )
+    if chances.type.dtype is not x.type.dtype:
+        raise RuntimeError(f"Found dtype {scalar_type(chances.type.dtype)} but expected {scalar_type(x.type.dtype)}")
+    if x.type.dtype.compute is not x.type.dtype:
+        raise Undefined(f"\"binomial_cpu\" not implemented for '{scalar_type(x.type.dtype)}'")
+    shape = broadcast_shapes(x.type.shape, chances.type.shape)
+    counts, shares = (np.broadcast_to(values_of(v), shape).astype(np.float64).reshape(-1) for v in (x, chances))
+    draw = _each(lambda: stream.binomial(counts, shares).astype(x.type.dtype.numpy), counts.size)
+    return made(_drawn(draw, shape, x.type.device))
 
 
 def multinomial(
@@ -613,7 +654,7 @@ def uniform_bits(x: Node, generator: Generator | None = None) -> Node:
 
 
 __all__ = [
-    "Generator", "bernoulli", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed",
-    "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
-    "randperm", "seed", "set_rng_state",
+    "Generator", "bernoulli", "binomial", "default_generator", "fork_rng", "get_rng_state", "initial_seed",
+    "manual_seed", "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn",
+    "randn_like", "randperm", "seed", "set_rng_state",
 ]

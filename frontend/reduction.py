@@ -12,7 +12,16 @@ import warnings
 from collections.abc import Sequence
 
 from . import formulas as f, return_types
-from .arguments import canonical_axes, numpy_names, real_only, returned, scalar_type, widened, with_dtype
+from .arguments import (
+    canonical_axes,
+    exactly_returned,
+    numpy_names,
+    real_only,
+    returned,
+    scalar_type,
+    summand,
+    with_dtype,
+)
 from .arithmetic import maximum, minimum
 from .comparison import truth
 from .compiler import dtypes, primitives as p, primitives_shape as s
@@ -46,7 +55,7 @@ def sum(
         [3, 7]
     """
     source = node_of(input)
-    x = f.converted(source, dtype) if dtype is not None else widened(source)
+    x = summand(source, dtype, out)
     axes = canonical_axes(dim, x.ndim)
     return returned(_kept(f.total(x, axes), axes, x, keepdim), out, source)
 
@@ -65,7 +74,7 @@ def nansum(
     source = node_of(input)
     axes = canonical_axes(dim, source.ndim)
     real_only(source, "nansum")
-    x = f.converted(source, dtype) if dtype is not None else widened(source)
+    x = summand(source, dtype, out)
     if x.type.dtype.kind == FLOATING:
         x = p.where(f.is_nan(x), constant(x, 0), x)
     return returned(_kept(f.total(x, axes), axes, x, keepdim), out, source)
@@ -135,9 +144,12 @@ def prod(
         24
     """
     source = node_of(input)
-    x = f.converted(source, dtype) if dtype is not None else widened(source)
+    x = summand(source, dtype, out)
     axes = canonical_axes(dim, x.ndim)
-    product = s.reduce_prod(x, params=axes) if axes else x
+    if x.type.dtype.kind == BOOL:
+        product = f.all_true(x, axes)
+    else:
+        product = s.reduce_prod(x, params=axes) if axes else x
     return returned(_kept(product, axes, x, keepdim), out, source)
 
 
@@ -281,8 +293,10 @@ def _reduced_extremum(
 ) -> Tensor:
     x = node_of(input)
     axes = canonical_axes(dim, x.ndim)
+    if dim == () and x.type.size == 0:
+        raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
     _check_not_empty(name, x, axes)
-    return returned(_kept(row(x, params=axes) if axes else x, axes, x, keepdim), out, x)
+    return exactly_returned(_kept(row(x, params=axes) if axes else x, axes, x, keepdim), out, x)
 
 
 @numpy_names
@@ -297,6 +311,7 @@ def aminmax(
         3
     """
     low, high = (None, None) if out is None else out
+    dim = () if dim is None else dim
     return return_types.aminmax(amin(input, dim, keepdim, out=low), amax(input, dim, keepdim, out=high))
 
 
@@ -506,7 +521,7 @@ def norm(
     order = 2.0 if p is None or p == "fro" else float(p)
     if order < 0 or order == math.inf:
         _check_not_empty("norm", x, axes)
-    return returned(_kept(f.vector_norm(x, axes, order), axes, x, keepdim), out, x)
+    return exactly_returned(_kept(f.vector_norm(x, axes, order), axes, x, keepdim), out, x)
 
 
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:

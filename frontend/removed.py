@@ -1,6 +1,6 @@
 """The functions that PyTorch has under their old names only to say what took their place.
 
-In: nothing. Out: names of ``torch`` and methods of ``Tensor`` that raise. Read next: ``linalg.py``.
+In: nothing. Out: names of ``torch`` and methods of ``Tensor`` that raise. Read next: ``legacy.py``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from .mutation import replace_memory
 from .parts import as_strided, diagonal, select
 from .recording import node_of, storage_of
 from .storage import contiguous_strides
-from .tensor import Tensor, axis_of, method, strides_of
+from .tensor import Tensor, axis_of, memory_format, method, strides_of
 from .views import become_view, clone, sizes_of
 
 
@@ -61,13 +61,22 @@ def as_strided_scatter(
 
 
 @method
-def resize_(self: Tensor, *sizes: int | Sequence[int]) -> Tensor:
+def resize_(
+    self: Tensor, *sizes: int | Sequence[int], memory_format: memory_format = memory_format.contiguous_format
+) -> Tensor:
     """Give the tensor other sizes, in place; as ``Tensor.resize_``.
 
     Its storage is seen as contiguous from where the tensor starts. Elements beyond the end of the storage are zero, and
     the tensor then has memory of its own.
+
+    Raises:
+        RuntimeError: a negative size, or a ``memory_format`` other than the contiguous one.
     """
+    if memory_format is not memory_format.contiguous_format:
+        raise RuntimeError(f"resize_: the elements lie in index order, and cannot be ordered as {memory_format}")
     shape = sizes_of(sizes)
+    if any(extent < 0 for extent in shape):
+        raise RuntimeError(f"Trying to create tensor with negative dimension: {list(shape)}")
     if shape == self._node.type.shape:
         return self
     if self.requires_grad:
@@ -83,9 +92,11 @@ def resize_(self: Tensor, *sizes: int | Sequence[int]) -> Tensor:
 
 
 @method
-def resize_as_(self: Tensor, the_template: Tensor) -> Tensor:
+def resize_as_(
+    self: Tensor, the_template: Tensor, *, memory_format: memory_format = memory_format.contiguous_format
+) -> Tensor:
     """:func:`resize_` to the sizes of another tensor."""
-    return resize_(self, the_template._node.type.shape)
+    return resize_(self, the_template._node.type.shape, memory_format=memory_format)
 
 
 @method

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from . import formulas as f, return_types
-from .arguments import floating_only, numpy_names, returned, tensor_argument, widened, with_dtype
+from .arguments import floating_only, numpy_names, returned, summand, tensor_argument, with_dtype
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType
 from .compiler.ir import Node
@@ -19,6 +19,12 @@ from .formulas_complex import log_add_exp
 from .mutation import write_out
 from .recording import node_of, tensor_of
 from .tensor import Tensor, axis_of
+
+
+def _no_bools(name: str, x: Node) -> Node:
+    if x.type.dtype.kind == BOOL:
+        raise p.Undefined(f"\"{name}_out_cpu\" not implemented for 'Bool'")
+    return x
 
 
 @numpy_names
@@ -31,7 +37,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor |
         [1, 3, 6]
     """
     source = node_of(input)
-    x = f.converted(source, dtype) if dtype is not None else widened(source)
+    x = _no_bools("cumsum", summand(source, dtype, out))
     axis = axis_of(dim, x.ndim)
     return returned(s.cumsum(x, params=(axis,)) if x.ndim else x, out, source)
 
@@ -48,7 +54,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None, out: Tensor 
         [1, 2, 6]
     """
     source = node_of(input)
-    x = f.converted(source, dtype) if dtype is not None else widened(source)
+    x = _no_bools("cumprod", summand(source, dtype, out))
     axis = axis_of(dim, x.ndim)
     return returned(f.cumulative_product(x, axis) if x.ndim else x, out, source)
 

@@ -66,3 +66,11 @@ def set_flush_denormal(mode: bool) -> bool:
     ``torch.set_flush_denormal`` on a machine that cannot flush them.
     """
     return False
+
+
+def compiled_with_cxx11_abi() -> bool:
+    """Whether C++ that works with this library has the newer of its two interfaces for strings, as PyTorch's has.
+
+    There is no C++ here that had another one. As ``torch.compiled_with_cxx11_abi``.
+    """
+    return True

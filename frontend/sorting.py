@@ -11,7 +11,15 @@ import math
 import numpy as np
 
 from . import formulas as f, return_types
-from .arguments import floating_only, numpy_names, real_only, returned, tensor_argument, values_of
+from .arguments import (
+    exactly_returned,
+    floating_only,
+    numpy_names,
+    real_only,
+    returned,
+    tensor_argument,
+    values_of,
+)
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
@@ -340,7 +348,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, out, *, ignore_nan):
     values = _interpolated(ordered, place, interpolation)
     values = f.permuted(values, (x.ndim - 1, *range(x.ndim - 1)))
     shape = ([1] * rank if dim is None or rank == 0 else [*lead[:axis], 1, *lead[axis:]]) if keepdim else list(lead)
-    return returned(f.reshaped(values, shape if levels.ndim == 0 else [count, *shape]), out)
+    return exactly_returned(f.reshaped(values, shape if levels.ndim == 0 else [count, *shape]), out)
 
 
 def _places(x: Node, levels: Node, ignore_nan: bool) -> Node:
@@ -586,8 +594,11 @@ def histc(
         raise RuntimeError(f"range of [{low}, {high}] is not finite")
     if low > high:
         raise RuntimeError("max must be larger than min")
-    counts, _ = np.histogram(values, bins, (low, high))
-    return returned(input_node(counts.astype(x.type.dtype.numpy)), out)
+    # in the arithmetic of the dtype, which decides for elements that are close to an edge
+    kind = x.type.dtype.numpy.type
+    values = values[(values >= kind(low)) & (values <= kind(high))]
+    place = np.minimum(((values - kind(low)) * kind(bins) / (kind(high) - kind(low))).astype(np.int64), bins - 1)
+    return returned(input_node(np.bincount(place, minlength=bins).astype(kind)), out)
 
 
 __all__ = [

@@ -194,6 +194,8 @@ def _areas(function: str, y: Tensor, x: Tensor | None, dx: object, dim: int) -> 
     elif x.ndim < y.ndim:
         x = x.reshape((1,) * (y.ndim - x.ndim) + tuple(x.shape))
     extent = x.shape[axis]
+    if not extent:
+        return pairs * x
     return pairs * (x.narrow(axis, 1, extent - 1) - x.narrow(axis, 0, extent - 1))
 
 
@@ -227,7 +229,7 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float | None = None, di
     if not y.ndim:
         raise IndexError("Dimension specified as -1 but tensor has no dimensions")
     if y.shape[axis] == 0:
-        return zeros(*[n for a, n in enumerate(y.shape) if a != axis], dtype=y.dtype, device=y.device)
+        return zeros([n for a, n in enumerate(y.shape) if a != axis], dtype=y.dtype, device=y.device)
     return total(_areas("trapezoid", y, x, step, axis), axis) / 2.0
 
 

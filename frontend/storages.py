@@ -351,6 +351,10 @@ class TypedStorage(_Memory):
     def _of(cls, tensor: Tensor) -> TypedStorage:
         return TypedStorage(wrap_storage=untyped_storage(tensor), dtype=tensor.dtype)
 
+    def new(self) -> TypedStorage:
+        """A storage of the same dtype without elements."""
+        return TypedStorage(dtype=self.dtype)
+
     def _elements(self) -> Tensor:
         return self._untyped._as(self.dtype)
 

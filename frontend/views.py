@@ -10,6 +10,7 @@ In: a tensor. Out: a tensor that shares its storage. Read next: ``mutation.py``,
 from __future__ import annotations
 
 import math
+import operator
 import weakref
 from collections.abc import Sequence
 
@@ -89,7 +90,7 @@ def sizes_of(sizes: tuple | list) -> tuple[int, ...]:
         sizes = sizes[0].tolist()
     for extent in sizes:
         if extent.__class__ is not int:
-            return tuple(e.__index__() for e in sizes)
+            return tuple(map(operator.index, sizes))
     return tuple(sizes)
 
 
@@ -253,14 +254,13 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 @method
-def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+def squeeze(input: Tensor, dim: int | Sequence[int] | None = None, *more: int) -> Tensor:
     """Drop axes of size 1, all of them or those given; as ``torch.squeeze``."""
     shape = input._node.type.shape
     if dim is None:
         kept = tuple(e for e in shape if e != 1)
     else:
-        dims = (dim,) if hasattr(dim, "__index__") else tuple(dim)
-        axes = axes_of(dims, len(shape))
+        axes = axes_of(sizes_of((dim, *more)), len(shape))
         kept = tuple(e for a, e in enumerate(shape) if e != 1 or a not in axes)
     return view_of(input) if kept == shape else view_of(input, (s.reshape, kept))
 
@@ -299,7 +299,7 @@ def expand(self: Tensor, *sizes: int | Sequence[int], implicit: bool = False) ->
                     f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {axis}"
                 )
             target[axis] = old
-        elif old != new and old != 1:
+        elif old != new and (old != 1 or new < 0):
             raise RuntimeError(
                 f"The expanded size of the tensor ({new}) must match the existing size ({old}) at non-singleton "
                 f"dimension {axis}.  Target sizes: {list(wanted)}.  Tensor sizes: {list(shape)}"
@@ -412,9 +412,11 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
             f"number of dims as destination ({list(destinations)} dims)"
         )
     origin, target = axes_of(sources, ndim), axes_of(destinations, ndim)
-    order: list[int | None] = [None] * ndim
+    order: list[int | None] = [None] * max(ndim, 1)
     for a, b in zip(origin, target):
         order[b] = a
+    if ndim == 0:
+        return view_of(input)
     rest = iter([a for a in range(ndim) if a not in origin])
     return permuted(input, tuple(next(rest) if a is None else a for a in order))
 
@@ -425,6 +427,8 @@ moveaxis = Tensor.moveaxis = movedim
 @method
 def adjoint(input: Tensor) -> Tensor:
     """The last two axes exchanged, and complex numbers conjugated; as ``torch.adjoint``."""
+    if input.ndim == 0:
+        return input.conj()
     if input.ndim == 1:
         raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor.")
     return transpose(input, -2, -1) if not input.is_complex() else transpose(input, -2, -1).conj()

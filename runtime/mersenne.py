@@ -21,6 +21,7 @@ bernoulli(p), exponential, geometric, cauchy    2 a value
 log_normal                                      4 a pair, as ``serial`` normals
 permutation of n < 2**32 // 20                  1 for each position but the last
 permutation of more                             2 for every position
+poisson, binomial                               2 a uniform, of which there are as many as it takes
 =============================================== ======================================================================
 
 Where the C library decides (logarithms in float64) the numbers are equal on the same C library. Two configurations of
@@ -41,6 +42,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from flamework.runtime import rejection
 from flamework.runtime.sampling import (
     INTEGERS,
     SIGNIFICAND_BITS,
@@ -504,12 +506,16 @@ class Mt19937Generator:
         return out
 
     def poisson(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """One Poisson number for each rate, as ``torch.poisson``. Rates are not negative.
+        """One Poisson number for each rate, as ``torch.poisson``. Rates are not negative."""
+        return self._rejected(rejection.poisson, rates)
 
-        Rates below 10 multiply uniforms until they pass ``exp(-rate)`` (Knuth, 1969); others use transformed rejection
-        (Hoermann, 1993, algorithm PTRS). How many uniforms that takes is known afterwards: they are drawn ahead, and
-        the stream is set back to where it was and moved by as many.
-        """
+    def binomial(self, counts: NDArray[np.float64], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """One binomial number for each count and probability, as ``torch.binomial``."""
+        return self._rejected(rejection.binomial, counts, probabilities)
+
+    def _rejected(self, sample: Callable[..., float], *parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``sample`` of each element's parameters. How many uniforms that takes is known afterwards: they are drawn
+        ahead, and the stream is set back to where it was and moved by as many."""
         with self._lock:
             state, used = self.get_state(), 0
 
@@ -523,7 +529,8 @@ class Mt19937Generator:
                     size = min(2 * size, 1 << 16)
 
             draw = uniforms().__next__
-            out = np.array([_poisson(rate, draw) for rate in rates.tolist()], np.float64)
+            rows = zip(*(values.tolist() for values in parameters), strict=True)
+            out = np.array([sample(*row, draw) for row in rows], np.float64)
             self.set_state(state)
             self._unit(used, "float64")
             return out
@@ -568,30 +575,3 @@ class Mt19937Generator:
                     race = rows / self.exponential(rows.size, dtype=name).reshape(rows.shape)
                 drawn = np.argsort(-race, axis=1, kind="stable")[:, :num_samples]
         return drawn.reshape(*probabilities.shape[:-1], num_samples).astype(np.int64)
-
-
-def _poisson(rate: float, draw: Callable[[], float]) -> int:
-    if rate < 10:
-        count, product, least = -1, 1.0, math.exp(-rate)
-        if rate == 0:
-            return 0
-        while product > least:
-            product *= draw()
-            count += 1
-        return count
-    b = 0.931 + 2.53 * math.sqrt(rate)
-    a = -0.059 + 0.02483 * b
-    inverse_alpha, v_r = 1.1239 + 1.1328 / (b - 3.4), 0.9277 - 3.6224 / (b - 2)
-    while True:
-        u, v = draw() - 0.5, draw()
-        us = 0.5 - abs(u)
-        if us == 0:
-            continue
-        k = math.floor((2 * a / us + b) * u + rate + 0.43)
-        if us >= 0.07 and v <= v_r:
-            return k
-        if k < 0 or (us < 0.013 and v > us):
-            continue
-        left = (math.log(v) if v else -math.inf) + math.log(inverse_alpha) - math.log(a / (us * us) + b)
-        if left <= -rate + k * math.log(rate) - math.lgamma(k + 1):
-            return k

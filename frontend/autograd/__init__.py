@@ -25,10 +25,40 @@ from ..recording import node_of, tensor_of
 from ..tensor import Tensor, is_gradient_leaf
 
 __all__ = [
-    "Function", "FunctionCtx", "backward", "detect_anomaly", "enable_grad", "forward_ad", "functional", "grad",
-    "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled",
+    "Function", "FunctionCtx", "Variable", "backward", "detect_anomaly", "enable_grad", "forward_ad", "functional",
+    "grad", "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled",
     "is_grad_enabled", "no_grad", "once_differentiable", "profiler", "set_detect_anomaly", "set_grad_enabled",
 ]
+
+
+class _VariableType(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor)
+
+
+class Variable(metaclass=_VariableType):
+    """What tensors with gradients were called: ``Variable(data)`` is a tensor, and every tensor is a ``Variable``.
+
+    Args:
+        data: a tensor, whose memory the result shares but whose history it does not have.
+        requires_grad: whether it is a leaf that gets gradients.
+
+    As ``torch.autograd.Variable``.
+
+    Raises:
+        TypeError: ``data`` is no tensor.
+
+    Example:
+        >>> import flamework
+        >>> x = flamework.autograd.Variable(flamework.ones(2), requires_grad=True)
+        >>> type(x) is flamework.Tensor, isinstance(x, flamework.autograd.Variable), x.requires_grad
+        (True, True, True)
+    """
+
+    def __new__(cls, data: Tensor, requires_grad: bool = False) -> Tensor:
+        if not isinstance(data, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
+        return data.detach().requires_grad_(requires_grad)
 
 
 def _sequence(value: Any) -> tuple:

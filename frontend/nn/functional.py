@@ -1,8 +1,8 @@
 """``torch.nn.functional``: the functions behind the layers, gathered from their chapters.
 
 In reading order: ``functional_activation.py``, ``functional_norm.py``, ``functional_conv.py``, ``functional_pool.py``,
-``functional_loss.py``, ``functional_regression.py``, ``functional_sparse.py``, ``functional_vision.py``,
-``functional_dropout.py``, ``functional_attention.py``.
+``functional_loss.py``, ``functional_regression.py``, ``functional_ctc.py``, ``functional_sparse.py``,
+``functional_vision.py``, ``functional_grid.py``, ``functional_dropout.py``, ``functional_attention.py``.
 """
 
 from ..distances import pdist
@@ -12,8 +12,12 @@ from .functional_attention import *  # noqa: F403
 from .functional_attention import __all__ as _attention
 from .functional_conv import *  # noqa: F403
 from .functional_conv import __all__ as _conv
+from .functional_ctc import *  # noqa: F403
+from .functional_ctc import __all__ as _ctc
 from .functional_dropout import *  # noqa: F403
 from .functional_dropout import __all__ as _dropout
+from .functional_grid import *  # noqa: F403
+from .functional_grid import __all__ as _grid
 from .functional_loss import *  # noqa: F403
 from .functional_loss import __all__ as _loss
 from .functional_norm import *  # noqa: F403
@@ -28,6 +32,6 @@ from .functional_vision import *  # noqa: F403
 from .functional_vision import __all__ as _vision
 
 __all__ = sorted([
-    *_activation, *_attention, *_conv, *_dropout, *_loss, *_norm, *_pool, *_regression, *_sparse, *_vision,
-    pdist.__name__,
+    *_activation, *_attention, *_conv, *_ctc, *_dropout, *_grid, *_loss, *_norm, *_pool, *_regression, *_sparse,
+    *_vision, pdist.__name__,
 ])

@@ -11,10 +11,11 @@ import warnings
 from .. import formulas as f, pointwise, random, scans
 from ..arguments import floating_only, tensor_argument
 from ..compiler import primitives as p, primitives_shape as s
-from ..compiler.dtypes import BOOL, FLOATING, DType, meant
+from ..compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, meant
 from ..compiler.ir import Node
 from ..compiler.narrow import rounded_once
 from ..formulas import argument, constant
+from ..formulas_complex import FUNCTIONS
 from ..mutation import assign
 from ..recording import node_of, tensor_of
 from ..storage import attached
@@ -163,7 +164,10 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``x * sigmoid(x)``. As ``torch.nn.functional.silu``."""
+    """``x * sigmoid(x)``, also of complex numbers. As ``torch.nn.functional.silu``."""
+    x = tensor_argument(input, "silu", "input", 1)
+    if x.type.dtype.kind == COMPLEX:
+        return result(p.mul(x, FUNCTIONS["sigmoid"](x)), input, inplace)
     return result(f.silu(_argument(input, "silu")), input, inplace)
 
 

@@ -52,7 +52,7 @@ def scaled_dot_product_attention(
     _check(q, k, v, attn_mask, is_causal)
     if enable_gqa:
         k, v = (_repeated_heads(n, q) for n in (k, v))
-    factor = 1 / math.sqrt(q.type.shape[-1]) if scale is None else scale
+    factor = 1 / math.sqrt(max(q.type.shape[-1], 1)) if scale is None else scale
     # scaled between the products, where it is part of the softmax's kernel
     scores = f.matmul(q, s.swapped(k))
     scores = p.mul(scores, argument(scores, factor))

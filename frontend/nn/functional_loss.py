@@ -402,7 +402,8 @@ def multilabel_soft_margin_loss(
     """
     mode = reduction_mode(reduction, size_average, reduce)
     x, t = operands(input, target)
-    floating_only(x, "multilabel_soft_margin_loss")
+    if floating_only(x, "multilabel_soft_margin_loss").ndim == 0:
+        raise IndexError("Dimension specified as -1 but tensor has no dimensions")
     positive = p.mul(t, f.log_sigmoid(x))
     gain = p.add(positive, p.mul(p.sub(constant(x, 1), t), f.log_sigmoid(p.neg(x))))
     loss = f.mean(_weighted_by(p.neg(gain), weight), (x.ndim - 1,))
@@ -429,7 +430,7 @@ def multi_margin_loss(
     if x.ndim == 1:
         grown, labels = f.reshaped(x, (1, *x.type.shape)), f.reshaped(wanted, (1,))
         loss = _margins(grown, labels, p, margin, weight)
-        return tensor_of(reduced(f.reshaped(loss, ()), mode))
+        return tensor_of(reduced(f.reshaped(loss, wanted.type.shape), mode))
     return tensor_of(reduced(_margins(x, wanted, p, margin, weight), mode))
 
 
@@ -447,7 +448,68 @@ def _margins(x: Node, wanted: Node, power: int, margin: float, weight: Tensor | 
     return f.mean(p.where(itself, constant(x, 0), excess), (axis,))
 
 
+def multilabel_margin_loss(
+    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """How far the scores of other classes come within 1 of those of the labels, for several labels an example.
+
+    Args:
+        input: scores ``[batch, classes]`` or ``[classes]``.
+        target: int64 of the same shape: the labels of an example, and from its first -1 on nothing.
+
+    As ``torch.nn.functional.multilabel_margin_loss``.
+
+    Raises:
+        RuntimeError: shapes that do not fit, or labels of another dtype.
+        IndexError: a label that is no class, when the value is computed.
+
+    Example:
+        >>> import flamework as torch
+        >>> scores, labels = torch.tensor([0.1, 0.2, 0.4, 0.8]), torch.tensor([3, 0, -1, 1])
+        >>> round(torch.nn.functional.multilabel_margin_loss(scores, labels).item(), 4)
+        0.85
+    """
+    name = "multilabel_margin_loss"
+    mode = reduction_mode(reduction, size_average, reduce)
+    x = floating_only(tensor_argument(input, name, "input", 1), name)
+    wanted = tensor_argument(target, name, "target", 2)
+    if wanted.type.dtype is not dtypes.int64:
+        raise RuntimeError(f"expected scalar type Long but found {scalar_type(wanted.type.dtype)}")
+    if x.ndim > 2 or x.type.shape != wanted.type.shape or 0 in x.type.shape[1:]:
+        raise RuntimeError(
+            f"Expected non-empty vector or matrix with optional 0-dim batch size, and a target of the same size, but "
+            f"got: {list(x.type.shape)} and {list(wanted.type.shape)}"
+        )
+    shape = (x.type.shape[0] if x.ndim == 2 else 1, x.type.shape[-1] if x.ndim else 1)
+    rows, labels = f.reshaped(x, shape), f.reshaped(wanted, shape)
+    loss = f.reshaped(_label_margins(rows, labels), x.type.shape[:-1])
+    return tensor_of(reduced(loss, mode))
+
+
+def _label_margins(x: Node, labels: Node) -> Node:
+    classes = x.type.shape[1]
+    # a label counts while no -1 came before it or stands there
+    ended = f.converted(p.eq(labels, constant(labels, -1)), dtypes.int64)
+    counts = p.eq(s.cumsum(ended, params=(1,)), constant(labels, 0))
+    index = checked_index(p.where(counts, labels, constant(labels, 0)), classes)
+    # whether a class is a label: a label that does not count falls on a class beyond the last
+    place = p.where(counts, index, constant(index, classes))
+    pairs = (*x.type.shape, classes)
+    matches = p.eq(f.along(place, (2,), f.filled(pairs, dtypes.int64, x.type.device, 0)), _classes_of(pairs, x))
+    others = p.bnot(f.any_true(matches, (1,)))
+    own = f.along(s.gather(x, index, params=(1,)), (2,), matches)
+    every = f.along(x, (1,), matches)
+    excess = p.relu(p.add(p.sub(every, own), constant(own, 1)))
+    both = p.band(f.along(counts, (2,), matches), f.along(others, (1,), matches))
+    return f.mean(f.total(p.where(both, excess, constant(excess, 0)), (2,)), (1,))
+
+
+def _classes_of(shape: tuple[int, ...], x: Node) -> Node:
+    return f.iota(f.filled(shape, dtypes.int64, x.type.device, 0), len(shape) - 1)
+
+
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "multi_margin_loss",
-    "multilabel_soft_margin_loss", "nll_loss", "soft_margin_loss",
+    "multilabel_margin_loss", "multilabel_soft_margin_loss", "nll_loss", "soft_margin_loss",
 ]

@@ -10,17 +10,18 @@ import warnings
 from collections.abc import Callable
 
 from .. import formulas as f
-from ..arguments import floating_only, scalar_type, tensor_argument
+from ..arguments import canonical_axes, floating_only, scalar_type, tensor_argument
 from ..compiler import primitives as p
 from ..compiler.dtypes import COMPLEX, FLOATING
 from ..compiler.ir import Node
 from ..formulas import argument, constant
 from ..formulas_complex import absolute
 from ..gathering import known
+from ..joining import broadcast_tensors
 from ..operators import OPERATORS
 from ..recording import float_operands, node_of, operands, read, tensor_of
 from ..storage import attached
-from ..tensor import Tensor, axis_of
+from ..tensor import Tensor
 from .functional_loss import reduced, reduction_mode
 
 
@@ -34,6 +35,8 @@ def _pair(function: str, input: Tensor, target: Tensor) -> tuple[Node, Node]:
             "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
             stacklevel=4,
         )
+        # a number without axes decides the dtype like any other, as in PyTorch, which broadcasts first
+        input, target = broadcast_tensors(input, target)
     return operands(input, target)
 
 
@@ -327,11 +330,11 @@ def pairwise_distance(
         5.0
     """
     gap = node_of(x1 - x2 + eps)
-    axis = gap.ndim - 1
+    axes = canonical_axes(-1, gap.ndim)
     if gap.type.dtype.kind == COMPLEX:
         gap = absolute(gap)
-    length = f.vector_norm(floating_only(gap, "pairwise_distance"), (axis,), float(p))
-    return tensor_of(f.kept(length, (axis,), gap.type.shape) if keepdim else length)
+    length = f.vector_norm(floating_only(gap, "pairwise_distance"), axes, float(p))
+    return tensor_of(f.kept(length, axes, gap.type.shape) if keepdim else length)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
@@ -344,15 +347,16 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         >>> torch.nn.functional.cosine_similarity(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0]), dim=0).item()
         0.0
     """
-    a, b = operands(x1, x2)
-    axis = axis_of(dim, floating_only(a, "cosine_similarity").ndim)
+    # broadcast first, so that a number without axes decides the dtype like any other, as in PyTorch
+    a, b = operands(*broadcast_tensors(x1, x2))
+    axes = canonical_axes(dim, floating_only(a, "cosine_similarity").ndim)
     units = []
     for x in (a, b):
-        length = f.vector_norm(x, (axis,), 2.0)
+        length = f.vector_norm(x, axes, 2.0)
         longer = f.clamped(f.cut(length), argument(length, eps), None)
         # the lower bound does not change the gradient, as in PyTorch
-        units.append(p.div(x, f.along(attached(longer, length) if length.requires_grad else longer, (axis,), x)))
-    return tensor_of(f.total(p.mul(*units), (axis,)))
+        units.append(p.div(x, f.along(attached(longer, length) if length.requires_grad else longer, axes, x)))
+    return tensor_of(f.total(p.mul(*units), axes))
 
 
 __all__ = [

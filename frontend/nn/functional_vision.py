@@ -310,8 +310,11 @@ def _taps(
     return [(below, 1 - weight), (np.minimum(below + 1, extent - 1), weight)]
 
 
-def _cubic_taps(position: np.ndarray, extent: int, a: float = -0.75) -> list[tuple[np.ndarray, np.ndarray]]:
-    # Keys, "Cubic convolution interpolation for digital image processing" (1981), with PyTorch's a
+# Keys, "Cubic convolution interpolation for digital image processing" (1981), with PyTorch's choice
+CUBIC = -0.75
+
+
+def _cubic_taps(position: np.ndarray, extent: int, a: float = CUBIC) -> list[tuple[np.ndarray, np.ndarray]]:
     start = np.floor(position)
     t = position - start
 

@@ -10,6 +10,7 @@ In: predictions and targets. Out: a scalar, or with "none" a tensor.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 from flamework.nn import functional as F
 from flamework.nn.module import Module
@@ -93,6 +94,35 @@ class SmoothL1Loss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
+
+
+class CTCLoss(_Loss):
+    """Minus the log-probability of labels, whatever their alignment to the steps.
+
+    Args:
+        blank: the class that is no label.
+        zero_infinity: give 0, with no gradient, where there are fewer steps than labels need.
+
+    The mean divides each loss by its number of labels first. Called with log-probabilities (T, N, C), labels (N, S) or
+    (all of them), and the lengths of both, (N). Graves et al., "Connectionist temporal classification" (2006). As
+    ``torch.nn.CTCLoss``.
+
+    Example:
+        >>> import flamework
+        >>> steps = flamework.full((2, 1, 2), 0.5).log()
+        >>> round(flamework.nn.CTCLoss()(steps, flamework.tensor([[1]]), (2,), (1,)).exp().item(), 4)
+        1.3333
+    """
+
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
+        super().__init__(reduction=reduction)
+        self.blank = blank
+        self.zero_infinity = zero_infinity
+
+    def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Tensor | Sequence[int],
+                target_lengths: Tensor | Sequence[int]) -> Tensor:
+        return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction,
+                          self.zero_infinity)
 
 
 class HuberLoss(_Loss):

@@ -1,14 +1,15 @@
 """Normalisation layers: shift and scale activations to mean zero and variance one, then by learned factors.
 
 They differ in the elements that share a mean: each row of the last dimensions (layer and RMS normalisation), groups of
-channels (group normalisation), or each channel over the whole batch (batch normalisation, which also keeps running
-averages for evaluation).
+channels (group normalisation), each channel of an example (instance normalisation), or each channel over the whole
+batch (batch normalisation, which also keeps running averages for evaluation).
 
 In: activations. Out: activations of the same shape. The computation is in ``flamework/nn/functional.py``.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -158,8 +159,8 @@ class GroupNorm(_Affine):
                 f"bias={self.bias is not None}")
 
 
-class _BatchNorm(_Affine):
-    """Batch normalisation for inputs of any number of dimensions; a subclass says which it accepts."""
+class _ChannelNorm(_Affine):
+    """Parameters and running averages of each channel; a subclass says which numbers of dimensions it accepts."""
 
     # Version 2 added num_batches_tracked.
     _version = 2
@@ -197,21 +198,10 @@ class _BatchNorm(_Affine):
         self.reset_running_stats()
         super().reset_parameters()
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _check_dimensions(self, input: Tensor) -> None:
         if input.dim() not in self.accepted:
             names = " or ".join(f"{count}D" for count in self.accepted)
             raise ValueError(f"expected {names} input (got {input.dim()}D input)")
-        momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                # The mean over all batches so far. Reads a value, so it materialises; PyTorch does too.
-                momentum = 1.0 / float(self.num_batches_tracked)
-        use_running = not self.training or self.track_running_stats
-        mean = self.running_mean if use_running else None
-        variance = self.running_var if use_running else None
-        from_batch = self.training or (self.running_mean is None and self.running_var is None)
-        return F.batch_norm(input, mean, variance, self.weight, self.bias, from_batch, momentum, self.eps)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any],
                               *rest: Any) -> None:
@@ -223,6 +213,24 @@ class _BatchNorm(_Affine):
     def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
                 f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}")
+
+
+class _BatchNorm(_ChannelNorm):
+    """Batch normalisation for inputs of any number of dimensions."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        self._check_dimensions(input)
+        momentum = 0.0 if self.momentum is None else self.momentum
+        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:
+                # The mean over all batches so far. Reads a value, so it materialises; PyTorch does too.
+                momentum = 1.0 / float(self.num_batches_tracked)
+        use_running = not self.training or self.track_running_stats
+        mean = self.running_mean if use_running else None
+        variance = self.running_var if use_running else None
+        from_batch = self.training or (self.running_mean is None and self.running_var is None)
+        return F.batch_norm(input, mean, variance, self.weight, self.bias, from_batch, momentum, self.eps)
 
 
 class BatchNorm1d(_BatchNorm):
@@ -265,3 +273,131 @@ class BatchNorm2d(_BatchNorm):
     """
 
     accepted = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    """Normalise each channel over batch, depth, height and width.
+
+    Arguments, paper and error are those of ``BatchNorm1d``; shape: (N, C, D, H, W) to the same. As
+    ``torch.nn.BatchNorm3d``.
+
+    Example:
+        >>> import flamework
+        >>> tuple(flamework.nn.BatchNorm3d(3)(flamework.zeros(5, 3, 2, 4, 4)).shape)
+        (5, 3, 2, 4, 4)
+    """
+
+    accepted = (5,)
+
+
+class _InstanceNorm(_ChannelNorm):
+    """Instance normalisation for inputs of any number of dimensions, the larger one with a batch."""
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = False,
+                 track_running_stats: bool = False, device: Any = None, dtype: Any = None, *,
+                 bias: bool = True) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        self._check_dimensions(input)
+        channels = input.shape[-self.accepted[0]]
+        if channels != self.num_features:
+            text = f"expected input's size at dim={input.dim() - self.accepted[0]} to match num_features"
+            if self.affine:
+                raise ValueError(f"{text} ({self.num_features}), but got: {channels}.")
+            warnings.warn(f"input's size at dim={input.dim() - self.accepted[0]} does not match num_features. You can "
+                          "silence this warning by not passing in num_features, which is not used because "
+                          "affine=False", stacklevel=2)
+        batch = input if input.dim() == self.accepted[1] else input.unsqueeze(0)
+        use_input = self.training or not self.track_running_stats
+        momentum = 0.0 if self.momentum is None else self.momentum
+        result = F.instance_norm(batch, self.running_mean, self.running_var, self.weight, self.bias, use_input,
+                                 momentum, self.eps)
+        return result if batch is input else result.squeeze(0)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Normalise each channel of each example over its length.
+
+    Args:
+        num_features: number of channels C.
+        eps: added to the variance.
+        momentum: weight of the new batch in the running averages.
+        affine: whether there is a learned weight per channel, and a bias if ``bias``.
+        track_running_stats: whether running averages are kept, and used in evaluation mode.
+        device, dtype: of parameters and buffers.
+        bias: False leaves out the bias only.
+
+    Shape: (N, C, L) or (C, L) to the same. Ulyanov et al., "Instance normalization" (2016). As
+    ``torch.nn.InstanceNorm1d``.
+
+    Raises:
+        ValueError: on a call, an input of another number of dimensions or channels.
+
+    Example:
+        >>> import flamework
+        >>> tuple(flamework.nn.InstanceNorm1d(3)(flamework.zeros(5, 3, 4)).shape)
+        (5, 3, 4)
+    """
+
+    accepted = (2, 3)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Normalise each channel of each example over height and width.
+
+    Arguments, paper and errors are those of ``InstanceNorm1d``; shape: (N, C, H, W) or (C, H, W) to the same. As
+    ``torch.nn.InstanceNorm2d``.
+
+    Example:
+        >>> import flamework
+        >>> tuple(flamework.nn.InstanceNorm2d(3)(flamework.zeros(5, 3, 4, 4)).shape)
+        (5, 3, 4, 4)
+    """
+
+    accepted = (3, 4)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Normalise each channel of each example over depth, height and width.
+
+    Arguments, paper and errors are those of ``InstanceNorm1d``; shape: (N, C, D, H, W) or (C, D, H, W) to the same. As
+    ``torch.nn.InstanceNorm3d``.
+
+    Example:
+        >>> import flamework
+        >>> tuple(flamework.nn.InstanceNorm3d(3)(flamework.zeros(5, 3, 2, 4, 4)).shape)
+        (5, 3, 2, 4, 4)
+    """
+
+    accepted = (4, 5)
+
+
+class LocalResponseNorm(Module):
+    """Divide by a power of the mean square of neighbouring channels.
+
+    Args:
+        size: how many channels are neighbours.
+        alpha, beta, k: the divisor is (k + alpha * mean square) ** beta.
+
+    Shape: (N, C, *) to the same. Krizhevsky et al., "ImageNet classification with deep convolutional neural networks"
+    (2012). As ``torch.nn.LocalResponseNorm``.
+
+    Example:
+        >>> import flamework
+        >>> tuple(flamework.nn.LocalResponseNorm(2)(flamework.zeros(5, 3, 4)).shape)
+        (5, 3, 4)
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

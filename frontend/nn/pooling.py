@@ -9,7 +9,7 @@ is in ``functional_pool.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flamework.nn import functional as F
 from flamework.nn.conv import to_tuple
@@ -309,3 +309,127 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """
 
     function = staticmethod(F.adaptive_max_pool3d)
+
+
+class _MaxUnpool(Module):
+    function: Callable
+    dimensions: int
+
+    def __init__(self, kernel_size: _Size, stride: _Size | None = None, padding: _Size = 0) -> None:
+        super().__init__()
+        self.kernel_size = to_tuple(kernel_size, self.dimensions)
+        self.stride = self.kernel_size if stride is None else to_tuple(stride, self.dimensions)
+        self.padding = to_tuple(padding, self.dimensions)
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        return self.function(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """The maxima of :class:`MaxPool1d` back in their places, zeros elsewhere; see :class:`MaxUnpool2d`.
+
+    Shape: (N, C, L) to (N, C, L'). As ``torch.nn.MaxUnpool1d``.
+
+    Example:
+        >>> import flamework
+        >>> x = flamework.tensor([[1.0, 3.0, 2.0, 0.0]])
+        >>> flamework.nn.MaxUnpool1d(2)(*flamework.nn.MaxPool1d(2, return_indices=True)(x)).tolist()
+        [[0.0, 3.0, 2.0, 0.0]]
+    """
+
+    function = staticmethod(F.max_unpool1d)
+    dimensions = 1
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """The maxima of :class:`MaxPool2d` back in their places, zeros elsewhere.
+
+    Args:
+        kernel_size, stride, padding: those of the pooling.
+
+    Called with the maxima, their positions, and where the pooling rounded a size down the ``output_size``.
+
+    Shape: (N, C, H, W) to (N, C, H', W') with H' = (H - 1) stride - 2 padding + kernel_size. As
+    ``torch.nn.MaxUnpool2d``.
+
+    Example:
+        >>> import flamework
+        >>> x = flamework.arange(4.0).reshape(1, 1, 2, 2)
+        >>> flamework.nn.MaxUnpool2d(2)(*flamework.nn.MaxPool2d(2, return_indices=True)(x)).tolist()
+        [[[[0.0, 0.0], [0.0, 3.0]]]]
+    """
+
+    function = staticmethod(F.max_unpool2d)
+    dimensions = 2
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """The maxima of :class:`MaxPool3d` back in their places, zeros elsewhere; see :class:`MaxUnpool2d`.
+
+    Shape: (N, C, D, H, W) to (N, C, D', H', W'). As ``torch.nn.MaxUnpool3d``.
+
+    Example:
+        >>> import flamework
+        >>> x = flamework.arange(8.0).reshape(1, 1, 2, 2, 2)
+        >>> flamework.nn.MaxUnpool3d(2)(*flamework.nn.MaxPool3d(2, return_indices=True)(x)).sum().item()
+        7.0
+    """
+
+    function = staticmethod(F.max_unpool3d)
+    dimensions = 3
+
+
+class _LPPool(Module):
+    function: Callable
+
+    def __init__(self, norm_type: float, kernel_size: _Size, stride: _Size | None = None,
+                 ceil_mode: bool = False) -> None:
+        super().__init__()
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.function(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        return (f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+                f"ceil_mode={self.ceil_mode}")
+
+
+class LPPool1d(_LPPool):
+    """The norm of each window of a sequence; see :class:`LPPool2d`.
+
+    Shape: (N, C, L) to (N, C, L'). As ``torch.nn.LPPool1d``.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.LPPool1d(2, 2)(flamework.tensor([[3.0, 4.0]])).tolist()
+        [[5.0]]
+    """
+
+    function = staticmethod(F.lp_pool1d)
+
+
+class LPPool2d(_LPPool):
+    """The norm of each window, (sum x**p) ** (1/p).
+
+    Args:
+        norm_type: p; infinite for the maximum, 1 for the sum.
+        kernel_size: of the window; one number, or (height, width), as all sizes here.
+        stride: between windows, the kernel size when left out.
+        ceil_mode: round the output size up instead of down.
+
+    Shape: (N, C, H, W) to (N, C, H', W') with H' = floor((H - kernel) / stride + 1). As ``torch.nn.LPPool2d``.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.LPPool2d(1, 2)(flamework.ones(1, 1, 2, 4)).tolist()
+        [[[[4.0, 4.0]]]]
+    """
+
+    function = staticmethod(F.lp_pool2d)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ..arguments import scalar_type
+from ..arguments import placed, scalar_type
 from ..compiler import dtypes
 from ..compiler.dtypes import FLOATING, DType
 from ..creation import DeviceLike, made
@@ -241,6 +241,7 @@ def _older(
     return _tensor(values, chosen, device, requires_grad)
 
 
+@placed
 def bartlett_window(
     window_length: int, periodic: bool = True, *, dtype: DType | None = None, device: DeviceLike = None,
     requires_grad: bool = False,
@@ -258,6 +259,7 @@ def bartlett_window(
     return _older("bartlett_window", window_length, periodic, _bartlett, (), dtype, device, requires_grad)
 
 
+@placed
 def blackman_window(
     window_length: int, periodic: bool = True, *, dtype: DType | None = None, device: DeviceLike = None,
     requires_grad: bool = False,
@@ -271,6 +273,7 @@ def blackman_window(
                   requires_grad)
 
 
+@placed
 def hamming_window(
     window_length: int, periodic: bool = True, alpha: float = 0.54, beta: float = 0.46, *,
     dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False,
@@ -284,6 +287,7 @@ def hamming_window(
                   requires_grad)
 
 
+@placed
 def hann_window(
     window_length: int, periodic: bool = True, *, dtype: DType | None = None, device: DeviceLike = None,
     requires_grad: bool = False,
@@ -301,6 +305,7 @@ def hann_window(
     return _older("hann_window", window_length, periodic, _general_cosine, (_HANN,), dtype, device, requires_grad)
 
 
+@placed
 def kaiser_window(
     window_length: int, periodic: bool = True, beta: float = 12.0, *, dtype: DType | None = None,
     device: DeviceLike = None, requires_grad: bool = False,

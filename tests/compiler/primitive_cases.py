@@ -389,6 +389,13 @@ CASES: dict[str, list[Case]] = {
              for shape, axis in (((6,), 0), ((3, 5), 1), ((4, 3), 0), ((1,), 0))],
     "irfft": [case(X(*shape), params=params, rtol=1e-5) for shape, params in (
         ((4,), (0, 6)), ((4,), (0, 7)), ((3, 3), (1, 4)), ((3, 2), (0, 5)), ((1,), (0, 1)))],
+    **{name: [case(X(*shape), X(shape[1], most, values=below(shape[2]), dtype=int64),
+                   X(shape[1], values=below(shape[0] + 1, min(shape[0], 2 * most)), dtype=int64),
+                   X(shape[1], values=below(most + 1), dtype=int64), params=(0, zero), rtol=1e-5,
+                   wrt=(0,) if name == "ctc" else ())
+              for shape, most, zero in (((6, 2, 3), 2, False), ((7, 3, 4), 3, True), ((4, 2, 3), 0, False),
+                                        ((3, 0, 2), 1, False), ((0, 2, 2), 0, False))]
+       for name in ("ctc", "ctc_occupancy")},
     "cholesky": [case(X(*shape, values=dominant), params=(None,), wrt=(), rtol=1e-5)
                  for shape in ((3, 3), (2, 4, 4), (0, 0), (0, 2, 2))],
     "solve_triangular": [case(X(*lead, n, n, values=dominant), X(*lead, n, k), params=(upper, unit), rtol=1e-5)
@@ -529,6 +536,10 @@ REFUSED: dict[str, list[tuple]] = {
     "fft": [(F(2), (0, False)), (C(2), (1, False)), (C(), (0, False))],
     "gcd": [(F(2), F(2), ()), (L(2), L(3), ()), (B(2), B(2), ())],
     "rfft": [(C(2), (0,)), (F(2), (1,)), (L(2), (0,))],
+    **{name: [(L(4, 2, 3), L(2, 1), L(2), L(2), (0, False)), (F(4, 2, 3), F(2, 1), L(2), L(2), (0, False)),
+              (F(4, 2, 3), L(2, 1), L(3), L(2), (0, False)), (F(4, 2, 3), L(1, 1), L(2), L(2), (0, False)),
+              (F(4, 2, 3), L(2, 1), L(2), L(2), (3, False)), (F(2, 3), L(2, 1), L(2), L(2), (0, False))]
+       for name in ("ctc", "ctc_occupancy")},
     "irfft": [(C(3), (0, 6)), (F(3), (0, 4)), (C(3), (1, 4))],
     **{name: [(F(2, 3), (None,)), (L(2, 2), (None,)), (H(2, 2), (None,)), (F(3), (None,))]
        for name in ("cholesky", "det", "cofactor", "matrix_exp")},

@@ -111,3 +111,33 @@ FUNCTIONS = [
 @pytest.mark.parametrize("script", FUNCTIONS, ids=lambda f: f.__name__)
 def test_functions_with_their_own_gradients_work_as_in_pytorch(script):
     assert_same(script, rtol=1e-5)
+
+
+def test_the_class_has_the_names_of_its_context():
+    def script(torch):
+        Function = torch.autograd.Function
+        names = "save_for_backward", "saved_tensors", "needs_input_grad", "mark_dirty", "mark_non_differentiable"
+        return [hasattr(Function, name) for name in names], issubclass(Function, torch.autograd.function.FunctionCtx) \
+            if hasattr(torch.autograd, "function") else issubclass(Function, torch.autograd.FunctionCtx)
+    assert_same(script)
+
+
+def test_variables_are_tensors():
+    def script(torch):
+        Variable = torch.autograd.Variable
+        x = leaf(torch, 1.0, 2.0)
+        plain, fresh = Variable(x * 2), Variable(x * 3, requires_grad=True)
+        (fresh * fresh).sum().backward()
+        shared = torch.zeros(2)
+        Variable(shared).add_(1)
+        return (plain, plain.requires_grad, fresh.is_leaf, fresh.grad, x.grad, shared, isinstance(x, Variable),
+                isinstance(torch.nn.Parameter(torch.zeros(1)), Variable), isinstance(3, Variable),
+                type(plain) is torch.Tensor, torch.compiled_with_cxx11_abi())
+    assert_same(script)
+
+
+@pytest.mark.parametrize("make", [
+    lambda torch: torch.autograd.Variable([1.0]), lambda torch: torch.autograd.Variable(torch.ones(2).long(), True),
+])
+def test_what_is_no_variable_is_refused(make):
+    assert_same(make, messages=False)

@@ -34,6 +34,19 @@ LAYERS = {
     "Conv2d, reflect": (lambda nn: nn.Conv2d(4, 4, 3, padding=(1, 2), padding_mode="reflect"), IMAGE),
     "Conv2d, replicate": (lambda nn: nn.Conv2d(4, 4, 3, padding=1, padding_mode="replicate"), IMAGE),
     "Conv2d, circular same": (lambda nn: nn.Conv2d(4, 4, 2, padding="same", padding_mode="circular"), IMAGE),
+    "Conv1d": (lambda nn: nn.Conv1d(5, 4, 3, 2, 1, 2), ROWS),
+    "Conv1d, one sequence": (lambda nn: nn.Conv1d(5, 4, 3, padding="same", padding_mode="circular"), [(5, 8)]),
+    "Conv3d": (lambda nn: nn.Conv3d(3, 6, (3, 2, 2), (2, 1, 1), groups=3), VOLUME),
+    "Conv3d, replicate": (lambda nn: nn.Conv3d(3, 2, 2, padding=1, padding_mode="replicate", bias=False), VOLUME),
+    "ConvTranspose1d": (lambda nn: nn.ConvTranspose1d(5, 4, 3), ROWS),
+    "ConvTranspose2d": (lambda nn: nn.ConvTranspose2d(4, 6, 3), IMAGE),
+    "ConvTranspose2d, all arguments": (
+        lambda nn: nn.ConvTranspose2d(4, 6, (3, 2), (2, 3), (1, 0), (1, 2), 2, False, (2, 1)), IMAGE),
+    "ConvTranspose2d, one image": (lambda nn: nn.ConvTranspose2d(4, 6, 3, stride=2), [(4, 7, 6)]),
+    "ConvTranspose3d": (lambda nn: nn.ConvTranspose3d(3, 2, 2, 2, output_padding=1), VOLUME),
+    "Unfold": (lambda nn: nn.Unfold((2, 3), padding=(1, 0), stride=2), IMAGE),
+    "Fold": (lambda nn: nn.Fold((4, 5), (2, 3)), [(2, 12, 9)]),
+    "Fold, one image": (lambda nn: nn.Fold(5, 2, dilation=2, padding=1, stride=2), [(8, 9)]),
     "MaxPool2d": (lambda nn: nn.MaxPool2d(2), IMAGE),
     "MaxPool2d, all arguments": (lambda nn: nn.MaxPool2d((3, 2), (2, 1), (1, 0), (1, 2), ceil_mode=True), IMAGE),
     "AvgPool2d": (lambda nn: nn.AvgPool2d((2, 3)), IMAGE),
@@ -63,6 +76,35 @@ LAYERS = {
     "AdaptiveMaxPool2d, one image": (lambda nn: nn.AdaptiveMaxPool2d((2, 9)), [(4, 7, 6)]),
     "AdaptiveMaxPool3d": (lambda nn: nn.AdaptiveMaxPool3d((2, None, 4)), VOLUME),
     "AdaptiveMaxPool3d, one volume": (lambda nn: nn.AdaptiveMaxPool3d(2), [(3, 5, 4, 6)]),
+    "LPPool1d": (lambda nn: nn.LPPool1d(2, 3), ROWS),
+    "LPPool2d": (lambda nn: nn.LPPool2d(2, (2, 3), 2, True), IMAGE),
+    "ConstantPad1d": (lambda nn: nn.ConstantPad1d((2, -1), 3.5), ROWS),
+    "ConstantPad2d": (lambda nn: nn.ConstantPad2d(1, 2), IMAGE),
+    "ConstantPad3d": (lambda nn: nn.ConstantPad3d((1, 0, 2, 1, 0, 1), -0.5), VOLUME),
+    "ZeroPad1d": (lambda nn: nn.ZeroPad1d(2), ROWS),
+    "ZeroPad2d": (lambda nn: nn.ZeroPad2d((1, 2, 0, -1)), IMAGE),
+    "ZeroPad3d": (lambda nn: nn.ZeroPad3d(1), VOLUME),
+    "ReflectionPad1d": (lambda nn: nn.ReflectionPad1d((3, 1)), ROWS),
+    "ReflectionPad2d": (lambda nn: nn.ReflectionPad2d((1, 2, 3, 0)), IMAGE),
+    "ReflectionPad3d": (lambda nn: nn.ReflectionPad3d(2), VOLUME),
+    "ReplicationPad1d": (lambda nn: nn.ReplicationPad1d(9), ROWS),
+    "ReplicationPad2d": (lambda nn: nn.ReplicationPad2d((1, 2, 3, 0)), IMAGE),
+    "ReplicationPad3d": (lambda nn: nn.ReplicationPad3d((1, 2, 3, 0, 1, 1)), [(3, 5, 4, 6)]),
+    "CircularPad1d": (lambda nn: nn.CircularPad1d(3), ROWS),
+    "CircularPad2d": (lambda nn: nn.CircularPad2d((1, 2, 3, 0)), IMAGE),
+    "CircularPad3d": (lambda nn: nn.CircularPad3d(1), VOLUME),
+    "PixelShuffle": (lambda nn: nn.PixelShuffle(2), IMAGE),
+    "PixelUnshuffle": (lambda nn: nn.PixelUnshuffle(2), [(2, 3, 4, 6)]),
+    "ChannelShuffle": (lambda nn: nn.ChannelShuffle(2), IMAGE),
+    "Upsample": (lambda nn: nn.Upsample(scale_factor=2), ROWS),
+    "Upsample, size": (lambda nn: nn.Upsample((3, 9), mode="bilinear", align_corners=False), IMAGE),
+    "Upsample, factors": (lambda nn: nn.Upsample(scale_factor=(1.5, 2), mode="bicubic"), IMAGE),
+    "UpsamplingNearest2d": (lambda nn: nn.UpsamplingNearest2d(scale_factor=(2, 3)), IMAGE),
+    "UpsamplingBilinear2d": (lambda nn: nn.UpsamplingBilinear2d(5), IMAGE),
+    "CosineSimilarity": (lambda nn: nn.CosineSimilarity(), [(3, 5), (3, 5)]),
+    "CosineSimilarity, last": (lambda nn: nn.CosineSimilarity(-1, 1e-3), [(3, 5, 2), (3, 5, 2)]),
+    "PairwiseDistance": (lambda nn: nn.PairwiseDistance(), [(3, 5), (3, 5)]),
+    "PairwiseDistance, all arguments": (lambda nn: nn.PairwiseDistance(3.0, 1e-3, True), [(5,), (5,)]),
     "LayerNorm": (lambda nn: nn.LayerNorm(8), ROWS),
     "LayerNorm, two dimensions": (lambda nn: nn.LayerNorm([5, 8], eps=1e-3, bias=False), ROWS),
     "LayerNorm, plain": (lambda nn: nn.LayerNorm((8,), elementwise_affine=False), ROWS),
@@ -76,6 +118,20 @@ LAYERS = {
     "BatchNorm2d, plain": (lambda nn: nn.BatchNorm2d(4, affine=False), IMAGE),
     "BatchNorm2d, cumulative": (lambda nn: nn.BatchNorm2d(4, momentum=None), IMAGE),
     "BatchNorm2d, no averages": (lambda nn: nn.BatchNorm2d(4, track_running_stats=False, bias=False), IMAGE),
+    "BatchNorm3d": (lambda nn: nn.BatchNorm3d(3), VOLUME),
+    "InstanceNorm1d": (lambda nn: nn.InstanceNorm1d(5), ROWS),
+    "InstanceNorm1d, one sequence": (lambda nn: nn.InstanceNorm1d(5, affine=True), [(5, 8)]),
+    "InstanceNorm2d": (lambda nn: nn.InstanceNorm2d(4, 1e-3, 0.3, True, True), IMAGE),
+    "InstanceNorm2d, averages": (lambda nn: nn.InstanceNorm2d(4, momentum=None, track_running_stats=True), IMAGE),
+    "InstanceNorm2d, no bias": (lambda nn: nn.InstanceNorm2d(4, affine=True, bias=False), IMAGE),
+    "InstanceNorm3d": (lambda nn: nn.InstanceNorm3d(3, affine=True), VOLUME),
+    "LocalResponseNorm": (lambda nn: nn.LocalResponseNorm(2), IMAGE),
+    "LocalResponseNorm, all arguments": (lambda nn: nn.LocalResponseNorm(3, 0.1, 0.5, 2.0), ROWS),
+    "Dropout1d, none": (lambda nn: nn.Dropout1d(0.0), ROWS),
+    "Dropout2d, all": (lambda nn: nn.Dropout2d(1.0), IMAGE),
+    "Dropout3d, all": (lambda nn: nn.Dropout3d(1.0), VOLUME),
+    "AlphaDropout, all": (lambda nn: nn.AlphaDropout(1.0), ROWS),
+    "FeatureAlphaDropout, none": (lambda nn: nn.FeatureAlphaDropout(0.0), IMAGE),
     "Dropout, none": (lambda nn: nn.Dropout(0.0), ROWS),
     "Dropout, all": (lambda nn: nn.Dropout(1.0), ROWS),
     "ReLU": (lambda nn: nn.ReLU(), ROWS),
@@ -203,6 +259,93 @@ def test_max_pooling_returns_positions(name):
     assert_same(script)
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_maxima_return_to_their_places(rank):
+    def script(torch):
+        x = torch.tensor(array(2, 3, *(7,) * rank), requires_grad=True)
+        values, places = getattr(torch.nn, f"MaxPool{rank}d")(3, 2, return_indices=True)(x)
+        layer = getattr(torch.nn, f"MaxUnpool{rank}d")(3, 2)
+        y = layer(values, places, output_size=x.shape[2:])
+        (y * torch.tensor(array(*y.shape, seed=1))).sum().backward()
+        return repr(layer), y, x.grad, layer(values.detach()[0], places[0])
+    assert_same(script)
+
+
+@pytest.mark.parametrize("size", [(9, 8), (10, 9), (2, 6, 10, 8), (8, 8), (9,)])
+def test_output_size_of_a_transposed_convolution(size):
+    def script(torch):
+        layer = fill(torch, torch.nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1))
+        return layer(torch.tensor(array(2, 4, 5, 4)), output_size=size)
+    assert_same(script, rtol=2e-5, atol=5e-6, messages=False)
+
+
+def test_weights_of_convolutions_start_as_pytorchs():
+    def script(torch):
+        torch.manual_seed(3)
+        nn = torch.nn
+        layers = [nn.Conv1d(4, 6, 3), nn.Conv3d(2, 3, 2), nn.ConvTranspose1d(4, 6, 3),
+                  nn.ConvTranspose2d(4, 6, 3, groups=2)]
+        return [list(layer.parameters()) for layer in layers]
+    assert_same(script)
+
+
+def test_instance_norm_of_other_channels_is_refused_or_warned_about():
+    x = flamework.ones(2, 3, 4)
+    with pytest.raises(ValueError, match=r"dim=1 to match num_features \(5\), but got: 3"):
+        flamework.nn.InstanceNorm1d(5, affine=True)(x)
+    with pytest.warns(UserWarning, match="does not match num_features"):
+        flamework.nn.InstanceNorm1d(5)(x)
+
+
+@pytest.mark.parametrize("name", ["Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout"])
+def test_dropout_of_channels_takes_or_leaves_a_channel(name):
+    flamework.manual_seed(1)
+    rank = 2 if name == "FeatureAlphaDropout" else int(name[-2])
+    layer = getattr(flamework.nn, name)(0.25)
+    y = layer(flamework.ones(500, 8, *(3,) * rank)).numpy().reshape(4000, -1)
+    assert (y == y[:, :1]).all()
+    assert len(np.unique(y)) == 2
+    assert abs((y[:, 0] == y[:, 0].min()).mean() - 0.25) < 0.03
+    assert layer.eval()(flamework.ones(2, 2, *(1,) * rank)).unique().tolist() == [1.0]
+
+
+def test_alpha_dropout_keeps_mean_and_variance():
+    flamework.manual_seed(2)
+    y = flamework.nn.AlphaDropout(0.3)(flamework.randn(200000)).numpy()
+    assert abs(y.mean()) < 0.02
+    assert abs(y.var() - 1) < 0.02
+
+
+def adaptive(torch, **options):
+    return fill(torch, torch.nn.AdaptiveLogSoftmaxWithLoss(8, 12, [4, 9], 2.0, **options))
+
+
+@pytest.mark.parametrize("target", [[0, 5, 11, 3, 9], [1, 2, 0, 3, 3], [10, 11, 9, 10, 11], 6])
+@pytest.mark.parametrize("head_bias", [False, True])
+def test_adaptive_softmax(target, head_bias):
+    def script(torch):
+        layer = adaptive(torch, head_bias=head_bias)
+        x = torch.tensor(array(5, 8) if isinstance(target, list) else array(8), requires_grad=True)
+        result = layer(x, torch.tensor(target))
+        (result.output.sum() + 2 * result.loss).backward()
+        gradients = {name: p.grad for name, p in layer.named_parameters() if p.grad is not None}
+        rows = torch.tensor(array(40, 8, seed=3) * 3)
+        return repr(layer), result, x.grad, gradients, layer.log_prob(rows), layer.predict(rows)
+    assert_same(script, rtol=2e-5, atol=5e-6)
+
+
+@pytest.mark.parametrize(("x", "target"), [
+    ((5, 8), [0, 1, 12, 3, 4]), ((5, 8), [0, -1, 2, 3, 4]), ((5, 8), [1, 2]), ((8,), [1]), ((5, 8), 1), ((1, 8), [[1]]),
+])
+def test_adaptive_softmax_refuses_targets(x, target):
+    assert_same(lambda torch: adaptive(torch)(torch.tensor(array(*x)), torch.tensor(target)), messages=False)
+
+
+@pytest.mark.parametrize("cutoffs", [[], [0, 3], [5, 3], [3, 3], [12], [2.5]])
+def test_adaptive_softmax_refuses_cutoffs(cutoffs):
+    assert_same(lambda torch: torch.nn.AdaptiveLogSoftmaxWithLoss(8, 12, cutoffs))
+
+
 @pytest.mark.parametrize("kind", ["Avg", "Max"])
 def test_adaptive_pooling_of_no_images_and_to_no_windows(kind):
     def script(torch):
@@ -268,6 +411,10 @@ PROBABILITIES = np.random.default_rng(5).dirichlet(np.ones(5), size=4).astype("f
 CLASSES = np.array([0, 4, 2, 2])
 FACTORS = np.array([0.5, 1.0, 2.0, 1.5, 0.25], dtype="float32")
 
+SIGNS = np.sign(array(4, 5, seed=2))
+# labels, and from the first -1 on nothing
+LABELS = np.array([[3, 0, -1, 1, 2], [0, 1, 2, 3, 4], [-1, 0, 0, 0, 0], [2, 2, -1, -1, -1]])
+
 # Constructor of the loss, given a function that makes tensors; input and target.
 LOSSES = {
     "L1Loss": (lambda nn, t: nn.L1Loss, array(4, 5), array(4, 5, seed=1)),
@@ -289,6 +436,21 @@ LOSSES = {
     "BCEWithLogitsLoss, weights": (lambda nn, t: lambda **k: nn.BCEWithLogitsLoss(
         t(FACTORS), pos_weight=t(FACTORS[::-1].copy()), **k), array(4, 5), PROBABILITIES),
     "KLDivLoss": (lambda nn, t: nn.KLDivLoss, np.log(PROBABILITIES), PROBABILITIES[::-1].copy()),
+    "PoissonNLLLoss": (lambda nn, t: nn.PoissonNLLLoss, array(4, 5), array(4, 5, seed=1)),
+    "PoissonNLLLoss, full": (lambda nn, t: lambda **k: nn.PoissonNLLLoss(False, True, eps=1e-3, **k), PROBABILITIES,
+                             np.abs(array(4, 5, seed=1)) * 3),
+    "HingeEmbeddingLoss": (lambda nn, t: nn.HingeEmbeddingLoss, array(4, 5), SIGNS),
+    "HingeEmbeddingLoss, margin": (lambda nn, t: lambda **k: nn.HingeEmbeddingLoss(0.3, **k), array(4, 5), SIGNS),
+    "SoftMarginLoss": (lambda nn, t: nn.SoftMarginLoss, array(4, 5), SIGNS),
+    "MultiLabelSoftMarginLoss": (lambda nn, t: nn.MultiLabelSoftMarginLoss, array(4, 5), (SIGNS + 1) / 2),
+    "MultiLabelSoftMarginLoss, weight": (lambda nn, t: lambda **k: nn.MultiLabelSoftMarginLoss(t(FACTORS), **k),
+                                         array(4, 5), (SIGNS + 1) / 2),
+    "MultiLabelMarginLoss": (lambda nn, t: nn.MultiLabelMarginLoss, array(4, 5), LABELS),
+    "MultiLabelMarginLoss, one example": (lambda nn, t: nn.MultiLabelMarginLoss, array(5), LABELS[1]),
+    "MultiMarginLoss": (lambda nn, t: nn.MultiMarginLoss, array(4, 5), CLASSES),
+    "MultiMarginLoss, all arguments": (lambda nn, t: lambda **k: nn.MultiMarginLoss(2, 0.5, t(FACTORS), **k),
+                                       array(4, 5), CLASSES),
+    "MultiMarginLoss, one example": (lambda nn, t: nn.MultiMarginLoss, array(5), CLASSES[1]),
     "KLDivLoss, log": (lambda nn, t: lambda **k: nn.KLDivLoss(log_target=True, **k), np.log(PROBABILITIES),
                        np.log(PROBABILITIES[::-1])),
 }
@@ -309,6 +471,53 @@ def test_loss_and_its_gradient(case, reduction):
         value.sum().backward()
         return value, x.grad, repr(loss), list(loss.state_dict())
     assert_same(script, rtol=1e-5, atol=1e-6)
+
+
+VECTORS = [(4, 5), (4, 5)]
+# Constructor, the shapes of its inputs, and what follows them.
+LOSSES_OF_SEVERAL = {
+    "MarginRankingLoss": (lambda nn: lambda **k: nn.MarginRankingLoss(0.5, **k), VECTORS, [SIGNS]),
+    "CosineEmbeddingLoss": (lambda nn: lambda **k: nn.CosineEmbeddingLoss(0.2, **k), VECTORS, [SIGNS[:, 0]]),
+    "GaussianNLLLoss": (lambda nn: lambda **k: nn.GaussianNLLLoss(full=True, eps=0.1, **k), VECTORS,
+                        [np.abs(array(4, 1, seed=6))]),
+    "TripletMarginLoss": (lambda nn: nn.TripletMarginLoss, [*VECTORS, (4, 5)], []),
+    "TripletMarginLoss, all arguments": (lambda nn: lambda **k: nn.TripletMarginLoss(0.5, 1.5, 1e-3, True, **k),
+                                         [*VECTORS, (4, 5)], []),
+    "TripletMarginWithDistanceLoss": (lambda nn: nn.TripletMarginWithDistanceLoss, [*VECTORS, (4, 5)], []),
+    "TripletMarginWithDistanceLoss, all arguments": (
+        lambda nn: lambda **k: nn.TripletMarginWithDistanceLoss(
+            distance_function=lambda x, y: (x - y).abs().amax(-1), margin=0.5, swap=True, **k),
+        [*VECTORS, (4, 5)], []),
+}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("case", LOSSES_OF_SEVERAL)
+def test_loss_of_several_inputs_and_its_gradients(case, reduction):
+    make, shapes, rest = LOSSES_OF_SEVERAL[case]
+
+    def script(torch):
+        loss = make(torch.nn)(reduction=reduction)
+        inputs = [torch.tensor(array(*shape, seed=i), requires_grad=True) for i, shape in enumerate(shapes)]
+        value = loss(*inputs, *map(torch.tensor, rest))
+        value.sum().backward()
+        return value, [x.grad for x in inputs], repr(loss)
+    assert_same(script, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("scores", "labels"), [
+    (array(4, 5), LABELS[:3]), (array(4, 5), LABELS[0]), (array(4, 5), LABELS.astype("int32")),
+    (array(2, 2, 2), np.zeros((2, 2, 2), int)), (array(4, 5), SIGNS), (array(4, 0), np.zeros((4, 0), int)),
+])
+def test_multilabel_margin_loss_refuses_what_pytorch_refuses(scores, labels):
+    assert_same(lambda torch: torch.nn.MultiLabelMarginLoss()(torch.tensor(scores), torch.tensor(labels)),
+                messages=False)
+
+
+@pytest.mark.parametrize("label", [5, -2])
+def test_multilabel_margin_loss_refuses_labels_that_are_no_classes(label):
+    with pytest.raises(IndexError):
+        flamework.nn.MultiLabelMarginLoss()(flamework.zeros(5), flamework.tensor([0, label, -1, 9, 9])).item()
 
 
 @pytest.mark.parametrize(("size_average", "reduce", "name"), [
@@ -338,6 +547,12 @@ ERRORS = {
     "unflatten element": lambda nn, torch: nn.Unflatten(1, (3, "a")),
     "softmax of rows": lambda nn, torch: nn.Softmax2d()(torch.zeros(2, 3)),
     "huber delta": lambda nn, torch: nn.HuberLoss(delta="a"),
+    "transposed padding mode": lambda nn, torch: nn.ConvTranspose2d(4, 4, 1, padding_mode="reflect"),
+    "batch norm of a volume": lambda nn, torch: nn.BatchNorm3d(3)(torch.zeros(2, 3, 4)),
+    "instance norm of a volume": lambda nn, torch: nn.InstanceNorm2d(3)(torch.zeros(2, 3, 4, 4, 4)),
+    "margin power": lambda nn, torch: nn.MultiMarginLoss(p=3),
+    "margin weight": lambda nn, torch: nn.MultiMarginLoss(weight=torch.zeros(2, 2)),
+    "triplet margin": lambda nn, torch: nn.TripletMarginLoss(margin=0),
     "padding index": lambda nn, torch: nn.Embedding(3, 2, padding_idx=3),
     "table": lambda nn, torch: nn.Embedding.from_pretrained(torch.zeros(3)),
 }

@@ -201,6 +201,8 @@ def test_training_mode_reaches_all_descendants():
 CASTS = {
     "double": lambda torch, m: m.double(),
     "float": lambda torch, m: m.double().float(),
+    "half": lambda torch, m: m.half(),
+    "bfloat16": lambda torch, m: m.bfloat16().float(),
     "to dtype": lambda torch, m: m.to(torch.float64),
     "to keyword": lambda torch, m: m.to(dtype=torch.float64),
     "to device and dtype": lambda torch, m: m.to("cpu", torch.float64),

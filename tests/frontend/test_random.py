@@ -19,6 +19,9 @@ EXACT = [
     "torch.bernoulli(torch.full((20,), 0.3))", "torch.empty(20).bernoulli_(torch.full((20,), 0.3))",
     "torch.multinomial(torch.tensor([0.1, 0.5, 0.4]), 7, replacement=True)",
     "torch.rand(3), torch.randint(9, (3,)), torch.rand(2)",
+    "torch.binomial(torch.arange(40.0), torch.linspace(-0.1, 1.1, 40)), torch.rand(2)",
+    "torch.binomial(torch.full((60,), 300.0).double(), torch.linspace(0, 1, 60).double())",
+    "torch.binomial(torch.full((3, 4), 90.0), torch.full((3, 4), 0.3)), torch.randn(1)",
     "g = torch.Generator().manual_seed(9); result = (torch.rand(3, generator=g), torch.rand(3))",
     "a = torch.empty(3); torch.rand(3, out=a); result = a", "torch.rand(2, requires_grad=True)",
     "torch.initial_seed()",
@@ -33,7 +36,9 @@ CLOSE = [
     "torch.randn(3), torch.rand(2), torch.randn(3)",
 ]
 ERRORS = [
-    "torch.randint(5, 3, (2,))", "torch.randperm(-1)", "torch.rand(2, dtype=torch.int64)", "torch.rand_like(i)",
+    "torch.randint(5, 3, (2,))", "torch.binomial(i, f)", "torch.binomial(f.double(), f)",
+    "torch.binomial(f.half(), f.half())",
+    "torch.randperm(-1)", "torch.rand(2, dtype=torch.int64)", "torch.rand_like(i)",
     "torch.bernoulli(torch.tensor([2.0]))", "torch.bernoulli(i)",
     "torch.normal(torch.zeros(2), torch.tensor([-1.0, 1.0]))", "torch.multinomial(torch.tensor([-1.0, 1.0]), 1)",
     "torch.multinomial(torch.tensor([1.0, 1.0]), 3)", "torch.rand(-1)", "torch.empty(2).uniform_(2, 1)",
@@ -110,6 +115,29 @@ def test_samplers_follow_their_distributions():
     assert abs(coins.mean() - 0.25) < 0.02
     assert abs((drawn == 1).mean() - 0.75) < 0.02
     assert not (drawn == 0).any()
+
+
+@pytest.mark.parametrize(("count", "probability"), [(6, 0.4), (40, 0.35), (40, 0.8), (1000, 0.01)])
+def test_binomial_numbers_pass_a_chi_squared_test(count, probability):
+    from scipy import stats
+
+    flamework.manual_seed(1)
+    n = 20000
+    drawn = flamework.binomial(flamework.full((n,), float(count)), flamework.tensor(probability)).numpy().astype(int)
+    wanted = n * stats.binom.pmf(np.arange(count + 1), count, float(np.float32(probability)))
+    common = wanted > 20
+    observed = np.bincount(drawn, minlength=count + 1)
+    cells = np.append(observed[common], observed[~common].sum()), np.append(wanted[common], wanted[~common].sum())
+    statistic = ((cells[0] - cells[1]) ** 2 / np.maximum(cells[1], 1e-9)).sum()
+    assert stats.chi2.sf(statistic, common.sum()) > 1e-3
+
+
+def test_binomial_of_no_numbers():
+    nan = float("nan")
+    found = flamework.binomial(flamework.tensor([3.0, nan, 0.0, -1.0]), flamework.tensor([nan, 0.5, 0.5, 0.5])).tolist()
+    assert [v != v for v in found] == [True, True, False, False]
+    assert found[2:] == [0.0, 0.0]
+    assert flamework.binomial(flamework.ones(2, 0), flamework.ones(2, 0)).shape == (2, 0)
 
 
 def test_random_tensor_is_drawn_when_it_is_made_not_when_it_is_read():

@@ -249,3 +249,8 @@ def test_default_tensor_type():
     for wrong in (flamework.LongTensor, "torch.NoTensor", 3):
         with pytest.raises(TypeError):
             flamework.set_default_tensor_type(wrong)
+
+
+def test_a_new_storage_has_the_dtype_and_no_elements():
+    storage = flamework.IntStorage([1, 2]).new()
+    assert (storage.dtype, len(storage)) == (flamework.int32, 0)
