@@ -66,10 +66,12 @@ def check_saved(user: Node, value: Node) -> None:
     check_freed(user)
     for node, count in writes_below(value):
         size = ", ".join(map(str, value.shape))
+        maker = gradient_name(node).removesuffix("Backward0")
+        which = f", which is output 0 of {maker}," if node.requires_grad and not is_leaf(node) else ""
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[torch.{tensor_class(value)} [{size}]], which is output 0 of {gradient_name(node)}, is at version "
-            f"{count}; expected version 0 instead. Hint: enable anomaly detection to find the "
+            f"[torch.{tensor_class(value)} [{size}]]{which} is at version {count}; expected version 0 instead. Hint: "
+            "enable anomaly detection to find the "
             "operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
         )
 

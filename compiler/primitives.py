@@ -314,6 +314,16 @@ def elementwise(
     )
 
 
+def sloped(name: str, *rules: Callable[[Node, Saved], Node]) -> Primitive:
+    """A row for the value of its first source as an elementwise function of the others, whose gradients are given
+    instead of following from the formula that the value was computed by."""
+    row = Primitive(
+        name, "alias", lambda params, value, *rest: value, vjp=(None, *rules), jvp=elementwise_jvp,
+        batch=lambda params, src: row(*src), reference=lambda params, value, *rest: value, cost=0,
+    )
+    return row
+
+
 def full_like(x: Node, value: float | int | bool) -> Node:
     """A constant of the type of ``x``; the value is part of the kernel."""
     return const(params=(x.type.shape, x.type.dtype, x.type.device, python_value(x.type.dtype, value)))
@@ -448,11 +458,17 @@ pow = elementwise(
     "pow", same_type, {"f": "pow({0}, {1})", "i": "ipow({0}, {1})"}, quiet(np.power), cost=24,
     vjp=(_pow_base, _pow_exponent),
 )
+def _over_square(g: Node, n: Saved) -> Node:
+    # 0 at (0, 0)
+    square = add(mul(n.x, n.x), mul(n.y, n.y))
+    zero = eq(square, full_like(square, 0))
+    return where(zero, full_like(g, 0), div(g, where(zero, full_like(square, 1), square)))
+
+
 atan2 = elementwise(
     "atan2", floating, "atan2({0}, {1})", np.arctan2, cost=16,
     vjp=(
-        lambda g, n: mul(g, div(n.y, add(mul(n.x, n.x), mul(n.y, n.y)))),
-        lambda g, n: neg(mul(g, div(n.x, add(mul(n.x, n.x), mul(n.y, n.y))))),
+        lambda g, n: _over_square(mul(g, n.y), n), lambda g, n: _over_square(neg(mul(g, n.x)), n),
     ),
 )
 

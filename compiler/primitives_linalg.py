@@ -330,21 +330,56 @@ def _cofactor_reference(params: tuple, x: np.ndarray) -> np.ndarray:
 
 
 def _cofactor_vjp(g: Node, n: Saved) -> Node:
-    # the second derivative of the determinant; of a singular matrix it is not found by these quotients
-    c = n.out
-    turned, whole = p.conjugate(g), det(n.x)
-    total = s.reduce_sum(p.mul(c, turned), params=(c.ndim - 2, c.ndim - 1))
-
-    def spread(x: Node) -> Node:
-        return s.broadcast_to(s.reshaped(x, (*x.type.shape, 1, 1)), c.type.shape)
-
-    change = p.sub(p.mul(spread(total), c), mm(c, s.swapped(turned), c))
-    return p.conjugate(p.div(change, spread(whole)))
+    return p.conjugate(cofactor_change(n.x, p.conjugate(g)))
 
 
 # The derivative of the determinant, which singular matrices have too: of ``u diag(s) vh`` it is the product of those
 # of the three.
 cofactor = _row("cofactor", _square, _cofactor_reference, _cofactor_vjp)
+
+
+def _change_infer(params: tuple, x: TensorType, change: TensorType) -> TensorType:
+    if change is not x:
+        raise ValueError(f"a matrix {list(x.shape)} changes by one {list(change.shape)}")
+    return _square(params, x)
+
+
+def _change_reference(params: tuple, x: np.ndarray, change: np.ndarray) -> np.ndarray:
+    if not np.isfinite(x).all():
+        return np.full_like(x, math.nan)
+    u, sizes, vh = np.linalg.svd(x)
+    count = sizes.shape[-1]
+    one = np.eye(count, dtype=bool)
+    # what is left of the product of all sizes without two of them
+    others = np.where(one[:, None, :] | one[None, :, :], 1, sizes[..., None, None, :]).prod(-1) * ~one
+    turn = (np.linalg.det(u) * np.linalg.det(vh))[..., None, None]
+    inner = u.conj().swapaxes(-2, -1) @ change @ vh.conj().swapaxes(-2, -1)
+    along = others @ np.diagonal(inner, axis1=-2, axis2=-1)[..., None]
+    found = np.where(one, along, -others * inner.swapaxes(-2, -1))
+    return (turn * (u.conj() @ found @ vh.conj())).astype(x.dtype)
+
+
+def _change_vjp_matrix(g: Node, n: Saved) -> Node:
+    # the third derivative of the determinant; of a singular matrix it is not found by this quotient
+    h, g, c, whole = n.y, p.conjugate(g), cofactor(n.x), det(n.x)
+
+    def product(a: Node, b: Node) -> Node:
+        summed = s.reduce_sum(p.mul(a, b), params=(a.ndim - 2, a.ndim - 1))
+        return s.broadcast_to(s.reshaped(summed, (*summed.type.shape, 1, 1)), c.type.shape)
+
+    ct = s.swapped(c)
+    slope = p.sub(
+        p.add(p.mul(product(c, h), g), p.mul(product(g, c), h)), p.add(mm(g, ct, h), mm(h, ct, g)))
+    divisor = s.broadcast_to(s.reshaped(whole, (*whole.type.shape, 1, 1)), c.type.shape)
+    change = p.sub(cofactor_change(n.x, slope), p.mul(product(g, n.out), c))
+    return p.conjugate(p.div(change, divisor))
+
+
+# The derivative of the cofactors in a direction, the second of the determinant: ``(matrix, direction)``.
+cofactor_change = _row(
+    "cofactor_change", _change_infer, _change_reference, _change_vjp_matrix,
+    lambda g, n: p.conjugate(cofactor_change(n.x, p.conjugate(g))),
+)
 
 # ------------------------------------------------------------------------------------------------------------------ QR
 

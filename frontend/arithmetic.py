@@ -26,7 +26,12 @@ from .compiler.ir import Node
 from .compiler.narrow import rounded, rounded_once, widened
 from .compiler.primitives import Undefined
 from .formulas import argument, constant
-from .formulas_complex import FUNCTIONS, absolute, log_add_exp as complex_log_add_exp
+from .formulas_complex import (
+    FUNCTIONS,
+    absolute,
+    hypotenuse_of,
+    log_add_exp as complex_log_add_exp,
+)
 from .operators import OPERATORS, Operator, forward, power, rounded_quotient, whole_operands
 from .recording import float_operands, node_of, operands, promoted, tensor_of
 from .storage import straight_through
@@ -143,7 +148,7 @@ def div(
         return returned(OPERATORS["truediv"].node(input, other), out)
     _check_divisor(input, other)
     quotient = rounded_quotient(input, other, rounding_mode)
-    if rounding_mode == "floor" and quotient.type.dtype.kind == FLOATING:
+    if quotient.type.dtype.kind == FLOATING:
         # a step function: its gradient is zero, but it has one
         for node in float_operands(input, other):
             if node.requires_grad and not quotient.requires_grad:
@@ -445,6 +450,8 @@ def _hypot(a: Node, b: Node) -> Node:
         wide = [f.converted(n, dtypes.float64) for n in (a, b)]
         total = p.add(p.mul(wide[0], wide[0]), p.mul(wide[1], wide[1]))
         return f.converted(f.root(total), dtypes.float32)
+    if a.requires_grad or b.requires_grad:
+        return hypotenuse_of(_hypot(f.cut(a), f.cut(b)), a, b)
     large, small = _ordered_sizes(a, b)
     flat = p.bor(p.eq(large, constant(large, 0)), p.eq(large, constant(large, math.inf)))
     ratio = p.div(small, p.where(flat, constant(large, 1), large))

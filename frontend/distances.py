@@ -7,6 +7,8 @@ In: rows of numbers. Out: distances, with PyTorch's gradients. Read next: ``stat
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from . import formulas as f
@@ -15,10 +17,12 @@ from .compiler import dtypes, primitives as p
 from .compiler.dtypes import COMPLEX, FLOATING
 from .compiler.ir import Node
 from .compiler.primitives import Undefined
+from .formulas import constant
 from .gathering import index_select
 from .mutation import assign, write_out
 from .pointwise import abs as magnitude
 from .recording import broadcast_shapes, input_node, node_of, tensor_of
+from .storage import attached
 from .tensor import Tensor, axis_of, method
 
 COMPUTE_MODES = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
@@ -29,6 +33,11 @@ def _distance(difference: Node, order: float) -> Node:
     if difference.type.shape[axis] == 0:
         return f.filled(difference.type.shape[:-1], difference.type.dtype, difference.type.device, 0)
     length = f.vector_norm(difference, (axis,), order)
+    if order == math.inf and difference.requires_grad:
+        # equal largest differences have the whole gradient each
+        size = p.abs(difference)
+        largest = p.eq(size, f.along(f.cut(length), (axis,), size))
+        return attached(length, f.total(p.where(largest, size, constant(size, 0)), (axis,)))
     if order != 0:
         return length
     # that norm counts NaN like any other number, but the distance is NaN

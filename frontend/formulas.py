@@ -24,6 +24,7 @@ from .compiler.ir import Node
 from .compiler.narrow import rounded_once
 from .compiler.primitives import full_like as constant
 from .compiler.primitives_shape import broadcast_to, converted, expanded, permuted, reshaped  # noqa: F401
+from .formulas_complex import absolute
 from .recording import broadcast_shapes, scalar_node
 from .storage import straight_through
 
@@ -143,11 +144,11 @@ def moments(x: Node, axes: tuple[int, ...], correction: float) -> tuple[Node, No
 
 
 def root(x: Node) -> Node:
-    """A square root whose gradient at 0 is 0, which PyTorch gives to norms and deviations."""
+    """A square root whose gradients at 0 are 0, which PyTorch gives to norms and deviations."""
     if not x.requires_grad:
         return p.sqrt(x)
     zero = p.eq(x, constant(x, 0))
-    return p.where(zero, x, p.sqrt(p.where(zero, constant(x, 1), x)))
+    return p.where(zero, s.detach(x), p.sqrt(p.where(zero, constant(x, 1), x)))
 
 
 def is_nan(x: Node) -> Node:
@@ -302,8 +303,11 @@ def deviation(x: Node, axes: tuple[int, ...], correction: float) -> Node:
 def vector_norm(x: Node, axes: tuple[int, ...], order: float) -> Node:
     """``(sum |x|**order) ** (1/order)``; the maximum and minimum for infinite orders, the count of non-zeros for 0."""
     if order == 0:
+        x = absolute(x) if x.dtype.kind == COMPLEX else x
         count = total(p.cast(p.ne(x, constant(x, 0)), params=(x.dtype,)), axes)
         return straight_through(count, total(x, axes), params=("constant",)) if x.requires_grad else count
+    if x.dtype.kind == COMPLEX and (order != 2 or not axes):
+        return vector_norm(absolute(x), axes, order)
     if not axes:
         return p.abs(x)
     if order == math.inf:
@@ -313,11 +317,15 @@ def vector_norm(x: Node, axes: tuple[int, ...], order: float) -> Node:
     if order == 1:
         return total(p.abs(x), axes)
     if order == 2:
-        return root(total(p.mul(x, x), axes))
+        return root(total(square_of(x), axes))
     size = p.abs(x)
-    powers = total(p.pow(size, argument(size, order)), axes)
     if not x.requires_grad:
+        powers = total(p.pow(size, argument(size, order)), axes)
         return p.pow(powers, argument(powers, 1 / order))
+    # nor is there a gradient of elements of 0, whose power may have an infinite slope
+    zero = p.eq(size, constant(size, 0))
+    powers = p.pow(p.where(zero, constant(size, 1), size), argument(size, order))
+    powers = total(p.where(zero, constant(size, 0 if order > 0 else math.inf), powers), axes)
     # the slope of the root at 0 is infinite; PyTorch's gradient there is 0
     zero = p.eq(powers, constant(powers, 0))
     safe = p.where(zero, constant(powers, 1), powers)
@@ -442,7 +450,9 @@ def hardtanh(x: Node, low: Node, high: Node) -> Node:
 
 
 def clamped(x: Node, low: Node | None, high: Node | None) -> Node:
-    """``min(max(x, low), high)``. At a limit the gradient is the element's."""
+    """``min(max(x, low), high)``. At a limit the gradient is the element's; to equal limits none flows from below."""
+    if low is not None and high is not None and low.requires_grad:
+        low = p.where(p.lt(low, high), low, s.detach(low))
     if low is not None:
         x = p.where(p.lt(x, low), low, x)
     if high is not None:

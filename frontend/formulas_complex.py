@@ -1,7 +1,8 @@
 """Functions of complex numbers, as formulas of their real and imaginary parts.
 
-Each takes a complex node and returns a complex one (``absolute`` and ``angle`` a real one). Gradients follow from those
-of the real formulas, which is PyTorch's convention: of a real number L with respect to a + ib, dL/da + i dL/db.
+Each takes a complex node and returns a complex one (``absolute`` and ``angle`` a real one). Gradients are PyTorch's: of
+a real number L with respect to a + ib, dL/da + i dL/db. Analytic functions have theirs in a table, :data:`SLOPES`,
+because the real formulas have corners where the function has none; those of the others follow from their formulas.
 
 The branch cuts are those of C99 and of Kahan, "Branch cuts for complex elementary functions" (1987), whose formulas the
 inverse functions use.
@@ -30,16 +31,16 @@ def parts(z: Node) -> Pair:
 
 def hypotenuse(a: Node, b: Node) -> Node:
     """``sqrt(a**2 + b**2)`` without overflow in between, with a gradient of 0 at 0."""
+    if a.requires_grad or b.requires_grad:
+        return hypotenuse_of(hypotenuse(*[s.detach(x) if x.requires_grad else x for x in (a, b)]), a, b)
     wide, high = p.abs(a), p.abs(b)
     if a.type.dtype is float32:
         # the squares of all float32 numbers fit float64
         long = [converted(x, float64) for x in (a, b)]
-        size = converted(_root(p.add(p.mul(long[0], long[0]), p.mul(long[1], long[1]))), float32)
+        size = converted(p.sqrt(p.add(p.mul(long[0], long[0]), p.mul(long[1], long[1]))), float32)
     else:
-        large = s.detach(p.maximum(wide, high))
+        large = p.maximum(wide, high)
         flat = p.bor(p.eq(large, constant(large, 0)), p.eq(large, constant(large, math.inf)))
-        # by whatever both sides are divided, the value and its gradient are the same; so none flows through the
-        # divisor, which has a corner on the axes
         divisor = p.where(flat, constant(large, 1), large)
         x, y = (p.div(p.where(flat, constant(side, 0), side), divisor) for side in (a, b))
         square = p.where(flat, constant(large, 1), p.add(p.mul(x, x), p.mul(y, y)))
@@ -49,11 +50,15 @@ def hypotenuse(a: Node, b: Node) -> Node:
     return p.where(either, constant(a, math.inf), size)
 
 
-def _root(x: Node) -> Node:
-    if not x.requires_grad:
-        return p.sqrt(x)
-    zero = p.eq(x, constant(x, 0))
-    return p.where(zero, x, p.sqrt(p.where(zero, constant(x, 1), x)))
+def _side(g: Node, n: p.Saved, which: int) -> Node:
+    # at (0, 0) the gradient is 0, and its gradient
+    out = n.out
+    zero = p.eq(out, constant(out, 0))
+    return p.where(zero, constant(g, 0), p.mul(g, p.div(n.source(which), p.where(zero, constant(out, 1), out))))
+
+
+# The first source, the length of the hypotenuse over the others: its formulas have corners on the axes.
+hypotenuse_of = p.sloped("hypotenuse_of", lambda g, n: _side(g, n, 1), lambda g, n: _side(g, n, 2))
 
 
 @composite
@@ -67,11 +72,25 @@ def angle(z: Node) -> Node:
     return p.atan2(b, a)
 
 
-def _composed(formula: Callable[..., Pair]) -> Callable[..., Node]:
-    """A function from complex nodes to a complex node, recorded as one node."""
+def _changed(t: Node, n: p.Saved) -> Node:
+    return SLOPES[n.params[0]](t, n.y, n)
 
-    def whole(*args: Node) -> Node:
-        return p.complex_(*formula(*[part for z in args for part in parts(z)]))
+
+# The value of the first source, an analytic function of the second with a slope of its own: ``params = (its name,)``.
+function_of = p.Primitive(
+    "function_of", "alias", lambda params, value, z: value,
+    vjp=(None, lambda g, n: p.conjugate(_changed(p.conjugate(g), n))), jvp=lambda tangents, n: _changed(tangents[1], n),
+    batch=lambda params, src: function_of(*src, params=params), reference=lambda params, value, z: value, cost=0,
+)
+
+
+def _composed(formula: Callable[..., Pair]) -> Callable[..., Node]:
+    """A function from a complex node to a complex node, recorded as one node."""
+    name = formula.__name__.strip("_")
+
+    def whole(z: Node) -> Node:
+        value = p.complex_(*formula(*parts(s.detach(z) if z.requires_grad else z)))
+        return function_of(value, z, params=(name,)) if z.requires_grad else value
 
     whole.__name__ = formula.__name__
     return composite(whole)
@@ -227,6 +246,40 @@ def _one(z: Node) -> Node:
     return constant(z, 1)
 
 
+def _square(z: Node) -> Node:
+    return p.mul(z, z)
+
+
+def _inverse_root(z: Node) -> Node:
+    return FUNCTIONS["rsqrt"](z)
+
+
+# A change of the argument of each function of :data:`FUNCTIONS` that is made of real formulas, times its slope there:
+# of the change, the argument, and what a gradient rule may look at. On branch cuts the slopes are PyTorch's.
+SLOPES: dict[str, Callable[[Node, Node, p.Saved], Node]] = {
+    "exp": lambda t, z, n: p.mul(t, n.out),
+    "exp2": lambda t, z, n: p.mul(t, p.scale(n.out, math.log(2))),
+    "expm1": lambda t, z, n: p.mul(t, p.add(n.out, _one(z))),
+    "log": lambda t, z, n: p.div(t, z),
+    "log2": lambda t, z, n: p.div(t, p.scale(z, math.log(2))),
+    "log10": lambda t, z, n: p.div(t, p.scale(z, math.log(10))),
+    "log1p": lambda t, z, n: p.div(t, p.add(z, _one(z))),
+    "sqrt": lambda t, z, n: p.div(t, p.scale(n.out, 2.0)),
+    "sin": lambda t, z, n: p.mul(t, FUNCTIONS["cos"](z)),
+    "cos": lambda t, z, n: p.neg(p.mul(t, FUNCTIONS["sin"](z))),
+    "tan": lambda t, z, n: p.mul(t, p.add(_square(n.out), _one(z))),
+    "sinh": lambda t, z, n: p.mul(t, FUNCTIONS["cosh"](z)),
+    "cosh": lambda t, z, n: p.mul(t, FUNCTIONS["sinh"](z)),
+    "tanh": lambda t, z, n: p.mul(t, p.sub(_one(z), _square(n.out))),
+    "asin": lambda t, z, n: p.mul(t, _inverse_root(p.sub(_one(z), _square(z)))),
+    "acos": lambda t, z, n: p.neg(p.mul(t, _inverse_root(p.sub(_one(z), _square(z))))),
+    "atan": lambda t, z, n: p.div(t, p.add(_square(z), _one(z))),
+    "asinh": lambda t, z, n: p.mul(t, _inverse_root(p.add(_square(z), _one(z)))),
+    "acosh": lambda t, z, n: p.mul(
+        t, p.mul(_inverse_root(p.sub(z, _one(z))), _inverse_root(p.add(z, _one(z))))),
+    "atanh": lambda t, z, n: p.div(t, p.sub(_one(z), _square(z))),
+}
+
 FUNCTIONS |= {
     "rsqrt": lambda z: p.recip(FUNCTIONS["sqrt"](z)),
     "reciprocal": p.recip,
@@ -243,15 +296,17 @@ def sinc(z: Node) -> Node:
 
 def log_sum_exp(z: Node, axes: tuple[int, ...]) -> Node:
     """``log(sum(exp(z)))``, with the largest real part taken out."""
-    if not axes or not z.type.size:
+    if not z.type.size:
         return FUNCTIONS["log"](s.reduce_sum(FUNCTIONS["exp"](z), params=axes)) if axes else z
-    largest = s.reduce_max(s.detach(p.real(z)), params=axes)
+    largest = s.detach(p.real(z))
+    largest = s.reduce_max(largest, params=axes) if axes else largest
     infinite = p.eq(p.abs(largest), constant(largest, math.inf))
     largest = p.where(infinite, constant(largest, 0), largest)
     kept = tuple(1 if axis in axes else extent for axis, extent in enumerate(z.type.shape))
     around = s.broadcast_to(s.reshape(largest, params=kept), z.type.shape)
     powers = FUNCTIONS["exp"](p.sub(z, converted(around, z.type.dtype)))
-    return p.add(FUNCTIONS["log"](s.reduce_sum(powers, params=axes)), converted(largest, z.type.dtype))
+    total = s.reduce_sum(powers, params=axes) if axes else powers
+    return p.add(FUNCTIONS["log"](total), converted(largest, z.type.dtype))
 
 
 def log_add_exp(a: Node, b: Node) -> Node:

@@ -14,7 +14,6 @@ from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, meant
 from .compiler.ir import Node
 from .compiler.primitives import Undefined
-from .formulas_complex import absolute
 from .linalg_solve import NO_INVERSE, check_square, eye_like, inv_ex, inverse_of, matrix_argument, solve
 from .linalg_spectral import singular_values, svd_argument
 from .parts import diagonal as any_diagonal
@@ -29,7 +28,7 @@ Dim = int | Sequence[int] | None
 
 
 def _sizes(x: Node, dtype: DType | None, function: str) -> Node:
-    """Absolute values of complex numbers; of real ones the numbers, whose norm is the same."""
+    """What a norm is taken of: ``x``, converted to ``dtype``."""
     own = x.type.dtype
     if own.kind < FLOATING:
         raise RuntimeError(f"{function}: Expected a floating point or complex tensor as input. Got {scalar_type(own)}")
@@ -47,7 +46,7 @@ def _sizes(x: Node, dtype: DType | None, function: str) -> Node:
                 f"the specified dtype ({scalar_type(dtype)})"
             )
         x = f.converted(x, dtype)
-    return absolute(x) if own.kind == COMPLEX else x
+    return x
 
 
 def _kept(reduced: Node, axes: Sequence[int], x: Node, keepdim: bool) -> Node:
@@ -101,7 +100,7 @@ def _matrix_norm(x: Node, ord: Order, first: int, second: int) -> Node:
     """The norm of matrices along two different axes, without them."""
     axes = tuple(sorted((first, second)))
     if ord == "fro":
-        return f.vector_norm(_sizes(x, None, ""), axes, 2.0)
+        return f.vector_norm(x, axes, 2.0)
     order = math.inf if ord == "nuc" else float(ord)  # type: ignore[arg-type]
     largest = order > 0
     if ord == "nuc" or abs(order) == 2:
@@ -111,7 +110,7 @@ def _matrix_norm(x: Node, ord: Order, first: int, second: int) -> Node:
             return s.reduce_sum(values, params=last)
     else:
         along, across = (first, second) if abs(order) == 1 else (second, first)
-        values = s.reduce_sum(p.abs(_sizes(x, None, "")), params=(along,))
+        values = s.reduce_sum(f.vector_norm(x, (), 1.0), params=(along,))
         last = (across - (along < across),)
     if values.type.shape[last[0]] == 0:
         if not largest:
@@ -374,8 +373,9 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
             "linalg.vander supports floating point, complex, and integer tensors, but got " + scalar_type(dtype)
         )
     node = widened(node)
+    node = node if node.ndim else f.reshaped(node, (1,))
     if N is None:
-        N = node.type.shape[-1] if node.ndim else 1
+        N = node.type.shape[-1]
     if N <= 1:
         raise RuntimeError("N must be greater than 1.")
     powers = [p.full_like(node, 1), node]

@@ -394,7 +394,7 @@ def rounded_quotient(a: Tensor | float, b: Tensor | float, rounding_mode: str) -
         )
     x, y = whole_operands(a, b)
     if x.type.dtype.kind == FLOATING:
-        return p.trunc(p.div(x, y))
+        return p.trunc(p.div(*[s.detach(n) if n.requires_grad else n for n in (x, y)]))
     # (x - fmod(x, y)) / y divides without a remainder, so that flooring it is exact
     return p.floordiv(p.sub(x, p.fmod(x, y)), y)
 

@@ -130,6 +130,10 @@ def _asinh(x: Node) -> Node:
 
 
 def _acosh(x: Node) -> Node:
+    return _acosh_of(_acosh_value(f.cut(x)), x) if x.requires_grad else _acosh_value(x)
+
+
+def _acosh_value(x: Node) -> Node:
     # log1p(t + sqrt(t) sqrt(t + 2)) with t = x - 1
     far = p.lt(constant(x, 2.0**28), x)
     one = constant(x, 1)
@@ -139,7 +143,17 @@ def _acosh(x: Node) -> Node:
 
 
 def _atanh(x: Node) -> Node:
+    return _atanh_of(_atanh_value(f.cut(x)), x) if x.requires_grad else _atanh_value(x)
+
+
+def _atanh_value(x: Node) -> Node:
     return p.scale(p.log1p(p.div(p.scale(x, 2), p.sub(constant(x, 1), x))), 0.5)
+
+
+# The first source as a function of the second: at the ends of their domains the formulas have no slope, the functions
+# an infinite one.
+_acosh_of = p.sloped("acosh_of", lambda g, n: p.mul(g, p.rsqrt(p.sub(p.mul(n.y, n.y), constant(g, 1)))))
+_atanh_of = p.sloped("atanh_of", lambda g, n: p.div(g, p.sub(constant(g, 1), p.mul(n.y, n.y))))
 
 
 def _sinc(x: Node) -> Node:
@@ -304,7 +318,18 @@ def logit(input: Tensor, eps: float | None = None, *, out: Tensor | None = None)
 
 @rounded_once
 def _logit(x: Node) -> Node:
-    return p.log(p.div(x, p.sub(constant(x, 1), x)))
+    value = f.cut(x)
+    value = p.log(p.div(value, p.sub(constant(x, 1), value)))
+    return _logit_of(value, x) if x.requires_grad else value
+
+
+def _logit_slope(g: Node, n: p.Saved) -> Node:
+    x, one = n.y, constant(g, 1)
+    outside = p.bor(p.lt(x, constant(x, 0)), p.lt(one, x))
+    return p.where(outside, constant(g, math.nan), p.div(g, p.mul(x, p.sub(one, x))))
+
+
+_logit_of = p.sloped("logit_of", _logit_slope)
 
 
 def nan_to_num(

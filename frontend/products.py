@@ -189,7 +189,15 @@ def _inner(a: Node, b: Node) -> Node:
     return s.reduce_sum(p.mul(a, b), params=(0,))
 
 
-vdot = dot
+def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The sum of the products of two vectors of one length, the first conjugated. As ``torch.vdot``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.vdot(torch.tensor([1j, 1.0]), torch.tensor([1j, 2.0])).item()
+        (3+0j)
+    """
+    return dot(input.conj(), other, out=out)
 
 
 def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -381,7 +382,7 @@ def bernoulli(
     _float_dtype("bernoulli", x.type.dtype, None)
     probabilities = np.ascontiguousarray(values_of(x))
     draw = _each(lambda: stream.bernoulli(probabilities), x.type.size)
-    return made(_drawn(draw, x.type.shape, x.type.device), False, out)
+    return made(_without_slope(_drawn(draw, x.type.shape, x.type.device), input), False, out)
 
 
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
@@ -405,9 +406,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     if not np.all(rates >= 0):
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     draw = _each(lambda: stream.poisson(rates.reshape(-1)).astype(x.type.dtype.numpy), x.type.size)
-    drawn = _drawn(draw, x.type.shape, x.type.device)
-    # the gradient is 0, as PyTorch's
-    return made(f.straight_through(drawn, x, params=("constant",)) if x.requires_grad else drawn)
+    return made(_without_slope(_drawn(draw, x.type.shape, x.type.device), input))
 
 
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
@@ -495,8 +494,19 @@ def normal(
     shape = np.broadcast_shapes(np.shape(spread), tuple(mean.shape) if isinstance(mean, Tensor) else ())
     chosen = _float_dtype("normal", like.dtype, None)
     stream = _stream(generator)
-    result = made(_drawn(lambda count: stream.randn(count, chosen.numpy), shape, str(like.device))).mul(std).add(mean)
-    return made(node_of(result), False, out) if out is not None else result
+    drawn = made(_drawn(lambda count: stream.randn(count, chosen.numpy), shape, str(like.device)))
+    node = node_of(drawn.mul(std.detach() if isinstance(std, Tensor) else std).add(
+        mean.detach() if isinstance(mean, Tensor) else mean))
+    return made(_without_slope(node, mean, std), False, out)
+
+
+def _without_slope(drawn: Node, *sources: Any) -> Node:
+    """Drawn numbers whose gradient by what they were drawn for is 0, as PyTorch's."""
+    for x in sources:
+        if isinstance(x, Tensor) and x.requires_grad and not drawn.requires_grad:
+            graph = f.broadcast_to(f.converted(node_of(x), drawn.type.dtype), drawn.type.shape)
+            drawn = f.straight_through(drawn, graph, params=("constant",))
+    return drawn
 
 
 def _check_std(std: float | np.ndarray) -> None:

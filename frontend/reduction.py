@@ -509,7 +509,8 @@ def norm(
     """
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f"norm: the order is a number or 'fro', not '{p}'")
-    x = sizes(node_of(input))
+    x = node_of(input)
+    x = sizes(x) if dtype is not None or x.type.dtype.kind != COMPLEX else x
     if dtype is not None:
         if dtype.kind != FLOATING or dtype.itemsize < x.type.dtype.itemsize:
             raise RuntimeError(
@@ -532,7 +533,8 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
         >>> torch.dist(torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])).item()
         5.0
     """
-    gap = sizes(OPERATORS["sub"].node(input, other))
+    gap = OPERATORS["sub"].node(input, other)
+    gap = gap if gap.type.dtype.kind == COMPLEX else sizes(gap)
     return tensor_of(f.vector_norm(gap, tuple(range(gap.ndim)), float(p)))
 
 

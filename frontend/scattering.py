@@ -8,11 +8,15 @@ In: tensors. Out: tensors. Read next: ``gathering.py``, which the checks of indi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .arguments import tensor_argument
+from .compiler import primitives as p
 from .compiler.dtypes import COMPLEX, FLOATING
-from .compiler.primitives import Undefined
+from .compiler.ir import Node
+from .compiler.primitives import Primitive, Saved, Undefined
 from .gathering import _scattered, gather, index_argument, scatter, scatter_add, where
 from .recording import node_of, tensor_of
 from .storage import attached
@@ -108,10 +112,10 @@ def _reduced(input: Tensor, axis: int, index: Tensor, src: Tensor, reduce: str, 
     for d, extent in enumerate(index.shape):
         src = src.narrow(d, 0, extent)
     if reduce == "prod":
-        own, others = _shares_of_product(base.detach(), axis, index, src.detach(), value)
-    else:
-        # an equal element takes its share in PyTorch even if it is not included
-        own, others = _shares_of_extremum(input.detach(), axis, index, src.detach(), value)
+        factors = [node_of(x) for x in (value, base, index, src)]
+        return tensor_of(_product(*factors, params=(axis,)))
+    # an equal element takes its share in PyTorch even if it is not included
+    own, others = _shares_of_extremum(input.detach(), axis, index, src.detach(), value)
     # a sum with the same derivatives
     slope = scatter_add(base * own, axis, index, src * others)
     return tensor_of(attached(node_of(value), node_of(slope)))
@@ -132,17 +136,48 @@ def _shares_of_extremum(base: Tensor, axis: int, index: Tensor, src: Tensor, val
     return own / winners, others / gather(winners, axis, index)
 
 
-def _shares_of_product(base: Tensor, axis: int, index: Tensor, src: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    def product(base: Tensor, src: Tensor) -> Tensor:
-        return _scattered("scatter_reduce", base, axis, index, src, "mul")
+def _product_of(base: Tensor, axis: int, index: Tensor, src: Tensor) -> Tensor:
+    return _reduced(base, axis, index, src, "prod", True)
 
-    ones = base.masked_fill(base == 0, 1)
+
+def _own_share(n: Saved) -> Node:
+    """What the element of the base is multiplied with."""
+    base, index, src = (tensor_of(n.source(i)) for i in (1, 2, 3))
+    return node_of(_product_of(base.new_ones(base.shape), n.params[0], index, src))
+
+
+def _other_share(n: Saved) -> Node:
+    """What each factor is multiplied with: the quotient of the product and the factor, unless that is zero."""
+    (axis,) = n.params
+    base, index, src = (tensor_of(n.source(i)) for i in (1, 2, 3))
     zero = src == 0
     zeros = gather(scatter_add(base.new_zeros(base.shape), axis, index, zero.to(base.dtype)), axis, index)
     single = zero & (zeros == 1)
-    without = gather(product(base, src.masked_fill(single, 1)), axis, index)
-    others = where(single, without, gather(value, axis, index) / src.masked_fill(zero, 1))
-    return product(ones, src) / ones, others
+    without = gather(_product_of(base, axis, index, src.masked_fill(single, 1)), axis, index)
+    return node_of(where(single, without, gather(tensor_of(n.out), axis, index) / src.masked_fill(zero, 1)))
+
+
+def _product_tangent(tangents: Sequence[Node | None], n: Saved) -> Node:
+    _, own, _, others = tangents
+    base, index = n.x, tensor_of(n.source(2))
+    change = tensor_of(p.full_like(base, 0) if own is None else p.mul(own, _own_share(n)))
+    if others is not None:
+        change = scatter_add(change, n.params[0], index, tensor_of(p.mul(others, _other_share(n))))
+    return node_of(change)
+
+
+# The first source, a product of the elements of a base and of what goes there, as a function of these:
+# ``(value, base, index, factors)``, ``params = (axis,)``.
+_product = Primitive(
+    "scatter_product", "alias", lambda params, value, *rest: value,
+    vjp=(
+        None, lambda g, n: p.mul(g, p.conjugate(_own_share(n))), None,
+        lambda g, n: p.mul(
+            node_of(gather(tensor_of(g), n.params[0], tensor_of(n.source(2)))), p.conjugate(_other_share(n))),
+    ),
+    jvp=_product_tangent, batch=lambda params, src: _product(*src, params=(params[0] + 1,)),
+    reference=lambda params, value, *rest: value, cost=0,
+)
 
 
 __all__ = ["index_reduce", "scatter_reduce"]

@@ -196,23 +196,30 @@ def grad(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of ``outputs`` by ``inputs``, without touching any ``grad``; as ``torch.autograd.grad``.
 
     Args:
         allow_unused: give None for inputs that do not influence the outputs, instead of raising.
-        materialize_grads: give zeros for them.
+        is_grads_batched: the first axis of ``grad_outputs`` is a batch, and becomes that of the gradients: rows of a
+            Jacobian by one pass.
+        materialize_grads: give zeros for inputs that do not influence the outputs.
 
     Raises:
         RuntimeError: an input that requires no gradient or is unused, or as for :func:`backward`.
     """
     results, targets = _sequence(outputs), _sequence(inputs)
     if materialize_grads and allow_unused is False:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     gradients = _sequence(grad_outputs) or (None,) * len(results)
     if len(gradients) != len(results):
         raise RuntimeError(f"got {len(results)} tensors and {len(gradients)} gradients")
+    if is_grads_batched:
+        return _batched_grad(results, targets, gradients, retain_graph, create_graph, allow_unused, materialize_grads)
     cotangents = _cotangents(results, gradients, create_graph)
     nodes = [node_of(t) for t in results]
     wanted = _wanted(targets, nodes)
@@ -239,6 +246,39 @@ def grad(
                     "allow_unused=True if this is the desired behavior."
                 )
     return tuple(answer)
+
+
+def _batched_grad(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], grad_outputs: Sequence[Tensor | None], *options: Any
+) -> tuple[Tensor | None, ...]:
+    """The gradients for every element of a batch of cotangents."""
+    from ..func.vmap import vmap  # it is made of what this chapter exports
+
+    retain_graph, create_graph, allow_unused, materialize_grads = options
+    batched = [i for i, g in enumerate(grad_outputs) if g is not None]
+    for i in batched:
+        given, meant = grad_outputs[i].shape, outputs[i].shape
+        if tuple(given[1:]) != tuple(meant):
+            raise RuntimeError(
+                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch "
+                "dimension. The sizes of the remaining dimensions are expected to match the shape of corresponding "
+                f"output, but a mismatch was detected: grad_output[{i}] has a shape of {given} and output[{i}] has a "
+                f"shape of {meant}. If you only want some tensors in `grad_output` to be considered batched, consider "
+                "using vmap."
+            )
+    used: list[bool] = []
+
+    def single(*rows: Tensor) -> tuple[Tensor, ...]:
+        cotangents = dict(zip(batched, rows))
+        found = grad(
+            outputs, inputs, [cotangents.get(i) for i in range(len(outputs))], retain_graph, create_graph, allow_unused,
+            materialize_grads=materialize_grads,
+        )
+        used[:] = [g is not None for g in found]
+        return tuple(g for g in found if g is not None)
+
+    parts = iter(vmap(single)(*[grad_outputs[i] for i in batched]))
+    return tuple(next(parts) if there else None for there in used)
 
 
 def _backward(

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from ..compiler import primitives_shape as s
 from ..compiler.autodiff import jvp
 from ..compiler.dtypes import FLOATING
-from ..compiler.ir import Node, grad_mode
-from ..levels import ForwardLevel
+from ..compiler.ir import Node
+from ..levels import ForwardLevel, is_tracked
 from ..recording import node_of, tensor_of
 from ..tensor import Tensor
 
@@ -97,7 +97,7 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
         )
     for name, given in (("primal", tensor), ("tangent", tangent)):
-        if given.dtype.kind != FLOATING:
+        if given.dtype.kind < FLOATING:
             raise ValueError(f"Expected {name} to be floating point or complex, but got: {given.dtype}")
     if tensor.shape != tangent.shape:
         raise RuntimeError(
@@ -106,7 +106,8 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
             f"{list(tangent.shape)}."
         )
     value = node_of(tensor)
-    node = Node(s.copy, (value,), (), value.type, None, value.requires_grad and grad_mode.enabled)
+    # functions record what a derivative needs only for what requires a gradient
+    node = Node(s.copy, (value,), (), value.type, None, True)
     _level.tangents[node] = s.converted(node_of(tangent), value.dtype)
     return tensor_of(node)
 
@@ -118,7 +119,8 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
     node = node_of(tensor)
     tangents = dict(_level.tangents)
     (found,) = jvp([node], tangents)
-    primal = tensor_of(s.detach(node)) if node.requires_grad else tensor_of(s.copy(node))
     if found is None:
         return UnpackedDualTensor(tensor, None)
-    return UnpackedDualTensor(primal, tensor_of(s.copy(found)))
+    duals = list(tangents)
+    primal, tangent = (s.copy(x) if is_tracked([x], duals) else s.detach(x) for x in (node, found))
+    return UnpackedDualTensor(tensor_of(primal), tensor_of(tangent))

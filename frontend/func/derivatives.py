@@ -132,10 +132,17 @@ class Graph:
         self.written: dict[int, Any] = {}
         self.rebuilt: dict[Node, Node] = dict(zip(self.inputs, self.values))
 
-    def call(self, function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """The function's result, where gradients are tracked whatever the mode outside."""
-        level = Level()
-        level.inputs = self.tensors
+    def call(
+        self, function: Callable, args: Sequence[Any], kwargs: dict[str, Any], level: Level | None = None
+    ) -> Any:
+        """The function's result, where gradients are tracked whatever the mode outside.
+
+        Args:
+            level: if not one whose inputs must not be written to.
+        """
+        if level is None:
+            level = Level()
+            level.inputs = self.tensors
         with level, recording_gradients(True):
             result = function(*args, **kwargs)
         self.written = level.written
@@ -373,27 +380,25 @@ def jvp_by(
                 f"not supported. Tensor is of size {list(x.shape)} while the given forward gradient is of size "
                 f"{list(t.shape)}."
             )
-    values = [node_of(t) for t in leaves]
-    inputs = [Node(s.copy, (x,), (), x.type, None, x.requires_grad and grad_mode.enabled) for x in values]
-    begun = unflatten(structure, iter([tensor_of(x) for x in inputs]))
-    with ForwardLevel():
-        result = func(*(begun if argnums is None else replaced(argnums, args, begun)))
-        output, aux = with_aux(result, name, has_aux)
-        outputs, output_structure = output_tensors(output, name)
-        nodes = [node_of(t) for t in outputs]
-        given = [s.converted(node_of(t), x.dtype) for t, x in zip(directions, inputs)]
-        slopes = tangents_of(nodes, dict(zip(inputs, given)))
+    # functions record what a derivative needs only for what requires a gradient
+    graph = Graph(leaves)
+    begun = unflatten(structure, iter(graph.tensors))
+    inner = begun if argnums is None else replaced(argnums, args, begun)
+    given = [s.converted(node_of(t), x.dtype) for t, x in zip(directions, graph.inputs)]
+    output, aux = with_aux(graph.call(func, inner, {}, ForwardLevel()), name, has_aux)
+    outputs, output_structure = output_tensors(output, name)
+    nodes = [node_of(t) for t in outputs]
+    slopes = tangents_of(nodes, dict(zip(graph.inputs, given)))
     if strict and any(slope is None for slope in slopes):
         raise RuntimeError(
             f"{name[:-1]}, strict=True): The output of f is independent of the inputs. This is not allowed with "
             "strict=True."
         )
     slopes = [p.full_like(x, 0) if slope is None else slope for x, slope in zip(nodes, slopes)]
-    held = [*values, *nodes, *[node_of(t) for t in directions]]
-    answer = (
-        unflatten(output_structure, iter(outputs)), unflatten(output_structure, iter(own_tensors(slopes, held))),
-    )
-    return (*answer, aux) if has_aux else answer
+    found = iter(graph.results([*nodes, *slopes]))
+    graph.settle_writes()
+    answer = unflatten(output_structure, found), unflatten(output_structure, found)
+    return (*answer, graph.outside(aux)) if has_aux else answer
 
 
 def output_tensors_of(tree: Any, name: str, what: str) -> tuple[list[Tensor], Any]:
@@ -422,17 +427,17 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
         tensor([1., 1.])
     """
     leaves, structure = tensors_in(primals)
-    values = [node_of(t) for t in leaves]
-    inputs = [Node(s.copy, (x,), (), x.type, None, x.requires_grad and grad_mode.enabled) for x in values]
-    with ForwardLevel():
-        output = func(*unflatten(structure, iter([tensor_of(x) for x in inputs])))
-        outputs, output_structure = output_tensors(output, "linearize(f, *primals)")
-        nodes = [node_of(t) for t in outputs]
-        # what depends on the direction is recorded once, for one that is not known yet
-        placeholders = [lane_of(x.type, True) for x in inputs]
-        with recording_gradients(True):
-            recorded = tangents_of(nodes, dict(zip(inputs, placeholders)))
+    graph = Graph(leaves)
+    output = graph.call(func, unflatten(structure, iter(graph.tensors)), {}, ForwardLevel())
+    outputs, output_structure = output_tensors(output, "linearize(f, *primals)")
+    nodes = [node_of(t) for t in outputs]
+    # what depends on the direction is recorded once, for one that is not known yet
+    placeholders = [lane_of(x.type, True) for x in graph.inputs]
+    with recording_gradients(True):
+        recorded = tangents_of(nodes, dict(zip(graph.inputs, placeholders)))
     slopes = [p.full_like(x, 0) if slope is None else slope for x, slope in zip(nodes, recorded)]
+    primal = unflatten(output_structure, iter(graph.results(nodes)))
+    graph.settle_writes()
 
     def jvp_fn(*tangents: Any) -> Any:
         directions, direction_structure = flatten(tangents)
@@ -441,14 +446,14 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
                 f"linearize(f, *primals): Expected tangents to have the structure {described(structure)} of the "
                 f"primals, got {described(direction_structure)}"
             )
-        for i, (x, t) in enumerate(zip(inputs, directions)):
+        for i, (x, t) in enumerate(zip(graph.values, directions)):
             if x.shape != tuple(t.shape) or x.dtype is not t.dtype:
                 raise RuntimeError(
                     f"linearize(f, *primals): tangent {i} has shape {list(t.shape)} and dtype {t.dtype}, its primal "
                     f"{list(x.shape)} and {x.dtype}"
                 )
         given = [node_of(t) for t in directions]
-        found = rebuilt(slopes, dict(zip(placeholders, given)))
-        return unflatten(output_structure, iter(own_tensors(found, [*nodes, *slopes, *given])))
+        found = rebuilt(slopes, {**dict(zip(graph.inputs, graph.values)), **dict(zip(placeholders, given))})
+        return unflatten(output_structure, iter(own_tensors(found, [*graph.values, *slopes, *given])))
 
-    return output, jvp_fn
+    return primal, jvp_fn

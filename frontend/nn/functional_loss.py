@@ -7,7 +7,6 @@ logits each. Read next: ``functional_regression.py`` for losses of regression an
 
 from __future__ import annotations
 
-import math
 import warnings
 
 from .. import formulas as f
@@ -336,19 +335,24 @@ def binary_cross_entropy(
         if values.size and not ((values >= 0) & (values <= 1)).all():
             raise RuntimeError("all elements of input should be between 0 and 1")
     one = constant(x, 1)
-    gain = p.add(p.mul(t, _bounded_log(x)), p.mul(p.sub(one, t), _bounded_log1p(p.neg(x))))
-    return tensor_of(reduced(_weighted_by(p.neg(gain), weight), mode))
+    value, wanted = f.cut(x), f.cut(t)
+    logs = [f.clamped(y, constant(y, -100), None) for y in (p.log(value), p.log1p(p.neg(value)))]
+    loss = p.neg(p.add(p.mul(wanted, logs[0]), p.mul(p.sub(one, wanted), logs[1])))
+    return tensor_of(reduced(_weighted_by(_cross_entropy_of(loss, x, t), weight), mode))
 
 
-def _bounded_log(x: Node) -> Node:
-    """``max(log(x), -100)``, finite in value and gradient also at 0."""
-    zero = p.le(x, constant(x, math.exp(-100)))
-    return p.where(zero, constant(x, -100), p.log(p.where(zero, constant(x, 1), x)))
+def _probability_slope(g: Node, n: p.Saved) -> Node:
+    # finite at 0 and 1 as well, where the bound of the logarithms is not seen
+    x, one = n.y, constant(g, 1)
+    spread = f.clamped(p.mul(p.sub(one, x), x), constant(g, 1e-12), None)
+    return p.div(p.mul(g, p.sub(x, n.z)), spread)
 
 
-def _bounded_log1p(x: Node) -> Node:
-    zero = p.le(x, constant(x, -1))
-    return p.where(zero, constant(x, -100), p.log1p(p.where(zero, constant(x, 0), x)))
+# The first source, the cross entropy of probabilities and targets.
+_cross_entropy_of = p.sloped(
+    "cross_entropy_of", _probability_slope,
+    lambda g, n: p.mul(g, p.sub(p.log1p(p.neg(n.y)), p.log(n.y))),
+)
 
 
 def binary_cross_entropy_with_logits(

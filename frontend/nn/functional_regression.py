@@ -103,11 +103,13 @@ def smooth_l1_loss(
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     a, b = _pair("smooth_l1_loss", input, target)
-    gap = p.abs(p.sub(a, b))
+    difference = p.sub(a, b)
+    gap = p.abs(difference)
     if beta == 0:
         return tensor_of(reduced(gap, mode))
     width = argument(gap, beta)
-    near = p.div(p.mul(p.scale(gap, 0.5), gap), width)
+    # not the square of the size, which has a corner at 0
+    near = p.div(p.mul(p.scale(difference, 0.5), difference), width)
     return tensor_of(reduced(p.where(p.lt(gap, width), near, p.sub(gap, p.scale(width, 0.5))), mode))
 
 
@@ -122,10 +124,11 @@ def huber_loss(
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     a, b = _pair("huber_loss", input, target)
-    gap = p.abs(p.sub(a, b))
+    difference = p.sub(a, b)
+    gap = p.abs(difference)
     width = argument(gap, delta)
-    far = p.mul(width, p.sub(gap, p.scale(width, 0.5)))
-    return tensor_of(_weighted_mean(p.where(p.le(gap, width), p.mul(p.scale(gap, 0.5), gap), far), weight, mode))
+    near, far = p.mul(p.scale(difference, 0.5), difference), p.mul(width, p.sub(gap, p.scale(width, 0.5)))
+    return tensor_of(_weighted_mean(p.where(p.le(gap, width), near, far), weight, mode))
 
 
 def kl_div(
@@ -239,7 +242,7 @@ def hinge_embedding_loss(
     zero = constant(x, 0)
     # a target that is neither 1 nor -1 counts as both
     gap = OPERATORS["sub"].node(tensor_of(argument(x, margin)), tensor_of(x))
-    push = p.where(p.eq(t, constant(t, 1)), zero, p.relu(gap))
+    push = p.where(p.eq(t, constant(t, 1)), zero, f.clamped(gap, zero, None))
     pull = p.where(p.eq(t, constant(t, -1)), zero, x)
     return tensor_of(reduced(p.add(push, pull), mode))
 
@@ -251,7 +254,8 @@ def margin_ranking_loss(
     """``max(0, -target * (input1 - input2) + margin)``. As ``torch.nn.functional.margin_ranking_loss``."""
     mode = reduction_mode(reduction, size_average, reduce)
     a, b, t = operands(input1, input2, target)
-    return tensor_of(reduced(p.relu(p.add(p.mul(p.neg(t), p.sub(a, b)), argument(a, margin))), mode))
+    loss = p.add(p.mul(p.neg(t), p.sub(a, b)), argument(a, margin))
+    return tensor_of(reduced(f.clamped(loss, constant(loss, 0), None), mode))
 
 
 def cosine_embedding_loss(
@@ -276,7 +280,7 @@ def cosine_embedding_loss(
     t = f.broadcast_to(node_of(target), cos.type.shape)
     zero = constant(cos, 0)
     pull = p.where(p.eq(t, constant(t, 1)), p.sub(constant(cos, 1), cos), zero)
-    push = p.where(p.eq(t, constant(t, -1)), p.relu(p.sub(cos, argument(cos, margin))), zero)
+    push = p.where(p.eq(t, constant(t, -1)), f.clamped(p.sub(cos, argument(cos, margin)), zero, None), zero)
     return tensor_of(reduced(p.add(pull, push), mode))
 
 
@@ -313,7 +317,8 @@ def triplet_margin_with_distance_loss(
     if swap:
         far = far.minimum(distance(positive, negative))
     a, b = operands(near, far)
-    return tensor_of(reduced(p.relu(p.add(p.sub(a, b), argument(a, margin))), mode))
+    loss = p.add(p.sub(a, b), argument(a, margin))
+    return tensor_of(reduced(f.clamped(loss, constant(loss, 0), None), mode))
 
 
 # ----------------------------------------------------------------------------------------------------------- distances
@@ -331,9 +336,9 @@ def pairwise_distance(
     """
     gap = node_of(x1 - x2 + eps)
     axes = canonical_axes(-1, gap.ndim)
-    if gap.type.dtype.kind == COMPLEX:
-        gap = absolute(gap)
-    length = f.vector_norm(floating_only(gap, "pairwise_distance"), axes, float(p))
+    if gap.type.dtype.kind != COMPLEX:
+        floating_only(gap, "pairwise_distance")
+    length = f.vector_norm(gap, axes, float(p))
     return tensor_of(f.kept(length, axes, gap.type.shape) if keepdim else length)
 
 

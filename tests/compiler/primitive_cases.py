@@ -23,10 +23,12 @@ from flamework.compiler.dtypes import COMPLEX, DType, bool_, float32, float64, i
 from flamework.compiler.ir import Node, tensor_type
 from flamework.compiler.primitives import TABLE, Primitive
 
-# Marks of the frontend in a graph, which never reach a kernel: a compiled function that is called, and a gradient that
-# the user wrote. They are tested with what they belong to.
-MARKS = ("call", "result", "compiled_call", "user_gradient", "checkpointed", "softmax_of",
-         "lane")
+# Marks of the frontend in a graph, which never reach a kernel: a compiled function that is called, a gradient that the
+# user wrote, and values with a gradient of their own. They are tested with what they belong to.
+MARKS = (
+    "call", "result", "compiled_call", "user_gradient", "checkpointed", "lane", "softmax_of", "function_of",
+    "hypotenuse_of", "acosh_of", "atanh_of", "logit_of", "cross_entropy_of", "scatter_product",
+)
 ROWS: dict[str, Primitive] = {name: row for name, row in TABLE.items() if name not in MARKS}
 
 Values = Callable[[np.random.Generator, tuple, np.dtype], np.ndarray]
@@ -409,6 +411,7 @@ CASES: dict[str, list[Case]] = {
                     for *shape, rows in ((3, 4), (2, 3, 3), (0, 2), (0, 2, 2))],
     "det": [case(X(*shape), rtol=1e-5) for shape in ((3, 3), (2, 2, 2), (1, 1), (0, 0), (0, 2, 2))],
     "cofactor": [case(X(*shape), rtol=1e-5) for shape in ((3, 3), (2, 2, 2), (0, 2, 2))],
+    "cofactor_change": [case(X(*shape), X(*shape), rtol=1e-5) for shape in ((3, 3), (2, 2, 2), (0, 2, 2))],
     "qr": [case(X(*shape), params=(mode,), rtol=1e-5,
                 wrt=() if mode == "r" or (mode == "complete" and shape[-2] > shape[-1]) else None)
            for mode in ("reduced", "complete", "r")
@@ -543,6 +546,7 @@ REFUSED: dict[str, list[tuple]] = {
     "irfft": [(C(3), (0, 6)), (F(3), (0, 4)), (C(3), (1, 4))],
     **{name: [(F(2, 3), (None,)), (L(2, 2), (None,)), (H(2, 2), (None,)), (F(3), (None,))]
        for name in ("cholesky", "det", "cofactor", "matrix_exp")},
+    "cofactor_change": [(F(2, 3), F(2, 3)), (L(2, 2), L(2, 2)), (H(2, 2), H(2, 2)), (F(2, 2), F(3, 3))],
     **{name: [(F(2, 2), F(3, 2), params), (F(2, 3), F(2, 2), params), (F(2, 2), C(2, 2), params),
               (F(1, 2, 2), F(2, 2), params), (H(2, 2), H(2, 2), params)]
        for name, params in (("solve", (None,)), ("solve_triangular", (True, False)))},

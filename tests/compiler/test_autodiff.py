@@ -218,7 +218,7 @@ def test_the_error_names_type_shape_and_operation():
     overwrite(x)
     with pytest.raises(RuntimeError) as raised:
         vjp([y], [ones(y)])
-    assert "[torch.FloatTensor [2, 3]], which is output 0 of ExpBackward0, is at version 1" in str(raised.value)
+    assert "[torch.FloatTensor [2, 3]], which is output 0 of Exp, is at version 1" in str(raised.value)
 
 
 def test_overwriting_a_value_reaches_its_views_but_not_its_copies():

@@ -121,6 +121,41 @@ def test_the_determinant_of_a_singular_matrix_has_a_gradient():
     np.testing.assert_allclose(slope.numpy(), [[1, -1], [-1, 1]], atol=1e-12)
 
 
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_second_derivatives_of_the_determinant_of_a_singular_matrix(is_complex):
+    """The determinant is a polynomial, whose third differences are exact."""
+    rng = np.random.default_rng(4)
+    x, a, b = rng.standard_normal((3, 3, 3)) + 1j * is_complex * rng.standard_normal((3, 3, 3))
+    if not is_complex:
+        x, a, b = x.real, a.real, b.real
+    x[2] = x[0] + 2 * x[1]
+
+    def det(array):
+        return np.linalg.det(array)
+
+    matrix, first, second = fw.tensor(x, requires_grad=True), fw.tensor(a), fw.tensor(b)
+    (slope,) = fw.autograd.grad(fw.linalg.det(matrix), matrix, fw.tensor(1.0, dtype=matrix.dtype), create_graph=True)
+    along = (slope.conj() * first).sum()
+    (found,) = fw.autograd.grad(along, matrix, fw.tensor(1.0, dtype=matrix.dtype))
+    mixed = (det(x + a + b) - det(x + a - b) - det(x - a + b) + det(x - a - b)) / 4
+    np.testing.assert_allclose((found.conj() * second).sum().item(), mixed, rtol=1e-9)
+
+
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_third_derivatives_of_the_determinant(is_complex):
+    rng = np.random.default_rng(6)
+    array = rng.standard_normal((2, 3, 3)) + (1j * rng.standard_normal((2, 3, 3)) if is_complex else 0)
+
+    def script(t):
+        x = t.tensor(array, requires_grad=True)
+        slope = t.linalg.det(x)
+        for _ in range(3):
+            (slope,) = t.autograd.grad(number(t, slope), x, create_graph=True)
+        return slope.detach().resolve_conj()
+
+    assert_same(script, rtol=1e-8, atol=1e-7)
+
+
 def test_norms_of_matrices_with_equal_singular_values_have_a_gradient():
     x = fw.eye(3, dtype=fw.float64).requires_grad_()
     (slope,) = fw.autograd.grad(fw.linalg.matrix_norm(x, "nuc"), x)
