@@ -1,8 +1,8 @@
 """GPUs: their memory, and how kernels are put to work on them.
 
 A :class:`Gpu` has memory of its own. What is done with it goes in order: copies to and from it, and launches. There is
-one implementation for each way to have a GPU: here the simulator of numba (``NUMBA_ENABLE_CUDASIM=1``), which runs
-kernels thread by thread in Python, for tests.
+one implementation for each way to have a GPU: NVIDIA's driver (``nvidia.py``), and the simulator of numba
+(``NUMBA_ENABLE_CUDASIM=1``), which runs kernels thread by thread in Python, for tests.
 
 In: the compiler's names of devices, such as ``"cuda:0"``. Out: :func:`gpu`, and buffers in its memory.
 Read next: ``gpu_plan.py``, which runs programs on one.
@@ -11,7 +11,9 @@ Read next: ``gpu_plan.py``, which runs programs on one.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,17 +118,46 @@ class Gpu:
     def download(self, address: int, array: np.ndarray) -> None:
         raise NotImplementedError
 
-    def launch(self, source: str, launch: Launch, arguments: Sequence[tuple[str, int, int]]) -> None:
-        """Launch a function of a piece of generated source.
+    def synchronize(self) -> None:
+        """Wait until everything is done that was asked for."""
 
-        Args:
-            arguments: ``("pointer", address, nbytes)`` or ``("word", value, 0)``, in the kernel's order.
-        """
+    def launches(self, launches: Sequence[Launched]) -> Launches:
+        """Launches in order, to be run many times."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A launch of a function of generated source with ``count`` arguments of 64 bits, the number of units included."""
+
+    source: str
+    launch: Launch
+    count: int
+
+
+class Launches:
+    """Launches in order, with their arguments.
+
+    Attributes:
+        words: the arguments of all launches, one after the other, which whoever runs them fills in.
+        begins: where those of each launch begin.
+        launch_of: for each word, the launch that it belongs to.
+    """
+
+    def __init__(self, gpu: Gpu, launches: Sequence[Launched]) -> None:
+        self.gpu = gpu
+        counts = [launched.count for launched in launches]
+        self.begins = np.cumsum([0, *counts])[:-1].tolist()
+        self.launch_of = np.repeat(np.arange(len(counts)), counts)
+        self.words = np.zeros(sum(counts), np.int64)
+
+    def run(self) -> None:
+        """Run them with the present words; they may be changed as soon as this returns."""
         raise NotImplementedError
 
 
 class Simulator(Gpu):
-    """numba's simulator of a GPU. Every operand is checked against its bounds."""
+    """numba's simulator of a GPU. No kernel can leave the blocks of memory that its operands lie in."""
 
     cc = (9, 0)
     threads = 8
@@ -148,13 +179,14 @@ class Simulator(Gpu):
     def release(self, address: int) -> None:
         del self.blocks[address]
 
-    def span(self, address: int, nbytes: int) -> np.ndarray:
-        if nbytes == 0:
+    def span(self, address: int, nbytes: int | None = None) -> np.ndarray:
+        """The memory at an address, to the end of its block if it is not said how much."""
+        if address == 0 or nbytes == 0:
             return np.empty(0, np.uint8)
         for base, block in self.blocks.items():
             if base <= address < base + block.size:
-                found = block[address - base : address - base + nbytes]
-                assert found.size == nbytes, "an operand ends outside of its block"
+                found = block[address - base :] if nbytes is None else block[address - base : address - base + nbytes]
+                assert nbytes is None or found.size == nbytes, "an operand ends outside of its block"
                 return found
         raise AssertionError(f"{address:#x} is no memory of this device")
 
@@ -164,14 +196,54 @@ class Simulator(Gpu):
     def download(self, address: int, array: np.ndarray) -> None:
         array.reshape(-1).view(np.uint8)[:] = self.span(address, array.nbytes)
 
-    def launch(self, source: str, launch: Launch, arguments: Sequence[tuple[str, int, int]]) -> None:
+    def launches(self, launches: Sequence[Launched]) -> Launches:
+        return SimulatedLaunches(self, launches)
+
+
+class Word(np.int64):
+    """An argument of a simulated kernel: a number, or an address, whose memory reaches to the end of its block."""
+
+    gpu: Simulator
+
+    @property
+    def bytes(self) -> np.ndarray:
+        return self.gpu.span(int(self))
+
+
+class SimulatedLaunches(Launches):
+    def __init__(self, gpu: Simulator, launches: Sequence[Launched]) -> None:
+        super().__init__(gpu, launches)
+        self.launched = launches
+        self.word = type("Word", (Word,), {"gpu": gpu})
+
+    def run(self) -> None:
         from ..kernels.cuda import toolchain
 
-        given = [self.span(value, nbytes) if kind == "pointer" else np.int64(value) for kind, value, nbytes in arguments]
-        toolchain.simulate(source, [launch], given)
+        for begin, launched in zip(self.begins, self.launched):
+            words = self.words[begin : begin + launched.count - 1].tolist()
+            toolchain.simulate(launched.source, [launched.launch], [self.word(word) for word in words])
+
+
+def is_simulator() -> bool:
+    """Whether this process simulates GPUs."""
+    return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+
+
+@functools.cache
+def count() -> int:
+    """How many GPUs there are. Simulated ones are as many as ``FLAMEWORK_SIMULATED_GPUS`` says, or one."""
+    if is_simulator():
+        return int(os.environ.get("FLAMEWORK_SIMULATED_GPUS", "1"))
+    from . import nvidia
+
+    return nvidia.count()
 
 
 @functools.cache
 def gpu(name: str) -> Gpu:
     """The GPU of a name such as ``"cuda:0"``."""
-    return Simulator(name)
+    if is_simulator():
+        return Simulator(name)
+    from .nvidia import Nvidia
+
+    return Nvidia(name)

@@ -7,7 +7,7 @@ In: the roots of a graph. Out: :class:`GpuPlan`. Read next: ``gpu.py``.
 
 from __future__ import annotations
 
-import struct
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from ..compiler.primitives import DIVISION_BY_ZERO
 from ..kernels.cuda import products, sort
 from .counters import COUNTERS
 from .donation import LEAST_BYTES, Lifetimes, match
-from .gpu import DeviceBuffer, Gpu
+from .gpu import DeviceBuffer, Gpu, Launched
 from .placement import Item
 from .planner import Planner
 
@@ -63,7 +63,6 @@ class GpuPlanner(Planner):
 
     def write_tape(self) -> None:
         self.steps: list[Step] = []
-        self.can_fail = False
         for item, scratch in zip(self.items, self.placement.scratch):
             if item.kind == "kernel":
                 for lowered, place in zip(item.lowered, scratch):
@@ -74,6 +73,9 @@ class GpuPlanner(Planner):
                 self.sort_steps(item, scratch[0])
             else:
                 self.library_step(item)
+        checks = [position for position, step in enumerate(self.steps) if ("error",) in step.arguments]
+        self.can_fail = any(item.can_fail() for item in self.items)
+        self.last_check = checks[-1] if checks else -1
 
     def pointer(self, node: Node, offset: int = 0) -> tuple[Any, ...]:
         if node.type.size == 0:
@@ -95,7 +97,6 @@ class GpuPlanner(Planner):
             elif argument.kind == "scratch":
                 arguments.append(("pointer", 0, scratch, lowered.scratch))
             else:
-                self.can_fail = True
                 arguments.append(("error",))
         for launch in codegen_cuda.launches(kernel, self.gpu.threads):
             self.steps.append(Step(source, launch, arguments))
@@ -132,7 +133,11 @@ class GpuPlanner(Planner):
 
 
 class GpuPlan:
-    """A program ready to run on a GPU; its interface is that of ``plan.Plan``."""
+    """A program ready to run on a GPU; its interface is that of ``plan.Plan``.
+
+    Launches are divided into *parts*: whatever may write over an input that ends with the call comes after the last
+    launch that may report an error, and an operation of a library of Python is between two parts.
+    """
 
     def __init__(self, planner: GpuPlanner) -> None:
         self.planner = planner
@@ -141,13 +146,33 @@ class GpuPlan:
         self.can_fail = planner.can_fail
         self.launches = len(planner.items)
         self.placed = planner.placement
+        self.arena_bytes = self.placed.arena_bytes
         self.matched: dict[frozenset[int], dict[int, int]] = {}
+        self.lock = threading.Lock()
+        self.parts: list[Part | Step] = []
+        waiting: list[Step] = []
+        for position, step in enumerate(planner.steps):
+            if step.operation is not None:
+                self.close(waiting)
+                self.parts.append(step)
+                continue
+            waiting.append(step)
+            if position == planner.last_check:
+                self.close(waiting)
+        self.close(waiting)
+
+    def close(self, waiting: list[Step]) -> None:
+        """Make a part of the steps that are waiting."""
+        if waiting:
+            self.parts.append(Part(self.gpu, waiting))
+            waiting.clear()
 
     items = property(lambda self: self.planner.items)
     fusion = property(lambda self: self.planner.fusion)
     roots = property(lambda self: self.planner.roots)
 
     def watch_lifetimes(self, roots: Sequence[Node], inputs: Sequence[Node]) -> None:
+        """See ``plan.Plan.watch_lifetimes``."""
         donors = self.placed.donors
         if sum(nbytes for nbytes, numbers in zip(self.placed.output_bytes, donors) if numbers) >= LEAST_BYTES:
             self.lifetimes = Lifetimes(roots, inputs, sorted({n for numbers in donors for n in numbers}))
@@ -168,33 +193,26 @@ class GpuPlan:
         ]
         arena = gpu.allocate(placed.arena_bytes) if placed.arena_bytes else None
         error = gpu.upload(np.zeros(4, np.int64)) if self.can_fail else None
-        bases = [arena.address if arena else 0, *(x.address for x in inputs), *(x.address for x in results)]
-
-        def word(argument: tuple[Any, ...]) -> tuple[str, int, int]:
-            match argument:
-                case ("pointer", base, offset, nbytes):
-                    return "pointer", bases[base] + offset, nbytes
-                case ("word", value):
-                    return "word", value, 0
-                case ("number", which, True):
-                    return "word", struct.unpack("q", struct.pack("d", numbers[which]))[0], 0
-                case ("number", which, False):
-                    return "word", int(numbers[which]), 0
-            return "pointer", error.address, 32
-
-        for step in self.planner.steps:
-            given = list(map(word, step.arguments))
-            if step.operation is not None:
-                self.compute_on_cpu(step.operation, [address for _, address, _ in given])
-                continue
-            gpu.launch(step.source, step.launch, given)
-            if error is not None and any(a == ("error",) for a in step.arguments):
-                self.check(error)
+        bases = np.array(
+            [arena.address if arena else 0, *(x.address for x in inputs), *(x.address for x in results),
+             error.address if error else 0], np.int64,
+        )
+        with self.lock:
+            for part in self.parts:
+                if isinstance(part, Step):
+                    self.compute_on_cpu(part, bases)
+                    continue
+                part.run(bases, numbers)
+                if error is not None and part.checks:
+                    self.check(error)
         COUNTERS.kernels_launched += self.launches
         return [inputs[n] if kind == "input" else results[n] for kind, n in placed.outputs]
 
-    def compute_on_cpu(self, node: Node, addresses: Sequence[int]) -> None:
+    def compute_on_cpu(self, step: Step, bases: np.ndarray) -> None:
         """An operation of a library of Python, whose operands are copied from the GPU and whose result back."""
+        node = step.operation
+        assert node is not None
+        addresses = [int(bases[a[1]]) + a[2] if a[0] == "pointer" else 0 for a in step.arguments]
         arrays = []
         for source, address in zip(node.src, addresses):
             arrays.append(np.empty(source.shape, source.dtype.numpy))
@@ -211,3 +229,38 @@ class GpuPlan:
         if index == DIVISION_BY_ZERO:
             raise RuntimeError("ZeroDivisionError")
         raise IndexError(f"index {index} is out of bounds for dimension with size {extent}")
+
+
+class Part:
+    """Launches that run together, and where their arguments come from.
+
+    Attributes:
+        checks: whether one of them may report an error in the data.
+    """
+
+    def __init__(self, gpu: Gpu, steps: Sequence[Step]) -> None:
+        launched = [Launched(x.source, x.launch, len(x.arguments) + 1) for x in steps]
+        self.checks = any(("error",) in step.arguments for step in steps)
+        self.numbers: list[tuple[int, int, bool]] = []
+        slots, bases, offsets, fixed = [], [], [], []
+        for step in steps:
+            for kind, *what in step.arguments:
+                slot = len(fixed)
+                fixed.append(what[0] if kind == "word" else 0)
+                if kind == "number":
+                    self.numbers.append((slot, *what))
+                elif kind == "pointer" or kind == "error":
+                    slots.append(slot)
+                    bases.append(what[0] if what else -1)
+                    offsets.append(what[1] if what else 0)
+            fixed.append(step.launch.units)
+        self.slots, self.bases, self.offsets = (np.array(x, np.int64) for x in (slots, bases, offsets))
+        self.launches = gpu.launches(launched)
+        self.launches.words[:] = fixed
+
+    def run(self, bases: np.ndarray, numbers: Sequence[float]) -> None:
+        words = self.launches.words
+        words[self.slots] = bases[self.bases] + self.offsets
+        for slot, which, is_float in self.numbers:
+            words[slot] = np.float64(numbers[which]).view(np.int64) if is_float else numbers[which]
+        self.launches.run()
