@@ -10,10 +10,11 @@ Who does what (:func:`distribution`):
 - ``elements`` (flat kernels): a thread takes elements, a grid apart.
 - ``tiled`` (flat ones that read across the direction in which they write): a block takes a square tile, so that each
   line of memory that it touches in either direction is used while it is in the cache.
-- ``teams`` (rows): a block's threads form teams of ``lanes`` threads, as many as a row has elements (rounded up to a
-  power of two), and each team takes a row. The lanes take the elements of a loop in turn; a tree in shared memory
-  combines what they found, and every lane reads the whole. So a long row gets a block, and a block does many short rows
-  at a time. A team for which no row is left repeats the last one and stores nothing: all threads must meet at barriers.
+- ``teams`` (rows): a block's threads form teams of ``lanes`` threads, a power of two: up to a warp as many as a row has
+  elements, beyond that one for :data:`EACH` of them. Each team takes a row. The lanes take the elements of a loop in
+  turn; an exchange within the warp, and then shared memory between warps, combines what they found for all of them. So
+  a long row gets a block, and a block does many short rows at a time. A team for which no row is left repeats the last
+  one and stores nothing: all threads must meet at barriers.
 - ``columns``: the same with lanes and teams exchanged: neighbouring threads belong to neighbouring columns, so that
   what a warp reads is contiguous.
 - ``blocks`` (rows with loops in loops, pieces of a split row): a block takes a unit, its teams the values of the loop
@@ -54,6 +55,7 @@ from .loopir import (
 
 THREADS = 256  # of a block
 WARP = 32  # threads that read together: columns of a tile, teams of neighbouring columns
+EACH = 8  # elements of a row that a thread takes at least, before a row gets more threads than a warp
 RUN = 64  # elements that a thread adds up one after the other
 MAX_BLOCKS = 1 << 12  # of a launch: more than run at once. Beyond that setting up loops costs more than a turn of them
 SHARED_BYTES = 4096  # of shared memory for each dtype: accumulators beyond that are combined one batch after the other
@@ -140,7 +142,7 @@ def launches(kernel: Kernel, threads: int = THREADS) -> list[Launch]:
         units = math.prod(outer) * -(-rows // width) * -(-columns // width)
     elif how in ("teams", "columns"):
         lanes, limit = 1, most_lanes(kernel, threads)
-        while lanes < limit and lanes < sizes[1]:
+        while lanes < limit and lanes < sizes[1] and (lanes < WARP or lanes * EACH < sizes[1]):
             lanes *= 2
         at_once = threads // lanes
 
@@ -232,7 +234,8 @@ class Writer:
         """Divide the block's threads into teams for loops over a group."""
         limit = most_lanes(self.kernel, self.threads)
         self.line("lanes = 1")
-        self.begin(f"while lanes < {limit} and lanes < {self.size(level)}:")
+        size = self.size(level)
+        self.begin(f"while lanes < {limit} and lanes < {size} and (lanes < {WARP} or lanes * {EACH} < {size}):")
         self.line("lanes <<= 1")
         self.depth -= 1
         self.line(f"teams = udiv({self.threads}, lanes)")
@@ -407,6 +410,9 @@ class Writer:
             waiting = later
 
     def tree(self, batch: list[tuple[Accumulator, str]], workers: Workers) -> None:
+        if workers.pitch == "1":
+            self.exchange(batch, workers)
+            return
         for a, memory in batch:
             self.line(f"{memory}[thread] = {a.name}")
         self.line("cuda.syncthreads()")
@@ -425,6 +431,42 @@ class Writer:
         # nobody overwrites the result before all have read it
         self.line("cuda.syncthreads()")
         self.unseen.clear()
+
+    def exchange(self, batch: list[tuple[Accumulator, str]], workers: Workers) -> None:
+        """Among neighbours: by exchange within each warp, without a barrier, then through shared memory.
+
+        Both of a pair compute the same, since what is combined commutes, so that all threads have the same bits.
+        """
+        everyone = workers is self.everyone
+        self.line("half = 1")
+        self.begin(f"while half < {min(self.threads, WARP) if everyone else f'imin({workers.count}, {WARP})'}:")
+        for a, _ in batch:
+            self.line(f"{a.name} = {combine(a.op, a.dtype, a.name, f'shuffle({a.name}, half)')}")
+        self.line("half <<= 1")
+        self.depth -= 1
+        if self.threads <= WARP:
+            return
+        depth = self.depth
+        if not everyone:
+            self.begin(f"if {workers.count} > {WARP}:")
+        self.begin(f"if thread & {WARP - 1} == 0:")
+        for a, memory in batch:
+            self.line(f"{memory}[udiv(thread, {WARP})] = {a.name}")
+        self.depth -= 1
+        self.line("cuda.syncthreads()")
+        self.line(f"other = udiv({workers.first}, {WARP})")
+        self.line(f"stop = other + udiv({workers.count}, {WARP})")
+        for a, memory in batch:
+            self.line(f"{a.name} = {memory}[other]")
+        self.line("other += 1")
+        self.begin("while other < stop:")
+        for a, memory in batch:
+            self.line(f"{a.name} = {combine(a.op, a.dtype, a.name, f'{memory}[other]')}")
+        self.line("other += 1")
+        self.depth -= 1
+        # nobody overwrites the results of warps before all have read them
+        self.line("cuda.syncthreads()")
+        self.depth = depth
 
     # ------------------------------------------------------------------------------------------------ distributions
 

@@ -148,6 +148,36 @@ _define(
     _wrap_index,
 )
 
+# Threads --------------------------------------------------------------------------------------------------------
+
+
+def _shuffle(builder, argument_types, value, distance):
+    """The value of the thread of the same warp whose number differs in one bit. All threads of a warp take part."""
+    kind = value.type
+    bits = 1 if kind == _I1 else {_FLOAT: 32, _DOUBLE: 64}.get(kind) or kind.width
+    signature = ir.FunctionType(_I32, [_I32] * 4)
+    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.nvvm.shfl.sync.bfly.i32")
+    lane = builder.trunc(distance, _I32)
+
+    def exchanged(word):
+        return builder.call(function, [_I32(0xFFFFFFFF), word, lane, _I32(31)])
+
+    if bits < 32:
+        return builder.trunc(exchanged(builder.zext(value, _I32)), kind)
+    whole = value if isinstance(kind, ir.IntType) else builder.bitcast(value, ir.IntType(bits))
+    if bits == 32:
+        found = exchanged(whole)
+    else:
+        low = builder.zext(exchanged(builder.trunc(whole, _I32)), _I64)
+        high = builder.zext(exchanged(builder.trunc(builder.lshr(whole, _I64(32)), _I32)), _I64)
+        found = builder.or_(builder.shl(high, _I64(32)), low)
+    return found if isinstance(kind, ir.IntType) else builder.bitcast(found, kind)
+
+
+_define(
+    "shuffle", 2, lambda x, distance: x if isinstance(distance, types.Integer) else None, _shuffle
+)
+
 # Integers -------------------------------------------------------------------------------------------------------
 
 

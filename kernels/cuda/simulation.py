@@ -87,6 +87,21 @@ def wrap_index(index, extent, error: Address):
     return np.int64(0)
 
 
+# Threads --------------------------------------------------------------------------------------------------------
+
+#: Executed in the scope of a kernel, whose ``cuda`` the simulator replaces while it runs: blocks run one after the other,
+#: and all threads of a block take part in an exchange.
+EXCHANGE = '''
+def shuffle(value, distance):
+    thread = cuda.threadIdx.x
+    exchanged[thread] = value
+    cuda.syncthreads()
+    found = exchanged[thread ^ int(distance)]
+    cuda.syncthreads()
+    return found
+'''
+
+
 # Integers -------------------------------------------------------------------------------------------------------
 
 

@@ -211,7 +211,8 @@ def simulate(source: str, launches: Sequence[codegen_cuda.Launch], arguments: Se
 
     from . import simulation
 
-    scope = {**simulation.NAMESPACE, **DTYPES, "cuda": cuda}
+    scope = {**simulation.NAMESPACE, **DTYPES, "cuda": cuda, "exchanged": {}}
+    exec(simulation.EXCHANGE, scope)  # noqa: S102
     exec(compile(source, "<flamework kernel>", "exec"), scope)  # noqa: S102  (our own generated text)
     passed = [simulation.Address(a) if isinstance(a, np.ndarray) else a for a in arguments]
     interval = sys.getswitchinterval()

@@ -95,7 +95,7 @@ def test_text_of_a_row_reduction():
         "    p1 = pointer_f32(a4)\n"
         "    thread = i64(cuda.threadIdx.x)\n"
         "    lanes = 1\n"
-        "    while lanes < 256 and lanes < n1:\n"
+        "    while lanes < 256 and lanes < n1 and (lanes < 32 or lanes * 8 < n1):\n"
         "        lanes <<= 1\n"
         "    teams = udiv(256, lanes)\n"
         "    team = udiv(thread, lanes)\n"
@@ -119,17 +119,22 @@ def test_text_of_a_row_reduction():
         "                i1 += lanes\n"
         "            r0 = fadd_reassoc(r0, r0_part)\n"
         "            run1 += lanes * 64\n"
-        "        shared_f32_0[thread] = r0\n"
-        "        cuda.syncthreads()\n"
-        "        half = lanes >> 1\n"
-        "        while half > 0:\n"
-        "            if lane < half:\n"
-        "                other = thread + half\n"
-        "                shared_f32_0[thread] = fadd_reassoc(shared_f32_0[thread], shared_f32_0[other])\n"
+        "        half = 1\n"
+        "        while half < imin(lanes, 32):\n"
+        "            r0 = fadd_reassoc(r0, shuffle(r0, half))\n"
+        "            half <<= 1\n"
+        "        if lanes > 32:\n"
+        "            if thread & 31 == 0:\n"
+        "                shared_f32_0[udiv(thread, 32)] = r0\n"
         "            cuda.syncthreads()\n"
-        "            half >>= 1\n"
-        "        r0 = shared_f32_0[thread - lane]\n"
-        "        cuda.syncthreads()\n"
+        "            other = udiv(thread - lane, 32)\n"
+        "            stop = other + udiv(lanes, 32)\n"
+        "            r0 = shared_f32_0[other]\n"
+        "            other += 1\n"
+        "            while other < stop:\n"
+        "                r0 = fadd_reassoc(r0, shared_f32_0[other])\n"
+        "                other += 1\n"
+        "            cuda.syncthreads()\n"
         "        if live and lane == 0:\n"
         "            store(p1, i0, r0)\n"
         "        base += base_step\n"
@@ -170,13 +175,13 @@ def test_blocks_have_a_power_of_two_of_threads(threads):
     ("rows", "columns", "blocks"),
     [
         (64, 10, 4),  # sixteen lanes a row, sixteen rows a block
-        (64, 256, 64),
+        (64, 256, 8),  # a warp a row, eight elements a thread
         (64, 100_000, 64),
-        (3, 1000, 3),
+        (3, 1000, 2),  # four warps a row
         (1_000_000, 2000, codegen_cuda.MAX_BLOCKS),
     ],
 )
-def test_rows_get_as_many_threads_as_they_have_elements(rows, columns, blocks):
+def test_rows_get_threads_by_their_elements(rows, columns, blocks):
     product = p.mul(iota((rows, columns), 1, float32), number(1.0, (rows, columns)))
     kernel = only_kernel(s.reduce_sum(product, params=(1,)))
     assert launches(kernel) == [Launch("kernel", blocks, 256, rows)]

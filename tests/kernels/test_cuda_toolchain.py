@@ -60,7 +60,8 @@ def test_every_name_of_the_table_exists_on_the_gpu_and_in_the_simulator():
 
 
 def test_gpu_and_simulator_have_the_same_names():
-    assert set(simulation.NAMESPACE) == set(namespace.NAMESPACE) | {"inf", "nan"}
+    # what threads exchange is written in the scope of each kernel
+    assert set(simulation.NAMESPACE) | {"shuffle"} == set(namespace.NAMESPACE) | {"inf", "nan"}
     assert set(namespace.ARITY) == set(namespace.NAMESPACE)
 
 
@@ -281,6 +282,8 @@ def test_every_name_compiles(compiler, name):
         codes, result = [*DTYPES, "b8"], name
     elif name in ("inside", "wrap_index", "philox", "udiv"):
         codes, result = ["i64"], {"inside": "b8", "philox": "i32"}.get(name, "i64")
+    elif name == "shuffle":
+        codes, result = ["i8", "b8", "i32", "i64", "f32", "f64"], ""
     elif name == "select" or name in ("band", "bor", "bxor", "bnot"):
         codes, result = ["b8"], "b8"
     else:
@@ -288,6 +291,8 @@ def test_every_name_compiles(compiler, name):
     lines = ["def kernel(a0, a1, units):"]
     for code in codes:
         values = ", ".join(f"load(pointer_{code}(a0), i64({k}))" for k in range(namespace.ARITY[name]))
+        if name == "shuffle":
+            values = f"load(pointer_{code}(a0), i64(0)), 4"
         lines.append(f"    store(pointer_{result or code}(a1), 0, {name}({values}))")
     assert "st.global" in compiler("\n".join(lines))
 
