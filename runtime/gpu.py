@@ -18,10 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .allocator import out_of_memory, size_class
+from .allocator import size_class
 
 if TYPE_CHECKING:
     from ..compiler.codegen_cuda import Launch
+
+
+#: The memory of a simulated device.
+SIMULATED_BYTES = 1 << 30
 
 
 class DeviceBuffer:
@@ -55,6 +59,28 @@ class DeviceBuffer:
             self.gpu.give_back(self.address, self._size, self.nbytes)
 
 
+class OutOfMemoryError(RuntimeError):
+    """A GPU's memory does not suffice. The program can go on, with less."""
+
+    def __init__(self, gpu: Gpu, nbytes: int) -> None:
+        free, total = gpu.memory()
+        super().__init__(
+            f"CUDA out of memory. Tried to allocate {readable(nbytes)}. GPU {gpu.name.partition(':')[2]} has a total "
+            f"capacity of {readable(total)} of which {readable(free)} is free. Of the allocated memory "
+            f"{readable(gpu.allocated)} is in use by tensors, and {readable(gpu.reserved - gpu.allocated)} is reserved "
+            "but unused."
+        )
+
+
+def readable(nbytes: float) -> str:
+    """A number of bytes in binary units."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if nbytes < 1024:
+            return f"{nbytes} bytes" if unit == "bytes" else f"{nbytes:.2f} {unit}"
+        nbytes /= 1024
+    return f"{nbytes:.2f} GiB"
+
+
 class Gpu:
     """One GPU. Freed blocks are kept and given to the next buffer of their size class."""
 
@@ -79,7 +105,7 @@ class Gpu:
                 self.empty_cache()
                 found = self.obtain(size)
                 if found is None:
-                    raise out_of_memory(nbytes)
+                    raise OutOfMemoryError(self, nbytes)
             address = found
             self.reserved += size
             self.most_reserved = max(self.most_reserved, self.reserved)
@@ -104,6 +130,10 @@ class Gpu:
         buffer = self.allocate(array.nbytes)
         self.write(buffer.address, np.ascontiguousarray(array))
         return buffer
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes that the driver has left, and that the device has."""
+        raise NotImplementedError
 
     def obtain(self, size: int) -> int | None:
         """Memory from the driver, or None."""
@@ -167,14 +197,16 @@ class Simulator(Gpu):
         self.blocks: dict[int, np.ndarray] = {}
 
     def obtain(self, size: int) -> int | None:
-        try:
-            block = np.full(size + 256, 0xA5, np.uint8)
-        except (MemoryError, ValueError):
+        if self.reserved + size > SIMULATED_BYTES:
             return None
+        block = np.full(size + 256, 0xA5, np.uint8)
         address = (block.ctypes.data + 255) & -256
         start = address - block.ctypes.data
         self.blocks[address] = block[start : start + size]
         return address
+
+    def memory(self) -> tuple[int, int]:
+        return SIMULATED_BYTES - self.reserved, SIMULATED_BYTES
 
     def release(self, address: int) -> None:
         del self.blocks[address]

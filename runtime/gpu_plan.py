@@ -149,6 +149,8 @@ class GpuPlan:
         self.arena_bytes = self.placed.arena_bytes
         self.matched: dict[frozenset[int], dict[int, int]] = {}
         self.lock = threading.Lock()
+        # what a kernel writes that finds an index out of range
+        self.error = self.gpu.upload(np.zeros(4, np.int64)) if planner.last_check >= 0 else None
         self.parts: list[Part | Step] = []
         waiting: list[Step] = []
         for position, step in enumerate(planner.steps):
@@ -192,7 +194,7 @@ class GpuPlan:
             inputs[donor[j]] if j in donor else gpu.allocate(nbytes) for j, nbytes in enumerate(placed.output_bytes)
         ]
         arena = gpu.allocate(placed.arena_bytes) if placed.arena_bytes else None
-        error = gpu.upload(np.zeros(4, np.int64)) if self.can_fail else None
+        error = self.error
         bases = np.array(
             [arena.address if arena else 0, *(x.address for x in inputs), *(x.address for x in results),
              error.address if error else 0], np.int64,
@@ -226,6 +228,7 @@ class GpuPlan:
         found, index, extent, _ = error.as_numpy(np.int64, (4,)).tolist()
         if not found:
             return
+        self.gpu.write(error.address, np.zeros(4, np.int64))
         if index == DIVISION_BY_ZERO:
             raise RuntimeError("ZeroDivisionError")
         raise IndexError(f"index {index} is out of bounds for dimension with size {extent}")

@@ -1,7 +1,7 @@
 """NVIDIA's GPUs, through the driver's own interface (``cuda.bindings``).
 
-Memory comes from the driver's stream-ordered pool. A sequence of launches becomes a CUDA graph once; a later run changes
-the nodes whose arguments are others, such as the addresses of the inputs, and launches the graph by one call.
+Memory comes from the driver's stream-ordered pool. A sequence of launches becomes a CUDA graph once; a later run
+changes the nodes whose arguments are others, such as the addresses of the inputs, and launches the graph by one call.
 
 Everything goes through one stream of the device, so that copies and graphs run in the order in which they were asked
 for, while the program goes on.
@@ -76,16 +76,19 @@ class Nvidia(Gpu):
         self.context = self.call("cuDevicePrimaryCtxRetain", self.device)
         self.enter()
         self.stream = self.call("cuStreamCreate", _NOT_BLOCKING)
-        attributes = cuda.CUdevice_attribute
+        names = cuda.CUdevice_attribute
         self.cc = (
-            int(self.call("cuDeviceGetAttribute", attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, self.device)),
-            int(self.call("cuDeviceGetAttribute", attributes.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, self.device)),
+            self.attribute(names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR),
+            self.attribute(names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
         )
         self.modules: dict[str, Any] = {}
 
     def call(self, function: str, *arguments: Any) -> Any:
         """A function of the driver. Raises :class:`DriverError`."""
         return checked(self.cuda, getattr(self.cuda, function)(*arguments))
+
+    def attribute(self, which: Any) -> int:
+        return int(self.call("cuDeviceGetAttribute", which, self.device))
 
     def enter(self) -> None:
         """Make the device's context current in this thread."""
@@ -122,7 +125,7 @@ class Nvidia(Gpu):
         self.enter()
         self.call("cuStreamSynchronize", self.stream)
 
-    def total(self) -> tuple[int, int]:
+    def memory(self) -> tuple[int, int]:
         self.enter()
         free, total = self.call("cuMemGetInfo")
         return int(free), int(total)

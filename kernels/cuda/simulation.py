@@ -89,8 +89,8 @@ def wrap_index(index, extent, error: Address):
 
 # Threads --------------------------------------------------------------------------------------------------------
 
-#: Executed in the scope of a kernel, whose ``cuda`` the simulator replaces while it runs: blocks run one after the other,
-#: and all threads of a block take part in an exchange.
+#: Executed in the scope of a kernel, whose ``cuda`` the simulator replaces while it runs. Blocks run one after the
+#: other, and all threads of a block take part in an exchange.
 EXCHANGE = '''
 def shuffle(value, distance):
     thread = cuda.threadIdx.x

@@ -5,7 +5,7 @@ PTX and ``ptxas`` into SASS, none of which needs a GPU. They come with ``pip ins
 and does not find them raises :class:`ToolchainMissing`. The simulator is part of numba: with ``NUMBA_ENABLE_CUDASIM=1``
 in the environment before the first import, :func:`simulate` runs a kernel thread by thread in Python.
 
-In: a kernel of the loop IR. Out: :func:`ptx`, :func:`sass_report`, :func:`simulate`.
+In: a kernel of the loop IR. Out: :func:`ptx`, :func:`sass`, :func:`sass_report`, :func:`simulate`.
 Read next: ``compiler/codegen_cuda.py``, which writes the source.
 """
 
@@ -145,17 +145,24 @@ def ptx(kernel: Kernel, cc: tuple[int, int], threads: int = codegen_cuda.THREADS
 
 
 @functools.cache
-def find_ptxas() -> str:
-    """The assembler's path: NVIDIA's pip package beside the compiler, or one on the search path."""
+def find_program(name: str) -> str:
+    """The path of one of NVIDIA's programs: in its pip package beside the compiler, or on the search path."""
     found = None
     if importlib.util.find_spec("cuda") and importlib.util.find_spec("cuda.pathfinder"):
         from cuda import pathfinder
 
-        found = pathfinder.find_nvidia_binary_utility("ptxas")
-    found = found or shutil.which("ptxas")
+        found = pathfinder.find_nvidia_binary_utility(name)
+    found = found or shutil.which(name)
     if found is None:
-        raise ToolchainMissing("machine code needs NVIDIA's assembler ptxas: pip install nvidia-cuda-nvcc")
+        raise ToolchainMissing(f"this needs NVIDIA's {name}: pip install 'flamework[cuda]'")
     return found
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise KernelCompilationError(f"{' '.join(command)}: {finished.stderr.strip()}")
+    return finished
 
 
 def sass_report(kernel: Kernel, cc: tuple[int, int], threads: int = codegen_cuda.THREADS) -> dict[str, int]:
@@ -165,15 +172,23 @@ def sass_report(kernel: Kernel, cc: tuple[int, int], threads: int = codegen_cuda
     Raises :class:`ToolchainMissing` where the compiler or ``ptxas`` is not installed, and
     :class:`KernelCompilationError` where ptxas refuses, for example because it is older than the compiler.
     """
-    text = ptx(kernel, cc, threads)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "kernel.ptx")
-        path.write_text(text)
-        command = [find_ptxas(), "-v", f"-arch=sm_{cc[0]}{cc[1]}", str(path), "-o", str(path.with_suffix(".cubin"))]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    if finished.returncode:
-        raise KernelCompilationError(f"{' '.join(command)}: {finished.stderr.strip()}")
-    return read_report(finished.stderr)
+        return read_report(_assembled(kernel, cc, threads, Path(folder, "kernel.cubin")))
+
+
+def sass(kernel: Kernel, cc: tuple[int, int], threads: int = codegen_cuda.THREADS) -> str:
+    """A kernel's machine code as text, by ``nvdisasm``; raises as :func:`sass_report` does."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernel.cubin")
+        _assembled(kernel, cc, threads, path)
+        return _run(find_program("nvdisasm"), "-c", str(path)).stdout
+
+
+def _assembled(kernel: Kernel, cc: tuple[int, int], threads: int, path: Path) -> str:
+    """Write a kernel's machine code to a file; returns what ``ptxas -v`` says."""
+    source = path.with_suffix(".ptx")
+    source.write_text(ptx(kernel, cc, threads))
+    return _run(find_program("ptxas"), "-v", f"-arch=sm_{cc[0]}{cc[1]}", str(source), "-o", str(path)).stderr
 
 
 def read_report(text: str) -> dict[str, int]:

@@ -210,11 +210,11 @@ def test_missing_packages_are_named(monkeypatch):
 
 
 def test_missing_assembler_is_named(monkeypatch):
-    toolchain.find_ptxas.cache_clear()
+    toolchain.find_program.cache_clear()
     monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
-    with pytest.raises(toolchain.ToolchainMissing, match="nvidia-cuda-nvcc"):
-        toolchain.find_ptxas()
+    with pytest.raises(toolchain.ToolchainMissing, match=r"flamework\[cuda\]"):
+        toolchain.find_program("ptxas")
 
 
 def test_report_is_read_from_what_the_assembler_says():
@@ -306,3 +306,33 @@ def test_more_arguments_than_a_launch_takes_are_refused(compiler):
     names = ", ".join(f"a{k}" for k in range(toolchain.MOST_PARAMETERS + 1))
     with pytest.raises(toolchain.KernelCompilationError, match="arguments"):
         compiler(f"def kernel({names}):\n    pass\n")
+
+
+def test_explain_shows_what_a_gpu_would_run(compiler):
+    import flamework
+
+    (kernel,) = flamework.explain(lambda x: flamework.softmax(x * 2, 1))(flamework.rand(64, 1000)).kernels
+    assert ".entry flamework_kernel" in kernel.ptx()
+    assert "shfl.sync.bfly" in kernel.ptx((8, 0))
+    found = kernel.gpu_resources()
+    assert found["spills"] == 0
+    assert 16 <= found["registers"] <= 80
+    assert 0 < found["shared"] <= 4096
+    (product,) = flamework.explain(lambda x: x @ x)(flamework.rand(9, 9)).kernels
+    assert (product.ptx(), product.sass(), product.gpu_resources()) == ("", "", {})
+
+
+def test_machine_code_is_shown(compiler):
+    if not has_program("nvdisasm"):
+        pytest.skip("nvdisasm is not installed")
+    import flamework
+
+    (kernel,) = flamework.explain(lambda x: x + 1)(flamework.rand(64)).kernels
+    assert "FADD" in kernel.sass()
+
+
+def has_program(name: str) -> bool:
+    try:
+        return bool(toolchain.find_program(name))
+    except toolchain.ToolchainMissing:
+        return False
