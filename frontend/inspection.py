@@ -78,8 +78,10 @@ class Kernel:
         return codegen_cuda.generate(self._lowered.kernel)
 
     def ptx(self, cc: tuple[int, int] = (9, 0)) -> str:
-        """The PTX of the GPU kernel for a compute capability; empty for library calls. It needs no GPU, but the packages
-        of ``pip install 'flamework[cuda]'``; without them it raises RuntimeError, which names them."""
+        """The PTX of the GPU kernel for a compute capability; empty for library calls.
+
+        It needs no GPU, but the packages of ``pip install 'flamework[cuda]'``. Without them it raises RuntimeError.
+        """
         return self._for_gpu("ptx", cc) or ""
 
     def sass(self, cc: tuple[int, int] = (9, 0)) -> str:
