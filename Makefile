@@ -75,7 +75,7 @@ clean:
 	find compiler frontend kernels runtime tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A new virtual environment. It ignores itself for git, as Python 3.13 and later have it do.
-.venv/bin/python .venv-peers/bin/python:
+.venv/bin/python .venv-peers/bin/python .venv-gpu/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo 'Flamework needs Python 3.11 or later; $(PYTHON) is' "$$($(PYTHON) --version 2>&1 || echo missing)." \
 	       'Name another one: make PYTHON=python3.12 ...' >&2; exit 1; }

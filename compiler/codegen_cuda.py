@@ -7,7 +7,8 @@ second function, ``finish``, for what comes after the pieces.
 
 Who does what (:func:`distribution`):
 
-- ``elements`` (flat kernels): a thread takes elements, a grid apart.
+- ``elements`` (flat kernels): a thread takes :data:`UNROLL` elements, a block apart, and then the next ones, a grid
+  apart.
 - ``tiled`` (flat ones that read across the direction in which they write): a block takes a square tile, so that each
   line of memory that it touches in either direction is used while it is in the cache.
 - ``teams`` (rows): a block's threads form teams of ``lanes`` threads, a power of two: up to a warp as many as a row has
@@ -31,8 +32,10 @@ Read next: ``kernels/cuda/namespace.py`` for the names, ``kernels/cuda/toolchain
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .codegen_cpu import combine, identity
@@ -56,6 +59,7 @@ from .loopir import (
 THREADS = 256  # of a block
 WARP = 32  # threads that read together: columns of a tile, teams of neighbouring columns
 EACH = 8  # elements of a row that a thread takes at least, before a row gets more threads than a warp
+UNROLL = 4  # elements whose loads are under way in a thread at the same time
 RUN = 64  # elements that a thread adds up one after the other
 MAX_BLOCKS = 1 << 12  # of a launch: more than run at once. Beyond that setting up loops costs more than a turn of them
 SHARED_BYTES = 4096  # of shared memory for each dtype: accumulators beyond that are combined one batch after the other
@@ -134,8 +138,10 @@ def launches(kernel: Kernel, threads: int = THREADS) -> list[Launch]:
     units, at_once = sizes[0], 1
     if how == "scatter":
         units = math.prod(values[v.extent] for v in independent(kernel))
-    if how in ("elements", "scatter", "scans"):
+    if how in ("scatter", "scans"):
         at_once = threads
+    elif how == "elements":
+        at_once = UNROLL * threads
     elif how == "tiled":
         *outer, rows, columns = (values[v.extent] for v in kernel.groups[0])
         width = min(WARP, threads)
@@ -196,6 +202,51 @@ class Writer:
         """A line after which the block is indented."""
         self.line(text)
         self.depth += 1
+
+    # ------------------------------------------------------------------------------------------- several at a time
+
+    @contextlib.contextmanager
+    def captured(self) -> Iterator[list[str]]:
+        """The lines that are written in the block, without indentation, instead of writing them."""
+        before, depth = self.lines, self.depth
+        self.lines, self.depth = [], 0
+        found: list[str] = []
+        try:
+            yield found
+            found += self.lines
+        finally:
+            self.lines, self.depth = before, depth
+
+    def repeat(self, lines: list[str]) -> None:
+        """Write captured lines."""
+        for line in lines:
+            self.line(line)
+
+    def side_by_side(self, body: list[str], counter: str, step: str) -> list[str] | None:
+        """:data:`UNROLL` copies of a loop's body for values of the counter ``step`` apart, line by line, so that their
+        loads are under way together; None for a body with blocks or barriers in it.
+
+        What the body adds up is added up in the order of a loop.
+        """
+        if any(re.match(r"(if|while|for|cuda)\b|\s", line) for line in body):
+            return None
+        targets = [match[1] if (match := re.match(r"(\w+) = ", line)) else "" for line in body]
+        words = [set(re.findall(r"\w+", line[len(target) :])) for line, target in zip(body, targets)]
+        own = {target for target in targets if target}
+        # what is read before it is written comes from the value before, which must not matter to another line
+        carried = {x for x in own if any(x in found for found in words[: targets.index(x) + 1])}
+        if any(sum(x in found or x == target for found, target in zip(words, targets)) > 1 for x in carried):
+            return None
+        found = []
+        for line in body:
+            for k in range(UNROLL):
+                text = line
+                if k:
+                    text = re.sub(rf"\b{counter}\b", f"({counter} + {k} * {step})", text)
+                    for name in own - carried:
+                        text = re.sub(rf"\b{name}\b", f"{name}_{k}", text)
+                found.append(text)
+        return found
 
     # ------------------------------------------------------------------------------------------------------- header
 
@@ -296,6 +347,10 @@ class Writer:
                 self.line(f"{name} = {text} if {guard} else {fill}" if guard else f"{name} = {text}")
             case Store():
                 depth = self.depth
+                if scope.guard and st.mode == "set":
+                    self.unseen.add(st.pointer)
+                    self.line(f"store_if({scope.guard}, {st.pointer}, {st.index}, {st.text})")
+                    return
                 if scope.guard:
                     self.begin(f"if {scope.guard}:")
                 self.store(st)
@@ -375,15 +430,27 @@ class Writer:
             counter = number
             self.line(f"{counter} = {start if low == '0' else low if start == '0' else f'{low} + {start}'}")
             self.begin(f"while {counter} < {stop}:")
-        self.decode(number, self.kernel.groups[loop.group])
-        self.statements(loop.body, scope)
-        inner = self.depth
-        if accumulators and workers is self.leaders:
-            self.begin(f"if {scope.live}:")
-        for a in accumulators:
-            held = f"{a.name}{suffix}"
-            self.line(f"{held} = {combine(a.op, a.dtype, held, a.text)}")
-        self.depth = inner
+        with self.captured() as body:
+            self.decode(number, self.kernel.groups[loop.group])
+            self.statements(loop.body, scope)
+            if accumulators and workers is self.leaders:
+                self.begin(f"if {scope.live}:")
+            for a in accumulators:
+                held = f"{a.name}{suffix}"
+                self.line(f"{held} = {combine(a.op, a.dtype, held, a.text)}")
+        copies = None
+        if workers is not None and workers is not self.leaders:
+            copies = self.side_by_side(body, counter, step)
+        if copies is not None:
+            # the loop that has just begun is for what is left over
+            (header,) = self.lines[-1:]
+            self.lines[-1] = header.replace(f"{counter} <", f"{counter} + {UNROLL - 1} * {step} <")
+            self.repeat(copies)
+            self.line(f"{counter} += {UNROLL} * {step}")
+            self.depth -= 1
+            self.lines.append(header)
+            self.depth += 1
+        self.repeat(body)
         self.line(f"{counter} += {step}")
         self.depth -= 1
         if in_runs:
@@ -482,9 +549,27 @@ class Writer:
 
     def elements(self) -> None:
         self.header("kernel")
-        self.each_thread()
-        self.decode("unit", self.kernel.groups[0])
-        self.statements(self.kernel.body, Scope(None))
+        self.line(f"unit = i64(cuda.blockIdx.x) * {UNROLL * self.threads} + i64(cuda.threadIdx.x)")
+        self.line(f"unit_step = i64(cuda.gridDim.x) * {UNROLL * self.threads}")
+        with self.captured() as body:
+            self.decode("unit", self.kernel.groups[0])
+            self.statements(self.kernel.body, Scope(None))
+        copies = self.side_by_side(body, "unit", str(self.threads))
+        self.begin("while unit < units:")
+        depth = self.depth
+        if copies is not None:
+            self.begin(f"if unit + {(UNROLL - 1) * self.threads} < units:")
+            self.repeat(copies)
+            self.depth -= 1
+            self.begin("else:")
+        self.line("first = unit")
+        self.line(f"stop = imin(unit + {UNROLL * self.threads}, units)")
+        self.begin("while unit < stop:")
+        self.repeat(body)
+        self.line(f"unit += {self.threads}")
+        self.depth -= 1
+        self.line("unit = first")
+        self.depth = depth
         self.line("unit += unit_step")
 
     def tiled(self) -> None:
@@ -513,7 +598,11 @@ class Writer:
         self.line("unit += unit_step")
 
     def scans(self) -> None:
-        self.elements()
+        self.header("kernel")
+        self.each_thread()
+        self.decode("unit", self.kernel.groups[0])
+        self.statements(self.kernel.body, Scope(None))
+        self.line("unit += unit_step")
 
     def scatter(self) -> None:
         self.header("kernel")

@@ -123,7 +123,19 @@ def _emit_store(builder, argument_types, pointer, index, value):
 
 _define("load", 2, _type_load, _emit_load(constant=False))
 _define("load_constant", 2, _type_load, _emit_load(constant=True))
+def _emit_store_if(builder, argument_types, condition, pointer, index, value):
+    with builder.if_then(condition):
+        _emit_store(builder, argument_types[1:], pointer, index, value)
+
+
+def _type_store_if(condition, pointer, index, value):
+    if condition == types.boolean and _type_store(pointer, index, value) is not None:
+        return types.void(types.boolean, pointer, types.int64, pointer.dtype)
+    return None
+
+
 _define("store", 3, _type_store, _emit_store)
+_define("store_if", 4, _type_store_if, _emit_store_if)
 
 
 def _wrap_index(builder, argument_types, index, extent, error):

@@ -77,6 +77,12 @@ def store(pointer: np.ndarray, index, value) -> None:
 
 
 @_name
+def store_if(condition, pointer: np.ndarray, index, value) -> None:
+    if condition:
+        store(pointer, index, value)
+
+
+@_name
 def wrap_index(index, extent, error: Address):
     wrapped = index + extent if index < 0 else index
     if 0 <= wrapped < extent:

@@ -88,6 +88,7 @@ def _device_functions() -> Mapping[str, object]:
             lambda typing_context, x: (known.signature(x), emit),
             lambda typing_context, x, y: (known.signature(x, y), emit),
             lambda typing_context, x, y, z: (known.signature(x, y, z), emit),
+            lambda typing_context, x, y, z, w: (known.signature(x, y, z, w), emit),
         )[namespace.ARITY[name] - 1]
         typed.__name__ = typed.__qualname__ = name
         return intrinsic(typed)
