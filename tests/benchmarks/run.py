@@ -100,7 +100,8 @@ class Process:
         self, workload: str, contestant: str, size: str, threads: int, cache: str, factor: float = 1.0,
         device: str = "cpu",
     ):
-        command = [sys.executable, str(HERE / "worker.py"), workload, contestant, size, str(threads), str(factor), device]
+        arguments = [workload, contestant, size, str(threads), str(factor), device]
+        command = [sys.executable, str(HERE / "worker.py"), *arguments]
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
                                         text=True, env=environment(cache, threads, device), cwd=HERE)
