@@ -272,6 +272,7 @@ LIBDEVICE = {
     1: ("sqrt", "fabs", "floor", "ceil", "trunc", "rint", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10",
         "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc", "erfinv", "lgamma"),
     2: ("copysign", "fmod", "atan2", "pow"),
+    3: ("fma",),
 }  # fmt: skip
 
 

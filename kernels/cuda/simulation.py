@@ -77,6 +77,11 @@ def store(pointer: np.ndarray, index, value) -> None:
 
 
 @_name
+def fma(x, y, z):
+    return type(x)(np.float64(x) * np.float64(y) + np.float64(z))
+
+
+@_name
 def store_if(condition, pointer: np.ndarray, index, value) -> None:
     if condition:
         store(pointer, index, value)

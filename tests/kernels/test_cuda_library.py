@@ -37,8 +37,9 @@ def report(tmp_path_factory):
 def test_products_compile_without_spills(report, dtype, axes, accumulate):
     found = report(products.source(dtype, *axes, accumulate, products.side(THREADS)), ["kernel"])
     assert found["spills"] == 0
-    assert found["registers"] <= 128
-    assert found["shared"] == 2 * THREADS * dtype.compute.itemsize
+    # two blocks run on a multiprocessor at a time, of float64 one
+    assert found["registers"] * THREADS <= 65536 // (1 if dtype is dtypes.float64 else 2)
+    assert found["shared"] == 2 * products.EACH * THREADS * dtype.compute.itemsize
 
 
 @pytest.mark.parametrize("dtype", NUMBERS, ids=lambda dtype: dtype.name)
