@@ -133,27 +133,27 @@ class Gpu:
 
     def memory(self) -> tuple[int, int]:
         """Bytes that the driver has left, and that the device has."""
-        raise NotImplementedError
+        raise AssertionError(type(self).__name__)
 
     def obtain(self, size: int) -> int | None:
         """Memory from the driver, or None."""
-        raise NotImplementedError
+        raise AssertionError(type(self).__name__)
 
     def release(self, address: int) -> None:
-        raise NotImplementedError
+        raise AssertionError(type(self).__name__)
 
     def write(self, address: int, array: np.ndarray) -> None:
-        raise NotImplementedError
+        raise AssertionError(type(self).__name__)
 
     def download(self, address: int, array: np.ndarray) -> None:
-        raise NotImplementedError
+        raise AssertionError(type(self).__name__)
 
     def synchronize(self) -> None:
         """Wait until everything is done that was asked for."""
 
     def launches(self, launches: Sequence[Launched]) -> Launches:
         """Launches in order, to be run many times."""
-        raise NotImplementedError
+        raise AssertionError(type(self).__name__)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Launches:
 
     def run(self) -> None:
         """Run them with the present words; they may be changed as soon as this returns."""
-        raise NotImplementedError
+        raise AssertionError(type(self).__name__)
 
 
 class Simulator(Gpu):
