@@ -27,12 +27,13 @@ from .compiler.primitives import Undefined
 from .operators import NO_BOOL_DIFFERENCE
 from .tensor import Tensor
 
-# Functions that take what is no tensor for one, or any object for a bool, without failing.
+# Functions that take what is no tensor for one, or any object for an int or a bool, without failing.
 STRICT = frozenset(
     """
-    cholesky cholesky_inverse column_stack cosine_similarity dist dstack flip hinge_embedding_loss hstack is_set_to
-    kl_div ldexp lu pairwise_distance poisson_nll_loss qr requires_grad_ resize_ row_stack soft_margin_loss stack
-    svd tile unique unique_consecutive vstack
+    allclose bincount cholesky cholesky_inverse column_stack combinations cosine_similarity dist dstack flip
+    hinge_embedding_loss hstack is_set_to kl_div ldexp lu matrix_power multinomial nonzero pairwise_distance
+    poisson_nll_loss qr requires_grad_ resize_ row_stack soft_margin_loss stack svd tile triangular_solve unique
+    unique_consecutive vander vstack
     """.split()
 )
 
@@ -48,8 +49,6 @@ for _names, _kinds, _error, _text in (
     ("searchsorted", (BOOL,), Undefined, "\"searchsorted_out_cpu\" not implemented for '{dtype}'"),
     ("linear", (BOOL,), Undefined, "\"addmm_impl_cpu_\" not implemented for '{dtype}'"),
     ("max_pool1d_with_indices", (BOOL, COMPLEX), Undefined, "\"max_pool2d\" not implemented for '{dtype}'"),
-    ("smooth_l1_loss", (BOOL, INTEGER), Undefined, "\"smooth_l1_cpu\" not implemented for '{dtype}'"),
-    ("huber_loss", (BOOL, INTEGER), Undefined, "\"huber_cpu\" not implemented for '{dtype}'"),
     ("poisson_nll_loss", (BOOL,), RuntimeError, NO_BOOL_DIFFERENCE),
     ("gradient", (BOOL,), RuntimeError, NO_BOOL_DIFFERENCE),
     ("isin", (BOOL,), RuntimeError, "Unsupported input type encountered for isin(): {dtype}"),
@@ -61,13 +60,13 @@ for _names, _kinds, _error, _text in (
 # Their chapters check what they are given.
 _UNWRAPPED = ("arithmetic", "comparison", "operators", "pointwise")
 
-# They are called most and check what they are given, or they take any object, or a warning of theirs names the line of
-# the caller, which another call would hide.
+# They are called most and check what they are given, or they take any object, or look at its attributes as PyTorch's
+# do, which are written in Python; or a warning of theirs names the line of the caller, which another call would hide.
 _ALONE = frozenset(
     """
-    as_tensor asarray compile copy_ counters dropout1d dropout2d dropout3d explain fill_ from_dlpack from_numpy
-    frombuffer gumbel_softmax is_storage is_tensor load matmul mm realize save tensor upsample upsample_bilinear
-    upsample_nearest
+    affine_grid as_tensor asarray compile copy_ counters dropout1d dropout2d dropout3d embedding_bag explain fill_
+    from_dlpack from_numpy frombuffer gumbel_softmax is_storage is_tensor load matmul mm realize save tensor upsample
+    upsample_bilinear upsample_nearest
     """.split()
 )
 
@@ -76,7 +75,8 @@ _NAMES = {
     "axis": ("dim",), "axis0": ("dim0",), "axis1": ("dim1",), "keepdims": ("keepdim",), "x": ("input",),
     "x1": ("input",), "x2": ("other",), "input": ("A", "x", "self", "values"), "other": ("B",),
     "split_size_or_sections": ("split_size",), "sections": ("indices_or_sections",),
-    "indices": ("indices_or_sections",), "test_element": ("test_elements",),
+    "indices": ("indices_or_sections",), "test_element": ("test_elements",), "self": ("values", "input"),
+    "input2": ("L", "tau"), "input3": ("other",),
 }
 
 # Names of what functions take one by one, or as one sequence.
@@ -122,7 +122,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "Sequence[int | None]": (_all(lambda v: v is None or _whole(v)), "tuple of ints"),
     "float": (_number, "Number"),
     "Sequence[float]": (_all(_number), "tuple of floats"),
-    "bool": (lambda v: isinstance(v, (bool, np.bool_)), "bool"),
+    "bool": (lambda v: isinstance(v, bool), "bool"),
     "str": (lambda v: isinstance(v, str), "str"),
     "DType": (lambda v: isinstance(v, DType), "torch.dtype"),
     "None": (lambda v: v is None, "None"),
@@ -154,6 +154,7 @@ def complaint(
     given = list(args)
     for parameter in parameters:
         position += 1
+        place = position
         if parameter.kind is parameter.VAR_KEYWORD:
             continue
         expected = _expected(str(parameter.annotation)) if parameter.annotation is not parameter.empty else None
@@ -167,12 +168,13 @@ def complaint(
         elif given and parameter.kind is not parameter.KEYWORD_ONLY:
             values = [given.pop(0)]
         elif parameter.name in options:
-            values = [options[parameter.name]]
+            # a name tells which argument is meant
+            values, place = [options[parameter.name]], 0
         else:
             continue
         for value in values:
             if expected is not None and value is not parameter.default and not any(test(value) for test in expected[0]):
-                return _wrong(name, parameter.name, position, expected[1][-1], value)
+                return _wrong(name, parameter.name, place, expected[1][-1], value)
     return None
 
 
@@ -180,14 +182,14 @@ def as_meant(function: FunctionType, args: tuple, options: dict[str, Any]) -> tu
     """A call's arguments in the form that functions compute with; None if they have it already.
 
     PyTorch takes NumPy's names of arguments, Python's types ``bool``, ``int``, ``float`` and ``complex`` for dtypes,
-    and a tensor of one integer for an int.
+    a tensor of one integer for an int, and a bool for one wherever a sequence does not begin with it.
     """
     found = _renamed(function, args, options)
     changed = found is not None
     args, options = found or (args, options)
     if any(isinstance(value, type) and value in OF_PYTHON for value in (*args, *options.values())):
         args, options, changed = tuple(map(meant, args)), {name: meant(value) for name, value in options.items()}, True
-    if any(map(_holds_tensor, (*args, *options.values()))):
+    if any(map(_stands_for_int, (args, *args, *options.values()))):
         try:
             bound = _signature(function).bind(*args, **options)
         except TypeError:
@@ -219,24 +221,38 @@ def _renamed(function: FunctionType, args: tuple, options: dict[str, Any]) -> tu
     return (args, options) if options.keys() != given.keys() else None
 
 
-def _holds_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor) or (isinstance(value, (tuple, list)) and any(isinstance(v, Tensor) for v in value))
+def _stands_for_int(value: Any) -> bool:
+    """Whether a value, or an element of a sequence, may be meant as an int though it is none."""
+    if isinstance(value, (tuple, list)):
+        return any(isinstance(v, Tensor) for v in value) or any(v.__class__ is bool for v in value[1:])
+    return isinstance(value, Tensor)
 
 
 def _as_int(parameter: inspect.Parameter, value: Any) -> Any:
-    """A tensor of one integer, or those of a sequence, as the int that a parameter wants; other values as they are."""
-    expected = _expected(str(parameter.annotation)) if _holds_tensor(value) else None
+    """What stands for the int, or the ints, that a parameter wants, as these; other values as they are."""
+    if isinstance(value, (tuple, list)) and len(value) == 1 and isinstance(value[0], (tuple, list)):
+        found = _as_int(parameter, value[0])
+        return value if found is value[0] else (found,)
+    expected = _expected(str(parameter.annotation)) if _stands_for_int(value) else None
     if expected is None:
         return value
     if isinstance(value, (tuple, list)):
-        whole = {"int", "tuple of ints"}.issuperset(expected[1]) and all(map(_whole, value))
-        return tuple(map(operator.index, value)) if whole else value
+        whole = all(_whole(v) or (place > 0 and v.__class__ is bool) for place, v in enumerate(value))
+        return tuple(map(operator.index, value)) if whole and _WHOLE.issuperset(expected[1]) else value
     return int(value) if _whole in expected[0] and _tensor not in expected[0] and _whole(value) else value
 
 
+_WHOLE = {"int", "tuple of ints"}
+
+
 def _wrong(function: str, name: str, position: int, expected: str, value: Any) -> str:
+    if expected == "tuple of ints" and isinstance(value, (tuple, list)):
+        place, element = next((i, v) for i, v in enumerate(value) if not _whole(v))
+        found = f", but found element of type {type(element).__name__} at pos {place}"
+    else:
+        found = f", not {type(value).__name__}"
     where = f" (position {position})" if position > 0 else ""
-    return f"{function}(): argument '{name}'{where} must be {expected}, not {type(value).__name__}"
+    return f"{function}(): argument '{name}'{where} must be {expected}{found}"
 
 
 @functools.cache
@@ -313,6 +329,6 @@ def install(*modules: ModuleType) -> None:
                 names[name] = checked(name, names[name], False, module.__name__)
     for name, function in list(vars(Tensor).items()):
         if _is_checked(function, name) and (
-            function.__code__.co_argcount > 1 or function.__code__.co_flags & 4 or name in _REFUSED
+            function.__code__.co_argcount > 1 or function.__code__.co_flags & 4 or name in _REFUSED or name in STRICT
         ):
             setattr(Tensor, name, checked(name, function, True, function.__module__))

@@ -19,7 +19,7 @@ from .compiler import dtypes
 from .compiler.dtypes import DType
 from .compiler.ir import Node
 from .compiler.primitives import Undefined
-from .formulas import converted, fresh
+from .formulas import converted, fresh, kept as with_axes
 from .mutation import write_out
 from .recording import node_of, read, tensor_of
 from .runtime import engine
@@ -192,6 +192,24 @@ def values_of(node: Node) -> np.ndarray:
     if engine.refuse is not None:
         engine.refuse([node])
     return read(node)
+
+
+def is_set(flag: bool) -> bool:
+    """The flag itself, which has to be True or False.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if flag is True or flag is False:
+        return flag
+    raise TypeError(f"a flag must be bool, not {type(flag).__name__}")
+
+
+def kept(reduced: Node, axes: Sequence[int], x: Node, keepdim: bool) -> Node:
+    """What became of ``x``, with the axes that were reduced left at size 1 if ``keepdim`` is set."""
+    if keepdim is False:
+        return reduced
+    return with_axes(reduced, axes, x.type.shape) if is_set(keepdim) else reduced
 
 
 def with_dtype(node: Node, dtype: DType | None) -> Node:

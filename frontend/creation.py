@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import formulas as f
-from .arguments import check_pinning, formatted, placed, tensor_argument
+from .arguments import check_pinning, formatted, is_set, placed, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, complex_of, meant
 from .compiler.ir import Node, tensor_type
@@ -44,11 +44,8 @@ def made(node: Node, requires_grad: bool = False, out: Tensor | None = None) -> 
         if nbytes >= 2**63:
             raise RuntimeError(f"Storage size calculation overflowed with sizes={list(node.type.shape)}")
         raise out_of_memory(nbytes)
-    if out is not None:
-        write_out(out, node)
-        return requiring_grad(out) if requires_grad else out
-    tensor = tensor_of(node)
-    return requiring_grad(tensor) if requires_grad else tensor
+    tensor = tensor_of(node) if out is None else write_out(out, node)
+    return requiring_grad(tensor) if requires_grad is not False and is_set(requires_grad) else tensor
 
 
 def requiring_grad(tensor: Tensor) -> Tensor:
@@ -406,9 +403,22 @@ def linspace(
         >>> torch.linspace(0, 1, 3).tolist()
         [0.0, 0.5, 1.0]
     """
-    dtype = dtype or (get_default_dtype() if out is None else out.dtype)
-    count = _steps(steps)
-    return made(_spaced(_bound(start), _bound(end), count, dtype, device_name(device)), requires_grad, out)
+    first, last, count = _bound(start), _bound(end), _steps(steps)
+    dtype = _spaced_dtype("linspace", first, last, dtype, out)
+    return made(_spaced(first, last, count, dtype, device_name(device)), requires_grad, out)
+
+
+def _spaced_dtype(function: str, start: complex, end: complex, dtype: DType | None, out: Tensor | None) -> DType:
+    """The dtype of numbers at equal distances, which is complex if one of the ends is."""
+    if isinstance(start, complex) or isinstance(end, complex):
+        inferred = complex_of(get_default_dtype())
+        dtype = dtype or (inferred if out is None else out.dtype)
+        if dtype.kind != COMPLEX:
+            raise RuntimeError(
+                f"torch.{function}(): inferred dtype {inferred} can't be safely cast to passed dtype "
+                f"{dtype.scalar_name}"
+            )
+    return dtype or (get_default_dtype() if out is None else out.dtype)
 
 
 def _steps(steps: int) -> int:
@@ -421,6 +431,10 @@ def _steps(steps: int) -> int:
 def _spaced(start: float, end: float, count: int, dtype: DType, place: str) -> Node:
     if dtype.kind == BOOL:
         raise Undefined("\"linspace_cpu\" not implemented for 'Bool'")
+    if isinstance(start, complex) or isinstance(end, complex):
+        start, end = complex(start), complex(end)
+        pairs = (start.real, end.real), (start.imag, end.imag)
+        return f.converted(p.complex_(*[_spaced(*pair, count, dtype.part, place) for pair in pairs]), dtype)
     exact = dtype if dtype.kind == FLOATING else dtypes.float64
     position = p.iota(params=((count,), exact, place, 0))
     first, last = f.argument(position, start), f.argument(position, end)
@@ -448,9 +462,11 @@ def logspace(
         >>> torch.logspace(0, 2, 3, base=2).tolist()
         [1.0, 2.0, 4.0]
     """
-    dtype = dtype or (get_default_dtype() if out is None else out.dtype)
-    exponents = _spaced(_bound(start), _bound(end), _steps(steps), dtypes.float64, device_name(device))
-    powers = p.pow(f.argument(exponents, base), exponents)
+    first, last, count = _bound(start), _bound(end), _steps(steps)
+    dtype = _spaced_dtype("logspace", first, last, dtype, out)
+    exact = dtypes.complex128 if dtype.kind == COMPLEX else dtypes.float64
+    exponents = _spaced(first, last, count, exact, device_name(device))
+    powers = node_of(pow(tensor_of(f.argument(exponents, base)), tensor_of(exponents)))
     return made(f.converted(powers, dtype), requires_grad, out)
 
 

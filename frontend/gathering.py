@@ -163,7 +163,7 @@ def _trimmed(x: Node, index: Node, axis: int) -> Node:
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None) -> Tensor:
     """As :func:`gather`, but shapes broadcast beside ``dim``; without ``dim`` from the flattened tensor.
 
-    As ``torch.take_along_dim``.
+    With ``dim`` an index beyond the axis counts on from its other end. As ``torch.take_along_dim``.
 
     Example:
         >>> import flamework as torch
@@ -171,8 +171,10 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
         >>> torch.take_along_dim(x, torch.argsort(x, dim=1), 1).tolist()
         [[1, 2, 3]]
     """
-    index_argument(indices, "take_along_dim", 2)
+    index = index_argument(indices, "take_along_dim", 2)
     if dim is None:
+        if known(index):
+            checked_index(index, input.numel(), error=RuntimeError)
         return gather(input.reshape(-1), 0, indices.reshape(-1), out=out)
     axis = axis_of(dim, input.ndim)
     if input.ndim != indices.ndim:
@@ -180,6 +182,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
             "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
             f"{input.ndim} dimensions for input, and {indices.ndim} dimensions for indices"
         )
+    size = input.shape[axis]
+    if index.type.size and not (known(index) and bounds(index)[0] >= 0 and bounds(index)[1] < size):
+        indices = indices % size
     beside = broadcast_shapes(*(tuple(1 if d == axis else e for d, e in enumerate(t.shape)) for t in (input, indices)))
     shapes = ([*beside[:axis], t.shape[axis], *beside[axis + 1 :]] for t in (input, indices))
     return gather(input.expand(next(shapes)), axis, indices.expand(next(shapes)), out=out)
@@ -209,6 +214,7 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
 
     Raises:
         IndexError: an index out of range, or more than one axis of indices.
+        RuntimeError: an index of another axis than the first is known to be out of range.
 
     Example:
         >>> import flamework as torch
@@ -220,7 +226,11 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
     chosen = _vector("index_select", index)
     shape = x.type.shape
     x = _with_axis(x)
-    picked = rows_of(x, axis, checked_index(chosen, x.type.shape[axis], message="index out of range in self"))
+    # PyTorch's two loops, over rows and within them, have an error each
+    text, error = ("INDICES element is out of DATA bounds, id={index} axis_dim={size}", RuntimeError)
+    if axis == 0:
+        text, error = "index out of range in self", IndexError
+    picked = rows_of(x, axis, checked_index(chosen, x.type.shape[axis], message=text, error=error))
     return exactly_returned(f.reshaped(picked, ()) if not shape and picked.type.size == 1 else picked, out)
 
 

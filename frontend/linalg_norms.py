@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from . import formulas as f
-from .arguments import canonical_axes, exactly_returned, returned, scalar_type, tensor_argument, widened
+from .arguments import canonical_axes, exactly_returned, kept, returned, scalar_type, tensor_argument, widened
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, meant
 from .compiler.ir import Node
@@ -49,10 +49,6 @@ def _sizes(x: Node, dtype: DType | None, function: str) -> Node:
     return x
 
 
-def _kept(reduced: Node, axes: Sequence[int], x: Node, keepdim: bool) -> Node:
-    return f.kept(reduced, axes, x.type.shape) if keepdim else reduced
-
-
 def vector_norm(
     x: Tensor, ord: float = 2, dim: Dim = None, keepdim: bool = False, *, dtype: DType | None = None,
     out: Tensor | None = None,
@@ -89,7 +85,7 @@ def vector_norm(
                     f"{lead}the dimension {axis}because this dimension is empty and the operation does not have an "
                     "identity"
                 )
-    return exactly_returned(_kept(f.vector_norm(sizes, axes, float(ord)), axes, sizes, keepdim), out, node)
+    return exactly_returned(kept(f.vector_norm(sizes, axes, float(ord)), axes, sizes, keepdim), out, node)
 
 
 def _order_text(ord: Order) -> str:
@@ -159,7 +155,7 @@ def matrix_norm(
     if dtype is not None:
         x = f.converted(x, dtype)
     norm_ = _matrix_norm(x, ord, first, second)
-    return exactly_returned(_kept(norm_, (first, second), x, keepdim), out)
+    return exactly_returned(kept(norm_, (first, second), x, keepdim), out)
 
 
 def norm(

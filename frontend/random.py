@@ -23,6 +23,7 @@ from .compiler import dtypes, primitives as p
 from .compiler.dtypes import COMPLEX, FLOATING, DType
 from .compiler.ir import Node
 from .compiler.primitives import Undefined
+from .complex_numbers import view_as_real
 from .creation import DeviceLike, made, shape_argument
 from .device import device, device_name
 from .mutation import assign
@@ -492,10 +493,14 @@ def normal(
     _check_std(spread)
     like = mean if isinstance(mean, Tensor) else std
     shape = np.broadcast_shapes(np.shape(spread), tuple(mean.shape) if isinstance(mean, Tensor) else ())
-    chosen = _float_dtype("normal", like.dtype, None)
-    stream = _stream(generator)
-    drawn = made(_drawn(lambda count: stream.randn(count, chosen.numpy), shape, str(like.device)))
-    node = node_of(drawn.mul(std.detach() if isinstance(std, Tensor) else std).add(
+    stream, part = _stream(generator), _part(like.dtype, None)
+    if part is not None:
+        scale = math.sqrt(0.5)
+        drawn = _complex(_drawn(lambda n: stream.normal(n, 0.0, scale, part.numpy), (*shape, 2), str(like.device)))
+    else:
+        chosen = _float_dtype("normal", like.dtype, None)
+        drawn = _drawn(lambda count: stream.randn(count, chosen.numpy), shape, str(like.device))
+    node = node_of(made(drawn).mul(std.detach() if isinstance(std, Tensor) else std).add(
         mean.detach() if isinstance(mean, Tensor) else mean))
     return made(_without_slope(node, mean, std), False, out)
 
@@ -535,6 +540,9 @@ def uniform_(
     low = named.pop("from", from_)
     if named:
         raise TypeError(f"uniform_() got an unexpected keyword argument '{next(iter(named))}'")
+    if self.is_complex():
+        uniform_(view_as_real(self), low, to, generator=generator)
+        return self
     dtype = _float_dtype("uniform_", self.dtype, None)
     if low > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}")
@@ -548,6 +556,12 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     Raises:
         RuntimeError: a negative standard deviation, or a tensor of integers.
     """
+    if self.is_complex():
+        if isinstance(mean, complex):
+            raise TypeError("normal_(): argument 'mean' (position 1) must be float, not complex")
+        # both parts have the mean, and half of the variance
+        normal_(view_as_real(self), mean, std * math.sqrt(0.5), generator=generator)
+        return self
     dtype = _float_dtype("normal_", self.dtype, None)
     _check_std(std)
     stream = _stream(generator)

@@ -15,6 +15,8 @@ from . import formulas as f, return_types
 from .arguments import (
     canonical_axes,
     exactly_returned,
+    is_set,
+    kept,
     numpy_names,
     real_only,
     returned,
@@ -37,10 +39,6 @@ from .tensor import Tensor, axis_of
 Dim = int | Sequence[int] | None
 
 
-def _kept(reduced: Node, axes: tuple[int, ...], x: Node, keepdim: bool) -> Node:
-    return f.kept(reduced, axes, x.type.shape) if keepdim else reduced
-
-
 @numpy_names
 def sum(
     input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: DType | None = None, out: Tensor | None = None
@@ -57,7 +55,7 @@ def sum(
     source = node_of(input)
     x = summand(source, dtype, out)
     axes = canonical_axes(dim, x.ndim)
-    return returned(_kept(f.total(x, axes), axes, x, keepdim), out, source)
+    return returned(kept(f.total(x, axes), axes, x, keepdim), out, source)
 
 
 @numpy_names
@@ -77,7 +75,7 @@ def nansum(
     x = summand(source, dtype, out)
     if x.type.dtype.kind == FLOATING:
         x = p.where(f.is_nan(x), constant(x, 0), x)
-    return returned(_kept(f.total(x, axes), axes, x, keepdim), out, source)
+    return returned(kept(f.total(x, axes), axes, x, keepdim), out, source)
 
 
 @numpy_names
@@ -102,7 +100,7 @@ def mean(
             f"Got: {scalar_type(x.type.dtype)}"
         )
     axes = canonical_axes(dim, x.ndim)
-    return returned(_kept(f.mean(x, axes), axes, x, keepdim), out)
+    return returned(kept(f.mean(x, axes), axes, x, keepdim), out)
 
 
 @numpy_names
@@ -128,7 +126,7 @@ def nanmean(
     missing = f.is_nan(x)
     summed = f.total(p.where(missing, constant(x, 0), x), axes)
     count = f.total(f.converted(p.bnot(missing), x.type.dtype), axes)
-    return returned(_kept(p.div(summed, count), axes, x, keepdim), out)
+    return returned(kept(p.div(summed, count), axes, x, keepdim), out)
 
 
 @numpy_names
@@ -150,7 +148,7 @@ def prod(
         product = f.all_true(x, axes)
     else:
         product = s.reduce_prod(x, params=axes) if axes else x
-    return returned(_kept(product, axes, x, keepdim), out, source)
+    return returned(kept(product, axes, x, keepdim), out, source)
 
 
 # ------------------------------------------------------------------------------------------------------------ variance
@@ -164,7 +162,7 @@ def _variance_arguments(
     if unbiased is not None and correction is not None:
         raise TypeError(f"{name}() received both unbiased and correction: they say the same, give one")
     if correction is None:
-        correction = 1 if unbiased is None or unbiased else 0
+        correction = 1 if unbiased is None or is_set(unbiased) else 0
     x = node_of(input)
     if x.type.dtype.kind < FLOATING:
         raise RuntimeError("std and var only support floating point and complex dtypes")
@@ -196,7 +194,7 @@ def var(
         1.0
     """
     x, axes, correction = _variance_arguments("var", input, dim, unbiased, keepdim, correction)
-    return returned(_kept(f.moments(x, axes, correction)[2], axes, x, keepdim), out)
+    return returned(kept(f.moments(x, axes, correction)[2], axes, x, keepdim), out)
 
 
 @numpy_names
@@ -212,7 +210,7 @@ def std(
         1.0
     """
     x, axes, correction = _variance_arguments("std", input, dim, unbiased, keepdim, correction)
-    return returned(_kept(f.deviation(x, axes, correction), axes, x, keepdim), out)
+    return returned(kept(f.deviation(x, axes, correction), axes, x, keepdim), out)
 
 
 @numpy_names
@@ -229,7 +227,7 @@ def var_mean(
     """
     x, axes, correction = _variance_arguments("var_mean", input, dim, unbiased, keepdim, correction)
     average, _, variance = f.moments(x, axes, correction)
-    return tensor_of(_kept(variance, axes, x, keepdim)), tensor_of(_kept(average, axes, x, keepdim))
+    return tensor_of(kept(variance, axes, x, keepdim)), tensor_of(kept(average, axes, x, keepdim))
 
 
 @numpy_names
@@ -246,7 +244,7 @@ def std_mean(
     """
     x, axes, correction = _variance_arguments("std_mean", input, dim, unbiased, keepdim, correction)
     average, deviation = f.mean(x, axes), f.deviation(x, axes, correction)
-    return tensor_of(_kept(deviation, axes, x, keepdim)), tensor_of(_kept(average, axes, x, keepdim))
+    return tensor_of(kept(deviation, axes, x, keepdim)), tensor_of(kept(average, axes, x, keepdim))
 
 
 # ------------------------------------------------------------------------------------------------------------- extrema
@@ -296,7 +294,7 @@ def _reduced_extremum(
     if dim == () and x.type.size == 0:
         raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
     _check_not_empty(name, x, axes)
-    return exactly_returned(_kept(row(x, params=axes) if axes else x, axes, x, keepdim), out, x)
+    return exactly_returned(kept(row(x, params=axes) if axes else x, axes, x, keepdim), out, x)
 
 
 @numpy_names
@@ -378,7 +376,7 @@ def _indexed_extremum(name: str, row: p.Primitive, x: Node, axis: int, keepdim: 
         return s.copy(x), f.filled((), dtypes.int64, x.type.device, 0)
     _check_not_empty(name, x, (axis,))
     values, index = f.extremum_with_index(x, axis, row)
-    return _kept(values, (axis,), x, keepdim), _kept(index, (axis,), x, keepdim)
+    return kept(values, (axis,), x, keepdim), kept(index, (axis,), x, keepdim)
 
 
 @numpy_names
@@ -423,12 +421,12 @@ def _position(name, row, input, dim, keepdim, out):
         if x.type.size == 0:
             raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
         index = f.extremum_index(f.reshaped(x, (x.type.size,)), 0, row)
-        return returned(f.reshaped(index, (1,) * x.ndim) if keepdim else index, out)
+        return returned(f.reshaped(index, (1,) * x.ndim) if is_set(keepdim) else index, out)
     axis = axis_of(dim, x.ndim)
     if x.ndim == 0:
         return returned(f.filled((), dtypes.int64, x.type.device, 0), out)
     _check_not_empty(name, x, (axis,))
-    return returned(_kept(f.extremum_index(x, axis, row), (axis,), x, keepdim), out)
+    return returned(kept(f.extremum_index(x, axis, row), (axis,), x, keepdim), out)
 
 
 # --------------------------------------------------------------------------------------------------------------- logic
@@ -463,7 +461,7 @@ def _quantified(formula, input, dim, keepdim, out):
     x = truth(source)
     # an empty sequence of axes is none of them here, as in PyTorch
     axes = () if isinstance(dim, (tuple, list)) and not dim else canonical_axes(dim, x.ndim)
-    result = _kept(formula(x, axes), axes, x, keepdim)
+    result = kept(formula(x, axes), axes, x, keepdim)
     if source.type.dtype is dtypes.uint8:
         result = f.converted(result, dtypes.uint8)
     return returned(result, out, source)
@@ -522,7 +520,7 @@ def norm(
     order = 2.0 if p is None or p == "fro" else float(p)
     if order < 0 or order == math.inf:
         _check_not_empty("norm", x, axes)
-    return exactly_returned(_kept(f.vector_norm(x, axes, order), axes, x, keepdim), out, x)
+    return exactly_returned(kept(f.vector_norm(x, axes, order), axes, x, keepdim), out, x)
 
 
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
@@ -562,9 +560,9 @@ def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False, *, out: Tensor | N
     x = node_of(input)
     axes = canonical_axes(dim, x.ndim)
     if x.type.dtype.kind == COMPLEX:
-        return returned(_kept(complex_log_sum_exp(x, axes), axes, x, keepdim), out, x)
+        return returned(kept(complex_log_sum_exp(x, axes), axes, x, keepdim), out, x)
     if x.type.dtype.kind != FLOATING:
         x = f.converted(x, get_default_dtype())
-    return returned(_kept(f.logsumexp(x, axes), axes, x, keepdim), out, x)
+    return returned(kept(f.logsumexp(x, axes), axes, x, keepdim), out, x)
 
 

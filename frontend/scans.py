@@ -193,7 +193,8 @@ def softmax(input: Tensor, dim: int, dtype: DType | None = None, *, out: Tensor 
         >>> torch.softmax(torch.tensor([0.0, 0.0]), 0).tolist()
         [0.5, 0.5]
     """
-    return returned(_along_axis(f.softmax, with_dtype(node_of(input), dtype), dim), out)
+    source = node_of(input)
+    return returned(_along_axis(f.softmax, with_dtype(source, dtype), dim), out, source)
 
 
 @numpy_names
@@ -205,11 +206,14 @@ def log_softmax(input: Tensor, dim: int, dtype: DType | None = None, *, out: Ten
         >>> torch.log_softmax(torch.tensor([0.0, -1000.0]), 0).tolist()
         [0.0, -1000.0]
     """
-    return returned(_along_axis(f.log_softmax, with_dtype(node_of(input), dtype), dim), out)
+    source = node_of(input)
+    return returned(_along_axis(f.log_softmax, with_dtype(source, dtype), dim), out, source)
 
 
 def _along_axis(formula, x: Node, dim: int) -> Node:
     axis = axis_of(dim, x.ndim)
+    if x.type.size == 0:
+        return x
     floating_only(x, formula.__name__)
     if x.ndim == 0:
         return f.reshaped(formula(f.reshaped(x, (1,)), 0), ())

@@ -14,6 +14,7 @@ from . import formulas as f, return_types
 from .arguments import (
     exactly_returned,
     floating_only,
+    is_set,
     numpy_names,
     real_only,
     returned,
@@ -37,7 +38,7 @@ Pair = tuple[Tensor, Tensor]
 def _ordered(x: Node, axis: int, descending: bool = False, count: int | None = None) -> Node:
     """The stable order of every row along ``axis``, or the first ``count`` of it, as positions with that axis last."""
     extent = x.type.shape[axis]
-    return s.argsort(f.last_axis(f.cut(x), axis), params=(bool(descending), extent if count is None else count))
+    return s.argsort(f.last_axis(f.cut(x), axis), params=(is_set(descending), extent if count is None else count))
 
 
 def _picked(x: Node, axis: int, order: Node) -> tuple[Node, Node]:
@@ -129,7 +130,7 @@ def _at_rank(x: Node, axis: int, position: Node, keepdim: bool) -> tuple[Node, N
     order = _ordered(x, axis)
     chosen = s.gather(order, f.reshaped(position, (*position.type.shape, 1)), params=(x.ndim - 1,))
     values, index = _picked(x, axis, chosen)
-    if keepdim:
+    if is_set(keepdim):
         return values, index
     return f.reshaped(values, position.type.shape), f.reshaped(index, position.type.shape)
 
@@ -204,7 +205,9 @@ def _median(name, named, input, dim, keepdim, out, *, ignore_nan):
     x = tensor_argument(input, name, "input", 1)
     if dim is None:
         if x.type.size == 0:
-            nothing = math.nan if x.type.dtype.kind == FLOATING else 0
+            # what PyTorch makes of NaN as an integer
+            wide = x.type.dtype in (dtypes.int32, dtypes.int64)
+            nothing = math.nan if x.type.dtype.kind == FLOATING else np.iinfo(x.type.dtype.numpy).min if wide else 0
             return tensor_of(f.filled((), x.type.dtype, x.type.device, nothing))
         flat = f.reshaped(x, (x.type.size,))
         value = _at_rank(f.cut(flat), 0, _middle(flat, 0, ignore_nan), False)[0]
@@ -272,7 +275,7 @@ def mode(
     last = ordered.shape[-1] - 1 - np.argmax((rows == value)[..., ::-1], axis=-1)
     chosen = input_node(np.ascontiguousarray(last[..., None].astype(np.int64)), x.type.device)
     values, index = _picked(x, axis, chosen)
-    if not keepdim:
+    if not is_set(keepdim):
         values, index = f.reshaped(values, _rows(x, axis)), f.reshaped(index, _rows(x, axis))
     return _pair(return_types.mode, values, index, out)
 
@@ -347,7 +350,9 @@ def _quantile(name, input, q, dim, keepdim, interpolation, out, *, ignore_nan):
     place = _places(f.cut(x), f.reshaped(levels, (count,)), ignore_nan)
     values = _interpolated(ordered, place, interpolation)
     values = f.permuted(values, (x.ndim - 1, *range(x.ndim - 1)))
-    shape = ([1] * rank if dim is None or rank == 0 else [*lead[:axis], 1, *lead[axis:]]) if keepdim else list(lead)
+    shape = list(lead)
+    if is_set(keepdim):
+        shape = [1] * rank if dim is None or rank == 0 else [*lead[:axis], 1, *lead[axis:]]
     return exactly_returned(f.reshaped(values, shape if levels.ndim == 0 else [count, *shape]), out)
 
 

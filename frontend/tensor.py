@@ -175,6 +175,10 @@ class memory_format:
         self.name = name
         self._inner = inner
 
+    def has_rank(self, ndim: int) -> bool:
+        """Whether tensors of so many axes can have this order."""
+        return self._inner is None or self._inner == ndim
+
     def order(self, ndim: int) -> tuple[int, ...] | None:
         """The axes from outermost to innermost; None when that is the order of the indices.
 
@@ -183,7 +187,7 @@ class memory_format:
         """
         if self._inner is None:
             return None
-        if ndim != self._inner:
+        if not self.has_rank(ndim):
             raise RuntimeError(f"required rank {self._inner} tensor to use {self.name} format")
         return (0, *range(2, ndim), 1)
 
@@ -317,9 +321,12 @@ def axis_of(dim: int, ndim: int) -> int:
 
     Raises:
         IndexError: outside of ``[-ndim, ndim - 1]``, with PyTorch's sentence.
+        TypeError: no int; a bool is none.
     """
     extent = ndim or 1
     if dim.__class__ is not int:
+        if dim.__class__ is bool:
+            raise TypeError("an axis is an int, not a bool")
         dim = operator.index(dim)
     if not -extent <= dim < extent:
         raise IndexError(

@@ -90,6 +90,9 @@ def sizes_of(sizes: tuple | list) -> tuple[int, ...]:
         sizes = sizes[0].tolist()
     for extent in sizes:
         if extent.__class__ is not int:
+            # PyTorch looks for bools at the first place only
+            if sizes[0].__class__ is bool:
+                raise TypeError("a size is an int, not a bool")
             return tuple(map(operator.index, sizes))
     return tuple(sizes)
 
@@ -475,11 +478,15 @@ def contiguous(self: Tensor, *, memory_format: memory_format = memory_format.con
     """
     if in_format(self, memory_format):
         return self
+    if memory_format.name == "preserve_format":
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
     return clone(self, memory_format=memory_format)
 
 
 def in_format(tensor: Tensor, wanted: memory_format) -> bool:
     """Whether a tensor's strides are those of a memory format."""
+    if not wanted.has_rank(tensor._node.type.ndim):
+        return False
     order = wanted.order(tensor._node.type.ndim)
     if order is None:
         return contiguous_in_memory(tensor)

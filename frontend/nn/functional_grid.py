@@ -18,7 +18,7 @@ from ..arguments import floating_only, tensor_argument
 from ..compiler import dtypes, primitives as p, primitives_shape as s
 from ..compiler.ir import Node
 from ..formulas import argument, constant
-from ..recording import input_node, tensor_of
+from ..recording import input_node, node_of, tensor_of
 from ..storage import attached
 from ..tensor import Tensor
 from .functional_vision import CUBIC
@@ -234,16 +234,15 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
         >>> torch.nn.functional.affine_grid(same, (1, 1, 1, 2), align_corners=True).tolist()
         [[[[-1.0, 0.0], [1.0, 0.0]]]]
     """
-    maps = tensor_argument(theta, "affine_grid", "theta", 1)
-    if maps.type.dtype.kind != dtypes.FLOATING:
+    if not theta.is_floating_point():
         raise ValueError(f"Expected theta to have floating point type, but got {theta.dtype}")
-    space = list(size[2:])
-    rank = len(space)
+    rank = len(size) - 2
     if rank not in (2, 3):
         raise p.Undefined(
             f"affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. Got size "
-            f"{list(size)}."
+            f"{size}."
         )
+    maps, space = node_of(theta), list(size[2:])
     if maps.ndim != 3 or maps.type.shape[1:] != (rank, rank + 1):
         raise ValueError(
             f"Expected a batch of {rank}D affine matrices of shape Nx{rank}x{rank + 1} for size {list(size)}. Got "

@@ -7,6 +7,7 @@ logits each. Read next: ``functional_regression.py`` for losses of regression an
 
 from __future__ import annotations
 
+import math
 import warnings
 
 from .. import formulas as f
@@ -17,7 +18,8 @@ from ..compiler.dtypes import FLOATING
 from ..compiler.ir import Node
 from ..formulas import argument, constant
 from ..gathering import checked_index, known
-from ..recording import node_of, operands, read, tensor_of
+from ..mutation import fitted_dtype
+from ..recording import get_default_dtype, node_of, operands, read, tensor_of
 from ..reduction import mean
 from ..tensor import Tensor
 
@@ -283,10 +285,13 @@ def _soft_cross_entropy(
     target = f.converted(target, x.type.dtype)
     classes = x.type.shape[axis]
     if smoothing:
-        target = p.add(p.mul(target, argument(target, 1 - smoothing)), argument(target, smoothing / classes))
+        target = p.add(p.mul(target, argument(target, 1 - smoothing)), argument(target, smoothing / max(classes, 1)))
     if weight is not None:
         target = p.mul(target, f.channelwise(weight, x, axis))
     loss = p.neg(s.reduce_sum(p.mul(f.log_softmax(x, axis), target), params=(axis,)))
+    if classes == 0 and reduction == "mean":
+        # there was nothing to divide
+        loss = p.mul(loss, constant(loss, math.nan))
     return reduced(loss, reduction)
 
 
@@ -390,10 +395,21 @@ def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``log(1 + exp(-target * input))`` for targets 1 and -1. As ``torch.nn.functional.soft_margin_loss``."""
+    """``log(1 + exp(-target * input))`` for targets 1 and -1. As ``torch.nn.functional.soft_margin_loss``.
+
+    Raises:
+        RuntimeError: an input of integers, or a target that is larger.
+    """
     mode = reduction_mode(reduction, size_average, reduce)
     x, t = operands(input, target)
-    return tensor_of(reduced(p.log1p(p.exp(p.neg(p.mul(t, floating_only(x, "soft_margin_loss"))))), mode))
+    if x.type.shape != node_of(input).type.shape:
+        raise RuntimeError(
+            f"output with shape {list(input.shape)} doesn't match the broadcast shape {list(x.type.shape)}"
+        )
+    if x.type.dtype.kind < FLOATING:
+        fitted_dtype(x.type.dtype, f.converted(x, get_default_dtype()))
+    loss = p.log1p(p.exp(p.neg(p.mul(t, floating_only(x, "soft_margin_loss")))))
+    return tensor_of(reduced(fitted_dtype(input.dtype, loss), mode))
 
 
 def multilabel_soft_margin_loss(
@@ -431,6 +447,17 @@ def multi_margin_loss(
         raise ValueError("only p == 1 and p == 2 supported")
     x = floating_only(tensor_argument(input, "multi_margin_loss", "input", 1), "multi_margin_loss")
     wanted = node_of(target)
+    if x.ndim in (1, 2) and wanted.type.shape != x.type.shape[:-1] and (x.ndim == 2 or wanted.type.size != 1):
+        raise RuntimeError(
+            "multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples (batch "
+            f"size). Expected target size [{x.type.shape[0] if x.ndim == 2 else 1}], but got "
+            f"{list(wanted.type.shape)}. Input has shape {list(x.type.shape)}."
+        )
+    try:
+        # no label is ignored
+        are_in_range(wanted, x.type.shape[-1] if x.ndim else 1, 0)
+    except IndexError:
+        raise RuntimeError("target out of range") from None
     if x.ndim == 1:
         grown, labels = f.reshaped(x, (1, *x.type.shape)), f.reshaped(wanted, (1,))
         loss = _margins(grown, labels, p, margin, weight)
@@ -441,7 +468,8 @@ def multi_margin_loss(
 def _margins(x: Node, wanted: Node, power: int, margin: float, weight: Tensor | None) -> Node:
     axis = _class_axis(x, wanted)
     classes = x.type.shape[axis]
-    labels = Labels(wanted, classes, -100, are_in_range(wanted, classes, -100))
+    # no label is ignored, and label 0 is what one that is would become
+    labels = Labels(wanted, classes, 0, known(wanted))
     own = f.along(labels.pick(x, axis), (axis,), x)
     excess = p.relu(p.add(p.sub(x, own), argument(x, margin)))
     excess = p.mul(excess, excess) if power == 2 else excess
@@ -466,7 +494,7 @@ def multilabel_margin_loss(
 
     Raises:
         RuntimeError: shapes that do not fit, or labels of another dtype.
-        IndexError: a label that is no class, when the value is computed.
+        RuntimeError, IndexError: a label that is no class, at once or when the value is computed.
 
     Example:
         >>> import flamework as torch
@@ -486,6 +514,8 @@ def multilabel_margin_loss(
             f"got: {list(x.type.shape)} and {list(wanted.type.shape)}"
         )
     shape = (x.type.shape[0] if x.ndim == 2 else 1, x.type.shape[-1] if x.ndim else 1)
+    if known(wanted) and ((read(wanted) < -1) | (read(wanted) >= shape[1])).any():
+        raise RuntimeError("argument #2 'target' is out of range")
     rows, labels = f.reshaped(x, shape), f.reshaped(wanted, shape)
     loss = f.reshaped(_label_margins(rows, labels), x.type.shape[:-1])
     return tensor_of(reduced(loss, mode))

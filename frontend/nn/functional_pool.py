@@ -14,11 +14,12 @@ import numpy as np
 
 from .. import formulas as f, formulas_windows as w
 from ..arguments import floating_only, integers, tensor_argument
+from ..arithmetic import div
 from ..compiler import dtypes, primitives as p, primitives_shape as s
 from ..compiler.ir import Node
 from ..formulas import argument
 from ..gathering import checked_index
-from ..recording import node_of
+from ..recording import node_of, tensor_of
 from ..tensor import Tensor
 from .functional_conv import without_batch
 
@@ -92,6 +93,8 @@ def max_pool1d(
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The maximum of every window of a sequence; see :func:`max_pool2d`. As ``torch.nn.functional.max_pool1d``."""
+    if not return_indices:
+        floating_only(tensor_argument(input, "max_pool1d", "input", 1), "max_pool1d_impl")
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -131,7 +134,11 @@ def _avg_pool(
     count_include_pad: bool, divisor_override: int | None,
 ) -> Tensor:
     function = f"avg_pool{rank}d"
-    x, batched = _with_batch(floating_only(tensor_argument(input, function, "input", 1), function), rank)
+    x = tensor_argument(input, function, "input", 1)
+    if x.type.dtype is not dtypes.int64:
+        # PyTorch has means of integers, rounded towards 0, for this dtype only
+        floating_only(x, function)
+    x, batched = _with_batch(x, rank)
     size, steps, low, high, _, counts = _layout(function, x, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
@@ -144,6 +151,8 @@ def _avg_pool(
             for count, step, k, pad, extent in zip(counts, steps, size, low, x.type.shape[2:])
         ]
         divisor = w.window_sizes(held, summed)
+    if x.type.dtype is dtypes.int64:
+        return without_batch(node_of(div(tensor_of(summed), tensor_of(divisor), rounding_mode="trunc")), batched)
     return without_batch(p.div(summed, divisor), batched)
 
 

@@ -18,6 +18,7 @@ from ..formulas import argument, constant
 from ..formulas_complex import absolute
 from ..gathering import known
 from ..joining import broadcast_tensors
+from ..mutation import fitted_dtype
 from ..operators import OPERATORS
 from ..recording import float_operands, node_of, operands, read, tensor_of
 from ..storage import attached
@@ -103,6 +104,8 @@ def smooth_l1_loss(
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     a, b = _pair("smooth_l1_loss", input, target)
+    if a.type.dtype.kind < FLOATING:
+        raise p.Undefined(f"\"smooth_l1_cpu\" not implemented for '{scalar_type(a.type.dtype)}'")
     difference = p.sub(a, b)
     gap = p.abs(difference)
     if beta == 0:
@@ -124,11 +127,14 @@ def huber_loss(
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     a, b = _pair("huber_loss", input, target)
+    if a.type.dtype.kind < FLOATING:
+        raise p.Undefined(f"\"huber_cpu\" not implemented for '{scalar_type(a.type.dtype)}'")
     difference = p.sub(a, b)
     gap = p.abs(difference)
     width = argument(gap, delta)
     near, far = p.mul(p.scale(difference, 0.5), difference), p.mul(width, p.sub(gap, p.scale(width, 0.5)))
-    return tensor_of(_weighted_mean(p.where(p.le(gap, width), near, far), weight, mode))
+    loss = p.where(p.le(gap, width), near, far)
+    return tensor_of(_weighted_mean(fitted_dtype(input.dtype, loss), weight, mode))
 
 
 def kl_div(
@@ -238,7 +244,8 @@ def hinge_embedding_loss(
     As ``torch.nn.functional.hinge_embedding_loss``.
     """
     mode = reduction_mode(reduction, size_average, reduce)
-    x, t = operands(input, target)
+    # the target is only compared, so that the dtype is that of the input
+    x, t = (node_of(tensor) for tensor in broadcast_tensors(input, target))
     zero = constant(x, 0)
     # a target that is neither 1 nor -1 counts as both
     gap = OPERATORS["sub"].node(tensor_of(argument(x, margin)), tensor_of(x))

@@ -203,7 +203,7 @@ def embedding_bag(
 
     Raises:
         ValueError, RuntimeError: arguments that do not fit each other.
-        IndexError: an index that is no row.
+        RuntimeError, IndexError: an index that is no row, at once or when the value is computed.
 
     Example:
         >>> import flamework as torch
@@ -223,8 +223,8 @@ def bags_of(
     padding_idx: int | None,
 ) -> tuple[Node, Node, Node, Node]:
     """The result, the bag of each index, how many indices count in each bag, and where the maxima come from."""
-    index = tensor_argument(input, "embedding_bag", "input", 1)
-    table = tensor_argument(weight, "embedding_bag", "weight", 2)
+    dtype, ndim = weight.dtype, input.dim()
+    index, table = node_of(input), node_of(weight)
     _check_bags(index, offsets, mode, sparse, scale_grad_by_freq, per_sample_weights)
     rows, size = table.type.shape
     if padding_idx is not None:
@@ -235,11 +235,11 @@ def bags_of(
             )
         padding_idx %= rows
     count = index.type.size
-    flat = f.reshaped(checked_index(index, rows, message="index out of range in self"), (count,))
+    out_of_range = "the input takes value {index}, which is not in the valid range [0, {size})"
+    flat = f.reshaped(checked_index(index, rows, message=out_of_range, error=RuntimeError), (count,))
     if max_norm is not None:
         table = _shortened(weight, flat, max_norm, norm_type)
     picked = rows_of(table, 0, flat)
-    dtype = picked.type.dtype
     if scale_grad_by_freq and picked.requires_grad:
         picked = _gradient_by_row(picked, flat, rows, None, True)
     if per_sample_weights is not None:
@@ -254,7 +254,7 @@ def bags_of(
     if padding_idx is not None:
         counts = p.ne(flat, argument(flat, padding_idx))
         picked = p.where(f.along(counts, (1,), picked), picked, constant(picked, 0))
-    if index.ndim == 2:
+    if ndim == 2:
         bags = index.type.shape[0]
         bag = f.reshaped(f.iota(index, 0), (count,))
     else:
@@ -264,7 +264,7 @@ def bags_of(
     source = f.filled((bags, size), dtypes.int64, index.type.device, 0)
     if mode == "max":
         out, source = _largest(picked, counts, flat, bag, bags)
-    elif index.ndim == 2:
+    elif ndim == 2:
         out = f.total(f.reshaped(picked, (*index.type.shape, size)), (1,))
     else:
         out = _added(picked, bag, bags)
@@ -272,7 +272,7 @@ def bags_of(
         divisor = p.where(p.lt(held, constant(held, 1)), constant(held, 1), held)
         out = p.div(out, f.along(f.converted(divisor, out.type.dtype), (1,), out))
     results = [f.converted(out, dtype), bag, held, source]
-    if index.ndim == 1 and include_last_offset:
+    if ndim == 1 and include_last_offset:
         # what comes after the last offset is in a bag of its own
         results = [r if i == 1 else f.axis_slice(r, 0, 0, bags - 1) for i, r in enumerate(results)]
     return tuple(results)

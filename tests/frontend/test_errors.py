@@ -188,3 +188,44 @@ def test_a_write_that_is_refused_changes_nothing():
         with pytest.raises((RuntimeError, TypeError)):
             exec(text, {"x": x, "y": flamework.zeros(2, 3)})
     assert x.tolist() == [0, 0, 0] and x._version == 0
+
+
+@pytest.mark.parametrize("call", [
+    "m.sum(1, keepdim=1)", "m.sum(1, keepdim=0)", "m.sum(1, 1)", "m.sum(1, True)", "m.amax(True)", "m.amax(1, 1)",
+    "m.argmax(True)", "m.argmax(1, 1)", "m.softmax(True)", "m.cumsum(False)", "m.cumsum(dim=True)",
+    "m.logsumexp(1, 1)",
+    "m.unsqueeze(True)", "m.transpose(True, False)", "m.flatten(False)", "m.select(True, 0)", "m.roll(1, True)",
+    "m.median(True)", "m.median(1, 1)", "m.kthvalue(1, True)", "m.mode(True)", "m.topk(1, 1, 1)",
+    "m.topk(1, largest=1)", "m.nonzero(as_tuple=1)", "m.allclose(m, equal_nan=1)", "i.bincount(minlength=True)",
+    "m.aminmax(dim=True)",
+    "torch.zeros(True)", "torch.zeros(2, True)", "torch.zeros((2, True))", "torch.zeros(2, requires_grad=1)",
+    "torch.zeros(2, requires_grad=0)", "torch.cat([m, m], True)", "torch.multinomial(v, 1, 1)",
+    "torch.matrix_power(m @ m.t(), True)", "torch.vander(v, True)", "torch.combinations(v, 2, 1)",
+    "m.sum((0, True))", "m.permute(0, True)", "m.permute((0, True))", "m.expand(2, True, 2, 3).shape",
+    "m.reshape((2, True, 3)).shape", "m.contiguous(memory_format=torch.preserve_format)",
+    "m.t().contiguous(memory_format=torch.preserve_format)", "m.is_contiguous(memory_format=torch.channels_last)",
+    "m.t().is_contiguous(memory_format=torch.preserve_format)",
+])
+def test_bools_are_no_ints_and_ints_no_bools(call):
+    def script(torch):
+        return eval(call, {
+            "torch": torch, "m": torch.arange(6.0).reshape(2, 3), "v": torch.arange(1.0, 4), "i": torch.arange(3)
+        })
+
+    assert_same(script)
+
+
+@pytest.mark.parametrize("call", [
+    "m.sum(True)", "m.sum(dim=False)", "m.mean(True)", "m.all(True)", "m.any(1, keepdim=2)", "m.max(True)",
+    "m.var(1, unbiased=1)", "m.var(unbiased=0)", "m.std(1, 1)", "m.var(1, keepdim=1)", "m.sort(descending=2)",
+    "m.sort(True)", "m.argsort(descending=1)", "m.norm(2, True)", "m.norm(2, 1, 1)", "m.quantile(0.5, 1, 1)",
+    "m.view(True, 6)", "m.view((True, 6))", "m.reshape(True, 6)", "m.repeat(True, 2)", "m.permute(True, False)",
+    "m.squeeze(True)", "torch.ones((True, 2))", "torch.full((True,), 1)", "torch.tensor([1.0], requires_grad=1)",
+    "torch.randn(2, requires_grad=1)", "torch.linalg.vector_norm(m, 2, 1, 1)", "torch.nn.functional.softmax(m, True)",
+])
+def test_bools_and_ints_of_functions_with_several_forms(call):
+    """PyTorch lists the forms; the type of the error is compared."""
+    def script(torch):
+        return eval(call, {"torch": torch, "m": torch.arange(6.0).reshape(2, 3)})
+
+    assert_same(script, messages=False)

@@ -95,7 +95,8 @@ ONCE = ("pdist", "cdist", "hardsigmoid", "multi_margin_loss")
 def function_of(torch, row: str):
     """A row as a function of two tensors."""
     name, bracket, rest = row.partition("(")
-    for place in (torch, torch.nn.functional, torch.fft, torch.Tensor):
+    # the old torch.rfft and torch.irfft are other functions
+    for place in (torch.fft, torch, torch.nn.functional, torch.Tensor):
         found = place
         for part in name.split("."):
             found = getattr(found, part, None)

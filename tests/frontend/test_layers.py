@@ -516,8 +516,12 @@ def test_multilabel_margin_loss_refuses_what_pytorch_refuses(scores, labels):
 
 @pytest.mark.parametrize("label", [5, -2])
 def test_multilabel_margin_loss_refuses_labels_that_are_no_classes(label):
+    loss, scores = flamework.nn.MultiLabelMarginLoss(), flamework.zeros(5)
+    for labels in ([0, label, -1, 0, 0], [0, -1, 0, 0, label]):
+        with pytest.raises(RuntimeError, match="'target' is out of range"):
+            loss(scores, flamework.tensor(labels))
     with pytest.raises(IndexError):
-        flamework.nn.MultiLabelMarginLoss()(flamework.zeros(5), flamework.tensor([0, label, -1, 9, 9])).item()
+        loss(scores, flamework.tensor([0, label, -1, 0, 0]) + 0).item()
 
 
 @pytest.mark.parametrize(("size_average", "reduce", "name"), [

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from flamework import formulas
 from rows import check, check_error
+from same_as_torch import assert_same
 
 DIMS = ["", ", 0", ", -1", ", 1, True", ", (0, 1)", ", dim=(1,), keepdim=True"]
 
@@ -204,3 +205,18 @@ def test_variance_down_many_columns(shape, dim, dtype):
     with np.errstate(invalid="ignore"):
         np.testing.assert_allclose(mean.numpy(), exact.mean(dim), rtol=1e-6)
         np.testing.assert_allclose(variance.numpy(), exact.var(dim), rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+@pytest.mark.parametrize("first", [0, 255, 256, 999, 4096, None])
+@pytest.mark.parametrize("shape", [(5000,), (3, 5000), (5000, 3)])
+def test_extremum_of_long_vectors_of_bools(name, first, shape):
+    """The place of the first element that differs from the others, beyond what a byte or a lane can count."""
+    axis = shape.index(5000)
+
+    def script(torch):
+        place = torch.arange(5000).reshape([5000 if a == axis else 1 for a in range(len(shape))]).expand(shape)
+        x = (place == -1) if first is None else (place >= first)
+        return list(getattr(x if name == "max" else ~x, name)(axis))
+
+    assert_same(script)
