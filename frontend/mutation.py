@@ -25,7 +25,6 @@ from .compiler.ir import Node, TensorType, grad_mode
 from .levels import LEAF
 from .recording import (
     broadcast_shapes,
-    input_node,
     node_of,
     plain_number,
     read,
@@ -35,6 +34,7 @@ from .recording import (
     take_back,
     tensor_of,
 )
+from .runtime import engine
 from .storage import (
     EXPORTED,
     Cut,
@@ -49,7 +49,6 @@ from .storage import (
     without_cut,
     written_through,
 )
-from .runtime import engine
 from .tensor import Tensor, method
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from .guards import OptimizerGuard, Surroundings, calm, enliven
 from .live import Expression, LiveNumber, compiled_reader, depends_on_events, is_live, plain
 from .places import Place, Unshared, cut_form, form, home_node, open_leaf, piece_buffer, value_node
 from .pytree import flatten, unflatten
-from .random import default_generator
+from .random import default_generators
 from .recording import node_of, pending_node, pending_tensors
 from .replay import Changed, Program
 from .runtime import engine
@@ -238,7 +238,7 @@ class Call:
         self.waiting = [n for t in pending_tensors() if (n := pending_node(t)) is not None]
         self.snapshot = Snapshot(leaves, surroundings.tensors.values(), surroundings.own, unshared)
         self.optimizers = OptimizerGuard(surroundings.optimizers)
-        self.generators = list(dict.fromkeys([default_generator, *surroundings.generators]))
+        self.generators = list(dict.fromkeys([*default_generators(), *surroundings.generators]))
         self.states = [g.get_state() for g in self.generators]
 
     def run(self) -> Recorded:

@@ -11,6 +11,7 @@ Read next: ``gpu_plan.py``, which runs programs on one.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,9 @@ class Gpu:
     """One GPU. Freed blocks are kept and given to the next buffer of their size class."""
 
     name: str
+    title: str
     cc: tuple[int, int]
+    processors: int
     threads: int
 
     def __init__(self, name: str) -> None:
@@ -103,6 +106,14 @@ class Gpu:
         self.write(buffer.address, np.ascontiguousarray(array))
         return buffer
 
+    def memory(self) -> tuple[int, int]:
+        """Free and total bytes."""
+        raise NotImplementedError
+
+    def synchronize(self) -> None:
+        """Wait for all that was launched."""
+        raise NotImplementedError
+
     def obtain(self, size: int) -> int | None:
         """Memory from the driver, or None."""
         raise NotImplementedError
@@ -128,12 +139,21 @@ class Gpu:
 class Simulator(Gpu):
     """numba's simulator of a GPU. Every operand is checked against its bounds."""
 
+    title = "numba's simulator"
     cc = (9, 0)
+    processors = 1
     threads = 8
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.blocks: dict[int, np.ndarray] = {}
+
+    def memory(self) -> tuple[int, int]:
+        page = os.sysconf("SC_PAGE_SIZE")
+        return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")
+
+    def synchronize(self) -> None:
+        pass
 
     def obtain(self, size: int) -> int | None:
         try:
@@ -167,8 +187,18 @@ class Simulator(Gpu):
     def launch(self, source: str, launch: Launch, arguments: Sequence[tuple[str, int, int]]) -> None:
         from ..kernels.cuda import toolchain
 
-        given = [self.span(value, nbytes) if kind == "pointer" else np.int64(value) for kind, value, nbytes in arguments]
+        given = [
+            self.span(value, nbytes) if kind == "pointer" else np.int64(value) for kind, value, nbytes in arguments
+        ]
         toolchain.simulate(source, [launch], given)
+
+
+@functools.cache
+def count() -> int:
+    """How many GPUs there are; in the simulator what ``FLAMEWORK_SIMULATED_GPUS`` says, or one."""
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+        return 0
+    return int(os.environ.get("FLAMEWORK_SIMULATED_GPUS", "1"))
 
 
 @functools.cache
