@@ -524,11 +524,13 @@ class Recorder:
         compute = list(dict.fromkeys(n for n in roots if n.type.size))
         for node in roots:
             if not node.type.size and node.value is None:
-                engine.settle(node, engine.allocate(0))
+                engine.settle(node, engine.allocate_on(node.type.device, 0))
         program.results = [-1] * len(roots)
         if not compute:
             self.add_owners()
             return
+        if len({node.type.device for node in compute}) > 1 or engine.waiting_transfers(compute):
+            raise Unreplayable("it moves values between devices")
         with engine.following:
             key, compute, inputs, numbers = engine.linearised(compute, blocks=False)
         for at, node in enumerate(inputs):
@@ -578,7 +580,7 @@ class Recorder:
         elif node in self.values:
             program.reads.append((at, "elements", self.values[node]))
         elif node in self.capture.drawn:
-            program.drawn.append((at, self.capture.drawn[node]))
+            program.drawn.append((at, self.capture.drawn[node], node.type.device))
         elif self.capture.is_constant(node):
             program.inputs[at] = node.value
         else:
@@ -660,8 +662,9 @@ def compute_before(nodes: Sequence[Node], waiting: Sequence[Node]) -> None:
     """Compute values from before the recording, with what waited for a part of them then."""
     for node in nodes:
         if not node.type.size:
-            engine.settle(node, engine.allocate(0))
-    nodes = [node for node in nodes if node.type.size]
-    if not nodes:
-        return
-    engine.run_plan(*engine.prepared(nodes, [n for n in waiting if n.value is None]))
+            engine.settle(node, engine.allocate_on(node.type.device, 0))
+    nodes = engine.copied([node for node in nodes if node.type.size])
+    for device in dict.fromkeys(node.type.device for node in nodes):
+        here = [node for node in nodes if node.type.device == device and node.value is None]
+        if here:
+            engine.run_plan(*engine.prepared(here, [n for n in waiting if n.value is None]))
