@@ -151,6 +151,11 @@ def current() -> int:
     return _current
 
 
+def chosen() -> tuple[str, int]:
+    """The default device and the current GPU: what a function that names no device depends on."""
+    return _default, _current
+
+
 def set_current(index: int) -> None:
     """Choose it. Raises RuntimeError if there is no such GPU."""
     global _current

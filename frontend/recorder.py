@@ -275,6 +275,10 @@ class Call:
         self.optimizers.restore()
         for generator, state in zip(self.generators, self.states):
             generator.set_state(state)
+        for generator in default_generators():
+            if generator not in self.generators:
+                # a GPU's, which was used for the first time
+                generator.manual_seed(generator.initial_seed())
 
     def with_live_numbers(self, capture: Capture) -> tuple[tuple, dict]:
         """The arguments, with floats that know from which argument they are."""
@@ -377,7 +381,8 @@ class Recorder:
             self.make_template(wanted)
         self.compute()
         program.exclusive = bool(program.writes)
-        program.generators = self.call.generators if self.capture.draws else []
+        if self.capture.draws:
+            program.generators = list(dict.fromkeys([*self.call.generators, *default_generators()]))
         program.prepare()
         return program
 

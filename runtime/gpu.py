@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .allocator import out_of_memory, size_class
+from .allocator import size_class
 
 if TYPE_CHECKING:
     from ..compiler.codegen_cuda import Launch
@@ -54,6 +54,10 @@ class DeviceBuffer:
             self.gpu.give_back(self.address, self._size, self.nbytes)
 
 
+class OutOfMemoryError(RuntimeError):
+    """A GPU's memory did not suffice; as ``torch.cuda.OutOfMemoryError``."""
+
+
 class Gpu:
     """One GPU. Freed blocks are kept and given to the next buffer of their size class."""
 
@@ -80,7 +84,7 @@ class Gpu:
                 self.empty_cache()
                 found = self.obtain(size)
                 if found is None:
-                    raise out_of_memory(nbytes)
+                    raise OutOfMemoryError(f"CUDA out of memory. Tried to allocate {nbytes} bytes on {self.name}.")
             address = found
             self.reserved += size
             self.most_reserved = max(self.most_reserved, self.reserved)

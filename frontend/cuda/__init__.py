@@ -14,13 +14,10 @@ from typing import NamedTuple
 from ..device import current, device as Device, device_name, set_current
 from ..recording import pending_tensors, realize
 from ..runtime import gpu as runtime
+from ..runtime.gpu import OutOfMemoryError
 from ..tensor import Tensor
 
 DeviceLike = Device | str | int | None
-
-
-class OutOfMemoryError(RuntimeError):
-    """A device's memory did not suffice; as ``torch.cuda.OutOfMemoryError``."""
 
 
 def is_available() -> bool:

@@ -282,6 +282,22 @@ def memory_is_counted(torch):
     assert cuda.memory_reserved(1) <= before + 4096 and "reserved" in cuda.memory_summary(1)
 
 
+def memory_that_does_not_suffice(torch):
+    from flamework.runtime.gpu import gpu
+
+    device = gpu("cuda:1")
+    device.obtain, x = lambda size: None, torch.ones(5000, device="cuda:1")
+    try:
+        torch.realize(x)
+    except torch.cuda.OutOfMemoryError as error:
+        assert "CUDA out of memory" in str(error)
+    else:
+        raise AssertionError("there was no memory")
+    finally:
+        del device.obtain
+    assert x.sum().item() == 5000
+
+
 def streams_and_events(torch):
     cuda = torch.cuda
     stream = cuda.Stream()
@@ -514,6 +530,15 @@ def compiled_functions_replay(torch):
     assert after["plans_replayed"] > before["plans_replayed"] and after["plans_built"] == before["plans_built"]
 
 
+def compiled_functions_follow_the_current_device(torch):
+    made = torch.compile(lambda: (torch.ones(2, device="cuda") + 1, torch.zeros(1) + 1))
+    for index in (0, 1, 0, 1):
+        with torch.cuda.device(index):
+            assert made()[0].get_device() == index
+        with torch.device("cuda", index):
+            assert made()[1].get_device() == index
+
+
 def compiled_functions_draw_anew(torch):
     def noisy(x):
         noise = torch.rand(3, device="cuda") + torch.poisson(torch.full((3,), 1e6, device="cuda"))
@@ -550,17 +575,28 @@ def compiled_functions_between_devices(torch):
         assert on_gpu.is_cuda and on_gpu.tolist() == [2, 2] and on_cpu.is_cpu and on_cpu.tolist() == [2, 2]
 
 
+def the_first_numbers_of_a_gpu_are_drawn_in_a_compiled_function(torch):
+    compiled = torch.compile(lambda: torch.rand(3, device="cuda") * 2)
+    torch.manual_seed(3)
+    found = [compiled().tolist() for _ in range(3)]
+    torch.manual_seed(3)
+    assert found == [(torch.rand(3, device="cuda") * 2).tolist() for _ in range(3)]
+
+
 BEHAVIOURS = [
     devices_and_their_properties, the_current_device, the_default_device, moves_between_devices, memory_is_counted,
+    memory_that_does_not_suffice,
     streams_and_events, synchronize_computes_what_is_pending, generators, random_numbers_have_their_distributions,
     permutations_and_samples, pickles_copies_and_files, storages, communication, gradients_cross_devices,
-    modules_and_optimizers_train, modules_move, compiled_functions_replay, compiled_functions_draw_anew,
+    modules_and_optimizers_train, modules_move, compiled_functions_replay, compiled_functions_follow_the_current_device,
+    compiled_functions_draw_anew,
     compiled_functions_write, compiled_functions_between_devices,
 ]
 
 PARTS = {
     "calls": {text: (call, text) for text in CALLS},
     "errors": {text: (error, text) for text in ERRORS},
+    "first": {first.__name__: (first,) for first in [the_first_numbers_of_a_gpu_are_drawn_in_a_compiled_function]},
     "behaviours": {function.__name__: (function,) for function in BEHAVIOURS},
 }
 
