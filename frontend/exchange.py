@@ -207,6 +207,8 @@ def data_ptr(self: Tensor) -> int:
         base = self._node if storage is None else storage.node
         if not engine.is_computed(base):
             read(base)
+        elif engine.refuse is not None:
+            engine.refuse([base])
         start = base.value.address
     return start + strides_of(self)[1] * self._node.type.dtype.itemsize
 

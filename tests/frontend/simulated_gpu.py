@@ -223,6 +223,8 @@ def devices_and_their_properties(torch):
     properties = cuda.get_device_properties(1)
     assert properties.name == cuda.get_device_name("cuda:1") and properties.total_memory == cuda.mem_get_info(1)[1]
     assert not cuda.can_device_access_peer(0, 1)
+    info = x.__array_namespace__().__array_namespace_info__()
+    assert list(map(str, info.devices())) == ["cpu", "cuda:0", "cuda:1"] and torch.backends.cuda.is_built()
 
 
 def the_current_device(torch):
