@@ -384,7 +384,11 @@ def rewrite(roots: Sequence[Node], leaves: Mapping[Node, Node] | None = None) ->
             elif node.op is result:
                 new[node] = results[node.src[0]][node.params[1]]
             else:
-                new[node] = interner.make(Interner.with_sources(node, [new[x] for x in node.src]))
+                made = Interner.with_sources(node, [new[x] for x in node.src])
+                if leaves is not None and made is node:
+                    # what is made from the result lives on, and must hold no node that gets a value
+                    made = Node(node.op, node.src, node.params, node.type)
+                new[node] = interner.make(made)
         # a complex result is stored in pairs of its parts
         for root in roots:
             node = new[root]

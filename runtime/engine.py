@@ -152,7 +152,7 @@ def copied(roots: Sequence[Node]) -> list[Node]:
         (source,) = node.src
         realize([source])
         settle(node, moved(source, node.type.device))
-    return [root for root in roots if root.value is None]
+    return [root for root in roots if not is_computed(root)]
 
 
 def waiting_transfers(roots: Sequence[Node]) -> list[Node]:

@@ -85,7 +85,9 @@ class Gpu:
     """One GPU. Freed blocks are kept and given to the next buffer of their size class."""
 
     name: str
+    title: str
     cc: tuple[int, int]
+    processors: int
     threads: int
 
     def __init__(self, name: str) -> None:
@@ -189,7 +191,9 @@ class Launches:
 class Simulator(Gpu):
     """numba's simulator of a GPU. No kernel can leave the blocks of memory that its operands lie in."""
 
+    title = "numba's simulator"
     cc = (9, 0)
+    processors = 1
     threads = 8
 
     def __init__(self, name: str) -> None:
@@ -263,7 +267,7 @@ def is_simulator() -> bool:
 
 @functools.cache
 def count() -> int:
-    """How many GPUs there are. Simulated ones are as many as ``FLAMEWORK_SIMULATED_GPUS`` says, or one."""
+    """How many GPUs there are; in the simulator what ``FLAMEWORK_SIMULATED_GPUS`` says, or one."""
     if is_simulator():
         return int(os.environ.get("FLAMEWORK_SIMULATED_GPUS", "1"))
     from . import nvidia

@@ -81,6 +81,8 @@ class Nvidia(Gpu):
             self.attribute(names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR),
             self.attribute(names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
         )
+        self.processors = self.attribute(names.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+        self.title = _text(self.call("cuDeviceGetName", 256, self.device)).partition("\0")[0]
         self.modules: dict[str, Any] = {}
 
     def call(self, function: str, *arguments: Any) -> Any:

@@ -22,7 +22,8 @@ class FakeDriver:
     """See the chapter's head. ``calls`` counts the calls of each function; ``capacity`` is the device's memory."""
 
     CUdevice_attribute = SimpleNamespace(
-        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major", CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor"
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major", CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor",
+        CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT="processors",
     )
     CUDA_KERNEL_NODE_PARAMS = SimpleNamespace
 
@@ -39,8 +40,8 @@ class FakeDriver:
         if name.startswith("cu") and name[2].isupper():
             self.calls[name] = self.calls.get(name, 0) + 1
             if name not in ("cuInit", "cuDeviceGetCount", "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxSetCurrent",
-                            "cuGetErrorName", "cuGetErrorString", "cuDeviceGetAttribute", "cuGraphDestroy",
-                            "cuGraphExecDestroy"):
+                            "cuGetErrorName", "cuGetErrorString", "cuDeviceGetAttribute", "cuDeviceGetName",
+                            "cuGraphDestroy", "cuGraphExecDestroy"):
                 assert getattr(self.current, "context", None) == "context 0", f"{name} without a current context"
         return super().__getattribute__(name)
 
@@ -78,7 +79,10 @@ class FakeDriver:
         return (SUCCESS,)
 
     def cuDeviceGetAttribute(self, attribute, device):
-        return SUCCESS, {"major": 9, "minor": 0}[attribute]
+        return SUCCESS, {"major": 9, "minor": 0, "processors": 2}[attribute]
+
+    def cuDeviceGetName(self, length, device):
+        return SUCCESS, b"a stand-in".ljust(length, b"\0")
 
     def cuMemGetInfo(self):
         return SUCCESS, self.capacity - sum(x.size for x in self.memory.values()), self.capacity
