@@ -21,7 +21,7 @@ from .compiler.ir import Marks, Node
 from .recording import input_node, node_of, reclaim, register, snapshot
 from .runtime import engine
 from .runtime.allocator import Buffer
-from .runtime.donation import BUFFERS, others
+from .runtime.donation import others
 from .storage import (
     EXPORTED,
     Chain,
@@ -229,7 +229,7 @@ def is_alone(tensor: Tensor) -> bool:
     else:
         value = storage.node
     buffer = value.value
-    if type(buffer) not in BUFFERS or not buffer.is_block:
+    if type(buffer) is not Buffer or not buffer.is_block:
         return False
     stored = storage is not None
     if node is value:

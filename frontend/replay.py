@@ -37,7 +37,8 @@ from .recording import storage_of, tensor_of
 from .runtime import engine
 from .runtime.allocator import Buffer
 from .runtime.counters import COUNTERS
-from .runtime.donation import BUFFERS, others
+from .runtime.donation import others
+from .runtime.gpu import DeviceBuffer
 from .storage import Cut, Storage
 from .tensor import Tensor, meta_of
 
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 
 NONE: frozenset[int] = frozenset()
+
+# The classes of what computed nodes hold.
+BUFFERS = frozenset([Buffer, DeviceBuffer])
 
 
 class Changed(Exception):

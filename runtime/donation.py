@@ -20,10 +20,6 @@ from sys import getrefcount
 from ..compiler import primitives_shape as s
 from ..compiler.ir import Node, topological
 from .allocator import Buffer
-from .gpu import DeviceBuffer
-
-#: The classes of what computed nodes hold.
-BUFFERS = frozenset([Buffer, DeviceBuffer])
 
 #: Programs that could donate less do not look: small blocks come from the cache, and are warm.
 LEAST_BYTES = 1 << 20
@@ -111,7 +107,7 @@ class Lifetimes:
 def holds_alone(node: Node) -> bool:
     """Whether a computed node, with the value below it if it is a leaf, is all that refers to a block of memory."""
     buffer = node.value
-    if type(buffer) not in BUFFERS or not buffer.is_block:
+    if type(buffer) is not Buffer or not buffer.is_block:
         return False
     sources = node.src
     if not sources:
