@@ -28,7 +28,7 @@ install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --r
 environment = $(patsubst %/bin/python,%,$@)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test oracle record bench lint clean
+.PHONY: help run test oracle record bench bench-gpu lint clean
 
 help:
 	@echo 'make run     train a digits classifier, and write the fused graph of its training step to fused-graph/'
@@ -36,6 +36,7 @@ help:
 	@echo 'make oracle  the same as FLAMEWORK_ORACLE=1 make test'
 	@echo 'make record  run them and keep what PyTorch answers, for make test to compare with (tests/expected)'
 	@echo 'make bench   measure against PyTorch, JAX, MLX, ... for hours (ARGS="--quick small" is short)'
+	@echo 'make bench-gpu  the same on a GPU, against PyTorch, torch.compile, JAX and CuPy'
 	@echo 'make lint    ruff, and mypy over the public surface'
 	@echo 'make clean   remove environments, caches and outputs'
 	@echo 'ARGS="..." is handed to the program that a target runs; PYTHON=python3.12 chooses the interpreter.'
@@ -59,6 +60,9 @@ record: $(ORACLE_STAMP)
 bench: $(BENCH_STAMP)
 	.venv-peers/bin/python tests/benchmarks/run.py $(ARGS)
 
+bench-gpu: .venv-gpu/.installed-bench-gpu
+	.venv-gpu/bin/python tests/benchmarks/run.py --device cuda --markdown tests/benchmarks/RESULTS-GPU.md $(ARGS)
+
 # mypy knows packages by their folders, and this one's folders get their names from pyproject.toml: link them up.
 lint: $(LINT_STAMP)
 	.venv/bin/python -m ruff check .
@@ -67,11 +71,11 @@ lint: $(LINT_STAMP)
 	cd build/typed && $(CURDIR)/.venv/bin/python -m mypy --config-file $(CURDIR)/pyproject.toml -p flamework $(ARGS)
 
 clean:
-	rm -rf .venv .venv-peers build dist fused-graph *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-peers .venv-gpu build dist fused-graph *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find compiler frontend kernels runtime tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A new virtual environment. It ignores itself for git, as Python 3.13 and later have it do.
-.venv/bin/python .venv-peers/bin/python:
+.venv/bin/python .venv-peers/bin/python .venv-gpu/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo 'Flamework needs Python 3.11 or later; $(PYTHON) is' "$$($(PYTHON) --version 2>&1 || echo missing)." \
 	       'Name another one: make PYTHON=python3.12 ...' >&2; exit 1; }
@@ -95,3 +99,6 @@ $(ORACLE_STAMP): $(PEERS_STAMP)
 
 $(BENCH_STAMP): $(ORACLE_STAMP)
 	$(call install,.venv-peers,bench)
+
+.venv-gpu/.installed-bench-gpu: pyproject.toml | .venv-gpu/bin/python
+	$(call install,.venv-gpu,bench-gpu)

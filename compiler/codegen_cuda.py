@@ -7,13 +7,15 @@ second function, ``finish``, for what comes after the pieces.
 
 Who does what (:func:`distribution`):
 
-- ``elements`` (flat kernels): a thread takes elements, a grid apart.
+- ``elements`` (flat kernels): a thread takes :data:`UNROLL` elements, a block apart, and then the next ones, a grid
+  apart.
 - ``tiled`` (flat ones that read across the direction in which they write): a block takes a square tile, so that each
   line of memory that it touches in either direction is used while it is in the cache.
-- ``teams`` (rows): a block's threads form teams of ``lanes`` threads, as many as a row has elements (rounded up to a
-  power of two), and each team takes a row. The lanes take the elements of a loop in turn; a tree in shared memory
-  combines what they found, and every lane reads the whole. So a long row gets a block, and a block does many short rows
-  at a time. A team for which no row is left repeats the last one and stores nothing: all threads must meet at barriers.
+- ``teams`` (rows): a block's threads form teams of ``lanes`` threads, a power of two: up to a warp as many as a row has
+  elements, beyond that one for :data:`EACH` of them. Each team takes a row. The lanes take the elements of a loop in
+  turn; an exchange within the warp, and then shared memory between warps, combines what they found for all of them. So
+  a long row gets a block, and a block does many short rows at a time. A team for which no row is left repeats the last
+  one and stores nothing: all threads must meet at barriers.
 - ``columns``: the same with lanes and teams exchanged: neighbouring threads belong to neighbouring columns, so that
   what a warp reads is contiguous.
 - ``blocks`` (rows with loops in loops, pieces of a split row): a block takes a unit, its teams the values of the loop
@@ -30,8 +32,10 @@ Read next: ``kernels/cuda/namespace.py`` for the names, ``kernels/cuda/toolchain
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .codegen_cpu import combine, identity
@@ -54,6 +58,8 @@ from .loopir import (
 
 THREADS = 256  # of a block
 WARP = 32  # threads that read together: columns of a tile, teams of neighbouring columns
+EACH = 8  # elements of a row that a thread takes at least, before a row gets more threads than a warp
+UNROLL = 4  # elements whose loads are under way in a thread at the same time
 RUN = 64  # elements that a thread adds up one after the other
 MAX_BLOCKS = 1 << 12  # of a launch: more than run at once. Beyond that setting up loops costs more than a turn of them
 SHARED_BYTES = 4096  # of shared memory for each dtype: accumulators beyond that are combined one batch after the other
@@ -132,15 +138,17 @@ def launches(kernel: Kernel, threads: int = THREADS) -> list[Launch]:
     units, at_once = sizes[0], 1
     if how == "scatter":
         units = math.prod(values[v.extent] for v in independent(kernel))
-    if how in ("elements", "scatter", "scans"):
+    if how in ("scatter", "scans"):
         at_once = threads
+    elif how == "elements":
+        at_once = UNROLL * threads
     elif how == "tiled":
         *outer, rows, columns = (values[v.extent] for v in kernel.groups[0])
         width = min(WARP, threads)
         units = math.prod(outer) * -(-rows // width) * -(-columns // width)
     elif how in ("teams", "columns"):
         lanes, limit = 1, most_lanes(kernel, threads)
-        while lanes < limit and lanes < sizes[1]:
+        while lanes < limit and lanes < sizes[1] and (lanes < WARP or lanes * EACH < sizes[1]):
             lanes *= 2
         at_once = threads // lanes
 
@@ -195,6 +203,51 @@ class Writer:
         self.line(text)
         self.depth += 1
 
+    # ------------------------------------------------------------------------------------------- several at a time
+
+    @contextlib.contextmanager
+    def captured(self) -> Iterator[list[str]]:
+        """The lines that are written in the block, without indentation, instead of writing them."""
+        before, depth = self.lines, self.depth
+        self.lines, self.depth = [], 0
+        found: list[str] = []
+        try:
+            yield found
+            found += self.lines
+        finally:
+            self.lines, self.depth = before, depth
+
+    def repeat(self, lines: list[str]) -> None:
+        """Write captured lines."""
+        for line in lines:
+            self.line(line)
+
+    def side_by_side(self, body: list[str], counter: str, step: str) -> list[str] | None:
+        """:data:`UNROLL` copies of a loop's body for values of the counter ``step`` apart, line by line, so that their
+        loads are under way together; None for a body with blocks or barriers in it.
+
+        What the body adds up is added up in the order of a loop.
+        """
+        if any(re.match(r"(if|while|for|cuda)\b|\s", line) for line in body):
+            return None
+        targets = [match[1] if (match := re.match(r"(\w+) = ", line)) else "" for line in body]
+        words = [set(re.findall(r"\w+", line[len(target) :])) for line, target in zip(body, targets)]
+        own = {target for target in targets if target}
+        # what is read before it is written comes from the value before, which must not matter to another line
+        carried = {x for x in own if any(x in found for found in words[: targets.index(x) + 1])}
+        if any(sum(x in found or x == target for found, target in zip(words, targets)) > 1 for x in carried):
+            return None
+        found = []
+        for line in body:
+            for k in range(UNROLL):
+                text = line
+                if k:
+                    text = re.sub(rf"\b{counter}\b", f"({counter} + {k} * {step})", text)
+                    for name in own - carried:
+                        text = re.sub(rf"\b{name}\b", f"{name}_{k}", text)
+                found.append(text)
+        return found
+
     # ------------------------------------------------------------------------------------------------------- header
 
     def header(self, name: str) -> None:
@@ -232,7 +285,8 @@ class Writer:
         """Divide the block's threads into teams for loops over a group."""
         limit = most_lanes(self.kernel, self.threads)
         self.line("lanes = 1")
-        self.begin(f"while lanes < {limit} and lanes < {self.size(level)}:")
+        size = self.size(level)
+        self.begin(f"while lanes < {limit} and lanes < {size} and (lanes < {WARP} or lanes * {EACH} < {size}):")
         self.line("lanes <<= 1")
         self.depth -= 1
         self.line(f"teams = udiv({self.threads}, lanes)")
@@ -293,6 +347,10 @@ class Writer:
                 self.line(f"{name} = {text} if {guard} else {fill}" if guard else f"{name} = {text}")
             case Store():
                 depth = self.depth
+                if scope.guard and st.mode == "set":
+                    self.unseen.add(st.pointer)
+                    self.line(f"store_if({scope.guard}, {st.pointer}, {st.index}, {st.text})")
+                    return
                 if scope.guard:
                     self.begin(f"if {scope.guard}:")
                 self.store(st)
@@ -372,15 +430,27 @@ class Writer:
             counter = number
             self.line(f"{counter} = {start if low == '0' else low if start == '0' else f'{low} + {start}'}")
             self.begin(f"while {counter} < {stop}:")
-        self.decode(number, self.kernel.groups[loop.group])
-        self.statements(loop.body, scope)
-        inner = self.depth
-        if accumulators and workers is self.leaders:
-            self.begin(f"if {scope.live}:")
-        for a in accumulators:
-            held = f"{a.name}{suffix}"
-            self.line(f"{held} = {combine(a.op, a.dtype, held, a.text)}")
-        self.depth = inner
+        with self.captured() as body:
+            self.decode(number, self.kernel.groups[loop.group])
+            self.statements(loop.body, scope)
+            if accumulators and workers is self.leaders:
+                self.begin(f"if {scope.live}:")
+            for a in accumulators:
+                held = f"{a.name}{suffix}"
+                self.line(f"{held} = {combine(a.op, a.dtype, held, a.text)}")
+        copies = None
+        if workers is not None and workers is not self.leaders:
+            copies = self.side_by_side(body, counter, step)
+        if copies is not None:
+            # the loop that has just begun is for what is left over
+            (header,) = self.lines[-1:]
+            self.lines[-1] = header.replace(f"{counter} <", f"{counter} + {UNROLL - 1} * {step} <")
+            self.repeat(copies)
+            self.line(f"{counter} += {UNROLL} * {step}")
+            self.depth -= 1
+            self.lines.append(header)
+            self.depth += 1
+        self.repeat(body)
         self.line(f"{counter} += {step}")
         self.depth -= 1
         if in_runs:
@@ -407,6 +477,9 @@ class Writer:
             waiting = later
 
     def tree(self, batch: list[tuple[Accumulator, str]], workers: Workers) -> None:
+        if workers.pitch == "1":
+            self.exchange(batch, workers)
+            return
         for a, memory in batch:
             self.line(f"{memory}[thread] = {a.name}")
         self.line("cuda.syncthreads()")
@@ -426,6 +499,42 @@ class Writer:
         self.line("cuda.syncthreads()")
         self.unseen.clear()
 
+    def exchange(self, batch: list[tuple[Accumulator, str]], workers: Workers) -> None:
+        """Among neighbours: by exchange within each warp, without a barrier, then through shared memory.
+
+        Both of a pair compute the same, since what is combined commutes, so that all threads have the same bits.
+        """
+        everyone = workers is self.everyone
+        self.line("half = 1")
+        self.begin(f"while half < {min(self.threads, WARP) if everyone else f'imin({workers.count}, {WARP})'}:")
+        for a, _ in batch:
+            self.line(f"{a.name} = {combine(a.op, a.dtype, a.name, f'shuffle({a.name}, half)')}")
+        self.line("half <<= 1")
+        self.depth -= 1
+        if self.threads <= WARP:
+            return
+        depth = self.depth
+        if not everyone:
+            self.begin(f"if {workers.count} > {WARP}:")
+        self.begin(f"if thread & {WARP - 1} == 0:")
+        for a, memory in batch:
+            self.line(f"{memory}[udiv(thread, {WARP})] = {a.name}")
+        self.depth -= 1
+        self.line("cuda.syncthreads()")
+        self.line(f"other = udiv({workers.first}, {WARP})")
+        self.line(f"stop = other + udiv({workers.count}, {WARP})")
+        for a, memory in batch:
+            self.line(f"{a.name} = {memory}[other]")
+        self.line("other += 1")
+        self.begin("while other < stop:")
+        for a, memory in batch:
+            self.line(f"{a.name} = {combine(a.op, a.dtype, a.name, f'{memory}[other]')}")
+        self.line("other += 1")
+        self.depth -= 1
+        # nobody overwrites the results of warps before all have read them
+        self.line("cuda.syncthreads()")
+        self.depth = depth
+
     # ------------------------------------------------------------------------------------------------ distributions
 
     def each(self, name: str, start: str, step: str) -> None:
@@ -440,9 +549,27 @@ class Writer:
 
     def elements(self) -> None:
         self.header("kernel")
-        self.each_thread()
-        self.decode("unit", self.kernel.groups[0])
-        self.statements(self.kernel.body, Scope(None))
+        self.line(f"unit = i64(cuda.blockIdx.x) * {UNROLL * self.threads} + i64(cuda.threadIdx.x)")
+        self.line(f"unit_step = i64(cuda.gridDim.x) * {UNROLL * self.threads}")
+        with self.captured() as body:
+            self.decode("unit", self.kernel.groups[0])
+            self.statements(self.kernel.body, Scope(None))
+        copies = self.side_by_side(body, "unit", str(self.threads))
+        self.begin("while unit < units:")
+        depth = self.depth
+        if copies is not None:
+            self.begin(f"if unit + {(UNROLL - 1) * self.threads} < units:")
+            self.repeat(copies)
+            self.depth -= 1
+            self.begin("else:")
+        self.line("first = unit")
+        self.line(f"stop = imin(unit + {UNROLL * self.threads}, units)")
+        self.begin("while unit < stop:")
+        self.repeat(body)
+        self.line(f"unit += {self.threads}")
+        self.depth -= 1
+        self.line("unit = first")
+        self.depth = depth
         self.line("unit += unit_step")
 
     def tiled(self) -> None:
@@ -471,7 +598,11 @@ class Writer:
         self.line("unit += unit_step")
 
     def scans(self) -> None:
-        self.elements()
+        self.header("kernel")
+        self.each_thread()
+        self.decode("unit", self.kernel.groups[0])
+        self.statements(self.kernel.body, Scope(None))
+        self.line("unit += unit_step")
 
     def scatter(self) -> None:
         self.header("kernel")

@@ -39,9 +39,10 @@ class Template:
         outputs: positions of its results.
         types: their types, and whether they require a gradient.
         has_product: whether it holds a matrix product, whose result a later gradient will want.
+        transfers: whether it moves values between devices.
     """
 
-    __slots__ = ("name", "inputs", "numbers", "steps", "outputs", "types", "has_product", "__weakref__")
+    __slots__ = ("name", "inputs", "numbers", "steps", "outputs", "types", "has_product", "transfers", "__weakref__")
 
     def __init__(self, name: str, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
         self.name = name
@@ -60,6 +61,7 @@ class Template:
         self.outputs = [position[node] for node in outputs]
         self.types = [(node.type, node.requires_grad) for node in outputs]
         self.has_product = any(step[0] in PRODUCTS for step in self.steps)
+        self.transfers = any(step[0] is s.transfer for step in self.steps)
 
     def written_out(self, src: Sequence[Node], make: Callable[[Node], Node] = lambda node: node) -> list[Node]:
         """Nodes that compute the results from these operands. ``make`` says what stands for a node of the formula."""
@@ -72,6 +74,9 @@ class Template:
         """One node, or one for each result, that stand for the formula of these operands."""
         if self.numbers:
             src = (*src, *[Node(p.scalar, (), params, type, value) for params, type, value in self.numbers])
+        if self.transfers:
+            # the runtime has to see where a program goes on on another device
+            return [s.copy(node) if node in src else node for node in self.written_out(src)]
         (type, requires_grad), *more = self.types
         node = Node(call, tuple(src), (self,), type, None, requires_grad)
         if not more:

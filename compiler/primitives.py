@@ -87,6 +87,7 @@ class Primitive:
             key = (params, *[s.type for s in src])
         type = self.inferred.get(key)
         if type is None:
+            same_device(key[1:])
             try:
                 check_static(params)
                 type = self.infer(params, *key[1:])
@@ -121,6 +122,16 @@ class Undefined(IRError, NotImplementedError):
     """An operation that has no meaning for a dtype, such as an order of complex numbers, or a gradient that PyTorch
     does not have either: an error of the user, where others of rows are ours. PyTorch raises ``NotImplementedError``
     too."""
+
+
+def same_device(types: Sequence[TensorType]) -> None:
+    """Raises :class:`RuntimeError`, in PyTorch's words, if values of different devices are to be computed with."""
+    places = list(dict.fromkeys([t.device for t in types]))
+    if len(places) > 1:
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices, "
+            f"{places[0]} and {places[1]}!"
+        )
 
 
 def check_static(params: tuple) -> None:
@@ -218,8 +229,6 @@ def same_shape(types: Sequence[TensorType]) -> TensorType:
     for t in types[1:]:
         if t.shape != first.shape:
             raise ValueError(f"shapes differ: {list(first.shape)} and {list(t.shape)}")
-        if t.device != first.device:
-            raise ValueError(f"devices differ: {first.device} and {t.device}")
     return first
 
 

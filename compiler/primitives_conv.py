@@ -110,9 +110,9 @@ def is_depthwise(groups: int, weight: Sequence[int]) -> bool:
     return groups > 1 and weight[1] == 1 and math.prod(weight[2:]) <= MOST_PLACES
 
 
-def has_kernel(params: tuple, weight: Sequence[int], out: Sequence[int]) -> bool:
+def has_kernel(params: tuple, weight: Sequence[int], out: Sequence[int], device: str) -> bool:
     """Whether a convolution, or the gradient of its weight, is computed by the kernels for depthwise ones."""
-    return is_depthwise(params[4], weight) and layout_of(out[2:], weight[2:], params) is not None
+    return device == "cpu" and is_depthwise(params[4], weight) and layout_of(out[2:], weight[2:], params) is not None
 
 
 def shifted(x: Node, params: tuple, size: Sequence[int], full: Sequence[int]) -> list[Node]:

@@ -33,6 +33,12 @@ copy = Primitive(
 detach = Primitive(
     "detach", "alias", _identity, batch=lambda params, src: detach(*src), reference=lambda params, x: x, cost=0
 )
+# The same values on another device. The runtime copies them before anything else is planned.
+transfer = Primitive(
+    "transfer", "transfer", lambda params, x: tensor_type(x.shape, x.dtype, params[0]),
+    vjp=(lambda g, n: transfer(g, params=(n.type(0).device,)),), jvp=lambda t, n: transfer(t[0], params=n.params),
+    batch=lambda params, src: transfer(*src, params=params), reference=lambda params, x: x, cost=0,
+)
 # The first source as a node of its own, read from memory and not before the second has been computed: what is computed
 # from it is computed then, and again, even if the same was computed before.
 barrier = Primitive(

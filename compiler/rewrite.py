@@ -119,14 +119,14 @@ def empty_dot(node: Node) -> Node | None:
 @rule(primitives_conv.convolve)
 def depthwise_as_sum(node: Node) -> Node | None:
     weight = node.src[1].shape
-    if not node.type.size or primitives_conv.has_kernel(node.params, weight, node.shape):
+    if not node.type.size or primitives_conv.has_kernel(node.params, weight, node.shape, node.type.device):
         return None
     return primitives_conv.as_sum(node) if primitives_conv.is_depthwise(node.params[4], weight) else None
 
 
 @rule(primitives_conv.convolve)
 def convolution_as_product(node: Node) -> Node | None:
-    if not node.type.size or primitives_conv.has_kernel(node.params, node.src[1].shape, node.shape):
+    if not node.type.size or primitives_conv.has_kernel(node.params, node.src[1].shape, node.shape, node.type.device):
         return None
     return primitives_conv.as_product(node)
 
@@ -138,7 +138,7 @@ def filter_gradient_as_product(node: Node) -> Node | None:
         return None
     if not g.type.size:
         return filled(node, 0)
-    known = primitives_conv.has_kernel(node.params[:5], node.shape, g.shape)
+    known = primitives_conv.has_kernel(node.params[:5], node.shape, g.shape, node.type.device)
     return None if known else primitives_conv.filters_as_product(node)
 
 
@@ -384,7 +384,11 @@ def rewrite(roots: Sequence[Node], leaves: Mapping[Node, Node] | None = None) ->
             elif node.op is result:
                 new[node] = results[node.src[0]][node.params[1]]
             else:
-                new[node] = interner.make(Interner.with_sources(node, [new[x] for x in node.src]))
+                made = Interner.with_sources(node, [new[x] for x in node.src])
+                if leaves is not None and made is node:
+                    # what is made from the result lives on, and must hold no node that gets a value
+                    made = Node(node.op, node.src, node.params, node.type)
+                new[node] = interner.make(made)
         # a complex result is stored in pairs of its parts
         for root in roots:
             node = new[root]

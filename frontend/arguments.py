@@ -22,7 +22,7 @@ from .compiler.primitives import Undefined
 from .formulas import converted, fresh, kept as with_axes
 from .mutation import write_out
 from .recording import node_of, read, tensor_of
-from .runtime import engine
+from .runtime import engine, gpu
 from .tensor import Tensor, axis_of, memory_format as _formats, strided
 from .views import contiguous
 
@@ -87,7 +87,7 @@ def placed(function: Callable) -> Callable:
     """Let a function that makes a tensor take ``layout`` and ``pin_memory``, of which it can have one value each.
 
     Raises:
-        RuntimeError: another layout than ``strided``, or memory that is locked for a GPU.
+        RuntimeError: another layout than ``strided``, or memory that is locked for a GPU, without one.
     """
 
     @functools.wraps(function)
@@ -101,8 +101,8 @@ def placed(function: Callable) -> Callable:
 
 
 def check_pinning(pin_memory: bool) -> None:
-    """Refuse ``pin_memory=True``. Raises :class:`RuntimeError`."""
-    if pin_memory:
+    """Refuse ``pin_memory=True`` without a GPU. Raises :class:`RuntimeError`."""
+    if pin_memory and not gpu.count():
         raise RuntimeError("pin_memory=True requires a CUDA or other accelerator backend; there is none")
 
 

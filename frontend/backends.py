@@ -1,4 +1,4 @@
-"""``torch.backends``: which libraries compute. Here kernels are compiled for the CPU; none of cuDNN, CUDA or MPS runs.
+"""``torch.backends``: which libraries compute. Here kernels are compiled; neither cuDNN nor MPS runs.
 
 The switches of cuDNN and of CUDA's products can be set, as programs that may find a GPU do; they concern GPUs only, in
 PyTorch too.
@@ -9,6 +9,8 @@ In: questions and switches. Out: namespaces. Read next: ``cuda.py``.
 from __future__ import annotations
 
 from typing import Any
+
+from .runtime import gpu
 
 __all__ = ["cuda", "cudnn", "mkl", "mps", "openmp"]
 
@@ -61,8 +63,8 @@ class _Cuda(_Backend):
 
     @staticmethod
     def is_built() -> bool:
-        """Whether kernels can run on GPUs: False."""
-        return False
+        """Whether kernels can run on GPUs: if there is one."""
+        return gpu.count() > 0
 
 
 class _Mps(_Library):

@@ -25,7 +25,7 @@ from typing import Any
 from . import levels
 from .capture import SideEffectError, Transparent, capturing
 from .compiler.ir import grad_mode
-from .device import device
+from .device import chosen, device
 from .guards import is_alive
 from .live import compiled_reader
 from .nn.module import Module
@@ -282,7 +282,7 @@ class Compiled(Transparent):
             return self.function(*args, **kwargs)
         leaves: list[Any] = []
         containers: list[Any] = []
-        key: list[Any] = [grad_mode.enabled, get_default_dtype()]
+        key: list[Any] = [grad_mode.enabled, get_default_dtype(), chosen()]
         for value in args:
             if type(value) is Tensor and value._storage is None and value._meta is None:
                 leaves.append(value)

@@ -13,8 +13,8 @@ from .compiler import dtypes, primitives as p
 from .compiler.autodiff import tensor_class
 from .compiler.dtypes import DType, meant
 from .device import device, device_name
-from .mutation import moved
-from .recording import node_of, tensor_of
+from .recording import moved, node_of, tensor_of
+from .runtime import gpu
 from .tensor import Tensor, memory_format, method
 from .views import clone, contiguous
 
@@ -148,19 +148,23 @@ def _pinning_device(function: str, place: object) -> NoReturn:
 @method
 def is_pinned(self: Tensor, device: str | device | None = None) -> bool:
     """Whether the memory is locked for a GPU: never. As ``Tensor.is_pinned``."""
-    if device is not None:
+    if device is not None and not gpu.count():
         _pinning_device("is_pinned", device)
     return False
 
 
 @method
 def pin_memory(self: Tensor, device: str | device | None = None) -> Tensor:
-    """Memory locked for a GPU, of which there is none. As ``Tensor.pin_memory``.
+    """A copy to be sent to a GPU; as ``Tensor.pin_memory``. The memory is not locked: the runtime copies what it sends.
 
     Raises:
-        RuntimeError: always.
+        RuntimeError: there is no GPU, or the tensor is on one.
     """
-    _pinning_device("pin_memory", device)
+    if not gpu.count():
+        _pinning_device("pin_memory", device)
+    if not self.is_cpu:
+        raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
+    return clone(self)
 
 
 @method

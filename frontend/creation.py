@@ -26,7 +26,16 @@ from .device import device, device_name
 from .exchange import from_numpy
 from .mutation import write_out
 from .parts import as_strided
-from .recording import get_default_dtype, input_node, node_of, number_dtype, plain_number, scalar_node, tensor_of
+from .recording import (
+    get_default_dtype,
+    input_node,
+    moved,
+    node_of,
+    number_dtype,
+    plain_number,
+    scalar_node,
+    tensor_of,
+)
 from .runtime.allocator import out_of_memory
 from .tensor import Tensor
 from .views import sizes_of
@@ -44,7 +53,10 @@ def made(node: Node, requires_grad: bool = False, out: Tensor | None = None) -> 
         if nbytes >= 2**63:
             raise RuntimeError(f"Storage size calculation overflowed with sizes={list(node.type.shape)}")
         raise out_of_memory(nbytes)
-    tensor = tensor_of(node) if out is None else write_out(out, node)
+    if out is not None:
+        tensor = write_out(out, moved(node, out._node.type.device))
+    else:
+        tensor = tensor_of(node)
     return requiring_grad(tensor) if requires_grad is not False and is_set(requires_grad) else tensor
 
 

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import re
 
+from .runtime import gpu
+
 KINDS = ("cpu", "cuda")
 
-# The compiler's strings of the devices that can be used; the runtime of another kind of device adds its own.
-AVAILABLE = {"cpu"}
-
-# The device of tensors that are made without one; :func:`set_default` replaces it.
+# The device of tensors that are made without one, as the compiler writes it; :func:`set_default` replaces it.
 _default = "cpu"
+# What was asked for: a GPU without an index is the current one, whichever that is.
+_wanted: device | None = None
+# The index of the GPU that "cuda" means.
+_current = 0
+# What was the default outside of the blocks ``with torch.device(...)`` that have begun.
+_outside: list[device | None] = []
+
 _TEXT = re.compile(r"([a-z]+)(?::(0|[1-9][0-9]*))?")
 
 
@@ -79,6 +85,19 @@ class device:
     def __reduce__(self):
         return (device, (str(self),))
 
+    def __enter__(self) -> device:
+        """Begin a block in which tensors are made on this device unless another one is asked for."""
+        _outside.append(_wanted)
+        try:
+            set_default(self)
+        except BaseException:
+            _outside.pop()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        set_default(_outside.pop())
+
 
 _BY_NAME: dict[str, device] = {}
 
@@ -107,12 +126,12 @@ def device_name(place: str | int | device | None) -> str:
     if place is None:
         return _default
     found = place if isinstance(place, device) else device(place)
-    name = "cpu" if found.type == "cpu" else f"{found.type}:{found.index or 0}"
-    if name not in AVAILABLE and found.type == "cuda":
-        raise NoCuda()
-    if name not in AVAILABLE:
-        raise RuntimeError(f"the device {name} is not available; there are: {', '.join(sorted(AVAILABLE))}")
-    return name
+    if found.type == "cpu":
+        return "cpu"
+    index = _current if found.index is None else found.index
+    if not 0 <= index < gpu.count():
+        raise NoCuda() if not gpu.count() else RuntimeError("CUDA error: invalid device ordinal")
+    return f"cuda:{index}"
 
 
 def set_default(place: str | int | device | None) -> None:
@@ -121,5 +140,25 @@ def set_default(place: str | int | device | None) -> None:
     Raises:
         RuntimeError: this machine has no such device.
     """
-    global _default
-    _default = "cpu" if place is None else device_name(place)
+    global _default, _wanted
+    wanted = None if place is None else place if isinstance(place, device) else device(place)
+    _default = "cpu" if wanted is None else device_name(wanted)
+    _wanted = wanted
+
+
+def current() -> int:
+    """The index of the GPU that "cuda" means."""
+    return _current
+
+
+def chosen() -> tuple[str, int]:
+    """The default device and the current GPU: what a function that names no device depends on."""
+    return _default, _current
+
+
+def set_current(index: int) -> None:
+    """Choose it. Raises RuntimeError if there is no such GPU."""
+    global _current
+    device_name(device("cuda", index))
+    _current = index
+    set_default(_wanted)

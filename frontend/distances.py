@@ -126,7 +126,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     if not p >= 0:
         raise RuntimeError("pdist only supports non-negative p values")
     _wide(x.type.dtype, "pdist")
-    first, second = (tensor_of(input_node(places.astype(np.int64))) for places in np.triu_indices(x.type.shape[0], 1))
+    pairs = np.triu_indices(x.type.shape[0], 1)
+    first, second = (tensor_of(input_node(places.astype(np.int64), x.type.device)) for places in pairs)
     difference = _minus(node_of(index_select(input, 0, first)), node_of(index_select(input, 0, second)))
     return tensor_of(_distance(difference, p))
 

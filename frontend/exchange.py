@@ -24,6 +24,7 @@ from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.batching import depends_on_lane
 from .compiler.dtypes import FLOATING
 from .compiler.ir import Node, tensor_type
+from .device import device_name
 from .leaves import make_leaf
 from .parts import as_strided
 from .printing import format_tensor
@@ -39,6 +40,7 @@ from .recording import (
     storage_of,
     tensor_of,
 )
+from .runtime import engine
 from .storage import ALONE, EXPORTED, Storage, contiguous_strides, cut_index, holders, strided_array
 from .tensor import Tensor, method, strides_of
 from .views import detached, permute
@@ -119,7 +121,13 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 
 def exported(tensor: Tensor) -> np.ndarray:
-    """The memory of a tensor's storage as a flat array for somebody outside."""
+    """The memory of a tensor's storage as a flat array for somebody outside.
+
+    Raises:
+        RuntimeError: it is the memory of a GPU.
+    """
+    if tensor._node.type.device != "cpu":
+        raise RuntimeError("the memory of a GPU cannot be shared with the CPU, or seen as elements of another size")
     storage = storage_of(tensor)
     if storage.stamp != EXPORTED or reclaim(storage):
         export(tensor, storage)
@@ -193,10 +201,16 @@ def __array_wrap__(self: Tensor, array: np.ndarray, context: Any = None, return_
 def data_ptr(self: Tensor) -> int:
     """Address of the first element in the memory that holds the value now; it may move when the value changes."""
     storage = self._storage
-    if storage is None:
-        return read(self._node).ctypes.data
-    array = storage.memory if storage.stamp == EXPORTED else read(storage.node)
-    return array.ctypes.data + strides_of(self)[1] * self._node.type.dtype.itemsize
+    if storage is not None and storage.stamp == EXPORTED:
+        start = storage.memory.ctypes.data
+    else:
+        base = self._node if storage is None else storage.node
+        if not engine.is_computed(base):
+            read(base)
+        elif engine.refuse is not None:
+            engine.refuse([base])
+        start = base.value.address
+    return start + strides_of(self)[1] * self._node.type.dtype.itemsize
 
 
 # ------------------------------------------------------------------------------------------------------- Python numbers
@@ -338,7 +352,7 @@ def __deepcopy__(self: Tensor, memo: dict) -> Tensor:
     if copied is None:
         base = storage.node
         if storage.stamp == EXPORTED:
-            base = input_node(storage.memory.copy().reshape(base.type.shape))
+            base = input_node(storage.memory.copy().reshape(base.type.shape), base.type.device)
         copied = memo[id(storage)] = Storage(s.copy(s.detach(base)) if base.requires_grad else s.copy(base))
     at = cut_index(self._chain)
     result = _new(type(self))
@@ -375,12 +389,14 @@ class LoadedStorage:
 
     Args:
         array: its elements, flat; nobody else may hold them.
+        place: the device that they belong to.
     """
 
-    __slots__ = ("array", "root")
+    __slots__ = ("array", "place", "root")
 
-    def __init__(self, array: np.ndarray) -> None:
+    def __init__(self, array: np.ndarray, place: str = "cpu") -> None:
         self.array = array
+        self.place = place
         # the first tensor, whose memory the others share
         self.root: Tensor | None = None
 
@@ -393,7 +409,7 @@ class LoadedStorage:
             shape = tuple(size[axis] for axis in order)
             fills = offset == 0 and math.prod(size) == self.array.size
             dense = fills and tuple(stride[axis] for axis in order) == contiguous_strides(shape)
-            self.root = from_array(self.array.reshape(shape) if dense else self.array)
+            self.root = from_array(self.array.reshape(shape) if dense else self.array, device_name(self.place))
             if dense:
                 return self.root if order == axes else permute(self.root, [order.index(axis) for axis in axes])
         return as_strided(detached(self.root, silent=False), size, stride, offset)
@@ -402,7 +418,7 @@ class LoadedStorage:
 def _reduced_storage(self: Storage, protocol: int) -> tuple:
     exported = self.stamp == EXPORTED and not reclaim(self)
     memory = self.memory if exported else read(self.node)
-    return LoadedStorage, (np.array(memory).reshape(-1),)
+    return LoadedStorage, (np.array(memory).reshape(-1), self.node.type.device)
 
 
 Storage.__reduce_ex__ = _reduced_storage
@@ -410,10 +426,10 @@ Storage.__reduce_ex__ = _reduced_storage
 
 def rebuilt(
     cls: type[Tensor], storage: LoadedStorage | np.ndarray, geometry: tuple | None, dtype: dtypes.DType,
-    requires_grad: bool, attributes: dict | None,
+    requires_grad: bool, attributes: dict | None, place: str = "cpu",
 ) -> Tensor:
     """What unpickling a tensor calls."""
-    tensor = from_array(storage) if geometry is None else storage.view(*geometry)
+    tensor = from_array(storage, device_name(place)) if geometry is None else storage.view(*geometry)
     if tensor.dtype is not dtype:
         tensor = tensor.view(dtype)
     if cls is not Tensor:
@@ -432,4 +448,5 @@ def __reduce_ex__(self: Tensor, protocol: int) -> tuple:
     else:
         # by identity, so that a pickle holds it once
         storage, geometry = self._storage, (tuple(self.shape), *strides_of(self))
-    return rebuilt, (type(self), storage, geometry, self.dtype, self.requires_grad, getattr(self, "__dict__", None))
+    attributes = getattr(self, "__dict__", None)
+    return rebuilt, (type(self), storage, geometry, self.dtype, self.requires_grad, attributes, str(self.device))

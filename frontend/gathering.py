@@ -19,6 +19,7 @@ from .compiler.ir import Node, TensorType, tensor_type
 from .indexing import bounds, masked_fill
 from .recording import (
     broadcast_shapes,
+    common_device,
     from_array,
     input_node,
     known,
@@ -579,10 +580,10 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False)
     x = tensor_argument(input, "nonzero", "input", 1)
     mask = values_of(f.cut(x) if x.type.dtype.kind == BOOL else p.ne(f.cut(x), f.constant(x, 0)))
     if as_tuple:
-        return tuple(tensor_of(input_node(i)) for i in true_coordinates(np.atleast_1d(mask), by_axis=True))
-    if x.ndim == 0:
-        return exactly_returned(input_node(np.zeros((int(mask), 0), np.int64)), out)
-    return exactly_returned(input_node(true_coordinates(mask)), out)
+        found = true_coordinates(np.atleast_1d(mask), by_axis=True)
+        return tuple(tensor_of(input_node(i, x.type.device)) for i in found)
+    found = true_coordinates(mask) if x.ndim else np.zeros((int(mask), 0), np.int64)
+    return exactly_returned(input_node(found, x.type.device), out)
 
 
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tensor | None = None) -> Tensor:
@@ -600,10 +601,11 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tenso
     """
     if size < 0:
         raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
-    found = values_of(node_of(nonzero(input)))[:size]
+    whole = node_of(nonzero(input))
+    found = values_of(whole)[:size]
     padded = np.full((size, found.shape[1]), fill_value, np.int64)
     padded[: len(found)] = found
-    return exactly_returned(input_node(padded), out)
+    return exactly_returned(input_node(padded, whole.type.device), out)
 
 
 def argwhere(input: Tensor) -> Tensor:
@@ -632,7 +634,8 @@ def isin(
     left, right = (
         values_of(node_of(v)) if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements)
     )
-    return from_array(np.isin(left.astype(dtype), right.astype(dtype), assume_unique, invert))
+    place = common_device([v._node.type for v in (elements, test_elements) if isinstance(v, Tensor)])
+    return from_array(np.isin(left.astype(dtype), right.astype(dtype), assume_unique, invert), place)
 
 
 __all__ = [

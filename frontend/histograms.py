@@ -46,7 +46,7 @@ def histogram(
     points = _points(x, "histogram").reshape(-1, 1)
     if isinstance(bins, int) and bins <= 0:
         raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
-    hist, edges = _counted(points, [bins], range, _weights(weight, points, x), density)
+    hist, edges = _counted(points, [bins], range, _weights(weight, points, x), density, x.type.device)
     if out is not None:
         return return_types.histogram(write_out(out[0], hist), write_out(out[1], edges[0]))
     return return_types.histogram(tensor_of(hist), tensor_of(edges[0]))
@@ -77,7 +77,7 @@ def histogramdd(
     given = [bins] * points.shape[1] if isinstance(bins, int) else list(bins)
     if len(given) != points.shape[1]:
         raise RuntimeError("histogramdd: The size of bins must be equal to the innermost dimension of the input.")
-    hist, edges = _counted(points, given, range, _weights(weight, points, x), density)
+    hist, edges = _counted(points, given, range, _weights(weight, points, x), density, x.type.device)
     return return_types.histogramdd(tensor_of(hist), tuple(map(tensor_of, edges)))
 
 
@@ -100,10 +100,10 @@ def _weights(weight: Tensor | None, points: np.ndarray, x: Node) -> np.ndarray |
     return given
 
 
-def _counted(points, bins, range, weights, density) -> tuple[Node, list[Node]]:
+def _counted(points, bins, range, weights, density, place) -> tuple[Node, list[Node]]:
     edges = [_edges(points[:, d], given, range, d) for d, given in enumerate(bins)]
     hist, _ = np.histogramdd(points, edges, weights=weights, density=density)
-    return input_node(hist.astype(points.dtype)), [input_node(e) for e in edges]
+    return input_node(hist.astype(points.dtype), place), [input_node(e, place) for e in edges]
 
 
 def _edges(values: np.ndarray, bins: int | Tensor, range: Sequence[float] | None, dimension: int) -> np.ndarray:

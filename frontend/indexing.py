@@ -24,13 +24,14 @@ from .arguments import type_name
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.batching import depends_on_lane
 from .compiler.dtypes import BOOL, FLOATING
-from .compiler.ir import Node, grad_mode
+from .compiler.ir import Node, TensorType, grad_mode
 from .mutation import LEAF, VIEW_OF_LEAF, assign, covers, overlaps
 from .parts import rooted
 from .recording import (
     broadcast_shapes,
     input_node,
     known,
+    moved,
     node_of,
     observe,
     pending,
@@ -83,7 +84,7 @@ def _as_tuple(index: Any) -> tuple:
     return (index,)
 
 
-def _index_node(entry: Any) -> Node | int | bool:
+def _index_node(entry: Any, place: str) -> Node | int | bool:
     """An entry that is no slice, None or ellipsis: an integer, a bool, or the node of an index or mask."""
     if isinstance(entry, Tensor):
         kind = entry._node.type
@@ -95,7 +96,11 @@ def _index_node(entry: Any) -> Node | int | bool:
         if kind.ndim == 0:
             value = observe(entry).item()
             return bool(value) if kind.dtype.code in ("u8", "b8") else value
-        node = node_of(entry)
+        if kind.device not in ("cpu", place):
+            raise RuntimeError(
+                f"indices should be either on cpu or on the same device as the indexed tensor ({place})"
+            )
+        node = moved(node_of(entry), place)
         if kind.dtype is dtypes.uint8:
             warnings.warn(
                 "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.",
@@ -116,12 +121,12 @@ def _index_node(entry: Any) -> Node | int | bool:
         if array.dtype.kind not in "biu" or array.dtype.itemsize > 8:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         array = np.array(array, np.bool_ if array.dtype.kind == "b" else np.int64, order="C")
-        return input_node(array) if array.ndim else array.item()
+        return input_node(array, place) if array.ndim else array.item()
     raise IndexError(INVALID.format(type(entry).__name__))
 
 
-def select(shape: tuple[int, ...], index: Any) -> Selection:
-    """Work off an index of a tensor of a shape.
+def select(kind: TensorType, index: Any) -> Selection:
+    """Work off an index of a tensor of a type. Indices on the CPU go where it is.
 
     Raises:
         IndexError: an entry that is no index, too many entries, an integer out of range, or a mask that does not fit.
@@ -135,12 +140,13 @@ def select(shape: tuple[int, ...], index: Any) -> Selection:
         elif entry is Ellipsis:
             ellipsis = True
         else:
-            entry = _index_node(entry)
+            entry = _index_node(entry, kind.device)
             if isinstance(entry, Node) and entry.type.dtype is dtypes.bool_:
                 consumed += entry.type.ndim
             elif not isinstance(entry, bool):
                 consumed += 1
         entries.append(entry)
+    shape = kind.shape
     ndim = len(shape)
     if consumed > ndim:
         if not ndim and any(type(e) is int for e in entries):
@@ -173,7 +179,7 @@ def select(shape: tuple[int, ...], index: Any) -> Selection:
             counts.append(count)
             view_shape.append(count)
         elif isinstance(entry, bool):
-            advanced.append((len(view_shape), input_node(np.zeros(1 if entry else 0, np.int64))))
+            advanced.append((len(view_shape), input_node(np.zeros(1 if entry else 0, np.int64), kind.device)))
             view_shape.append(1)
         elif isinstance(entry, int):
             extent = shape[axis]
@@ -219,7 +225,7 @@ def slice_range(entry: slice, extent: int) -> tuple[int, int, int]:
 
 def positions(mask: Node) -> list[Node]:
     """The indices of a mask's true elements, one node for each axis. Computes the mask."""
-    return [input_node(found) for found in true_coordinates(read(mask), by_axis=True)]
+    return [input_node(found, mask.type.device) for found in true_coordinates(read(mask), by_axis=True)]
 
 
 MANY = 1 << 16  # indices whose smallest and largest a kernel finds sooner than NumPy
@@ -353,7 +359,7 @@ def __getitem__(self: Tensor, index: Any) -> Tensor:
             rest = shape[1:]
             zeros = (0,) * len(rest)
             return view_of(self, (s.slice_, ((start, *zeros), (step,) + (1,) * len(rest), (count, *rest))))
-    selection = select(shape, index)
+    selection = select(self._node.type, index)
     if not selection.advanced:
         return view_of(self, *selection.steps)
     node = node_of(self)
@@ -368,7 +374,7 @@ def __getitem__(self: Tensor, index: Any) -> Tensor:
 @method
 def __setitem__(self: Tensor, index: Any, value: Any) -> None:
     kind = self._node.type
-    selection = select(kind.shape, index)
+    selection = select(kind, index)
     if not isinstance(value, Tensor) and plain_number(value) is None:
         from .compiler.autodiff import tensor_class
 
@@ -396,7 +402,7 @@ def _assigned(value: Tensor | float, part: Node) -> Node:
     kind = part.type
     if not isinstance(value, Tensor):
         return scalar_node(plain_number(value), kind)
-    node = node_of(value)
+    node = moved(node_of(value), kind.device)
     shape = node.type.shape
     while len(shape) > kind.ndim and shape[0] == 1:
         shape = shape[1:]
@@ -422,6 +428,8 @@ def _source(value: Tensor | float, target: Node) -> Node:
     if not isinstance(value, Tensor):
         return scalar_node(plain_number(value), _scalar_type(target))
     node = node_of(value)
+    if node.ndim == 0 and node.type.device == "cpu":
+        node = moved(node, target.type.device)
     if node.type.dtype is not target.type.dtype:
         raise RuntimeError(
             "Index put requires the source and destination dtypes match, got "
@@ -499,7 +507,7 @@ def _write_selected(tensor: Tensor, selection: Selection, value: Tensor | float,
 
 
 def _indices(input: Tensor, indices: Sequence[Tensor | None]) -> Selection:
-    return select(input._node.type.shape, tuple(slice(None) if i is None else i for i in indices))
+    return select(input._node.type, tuple(slice(None) if i is None else i for i in indices))
 
 
 @method
@@ -537,6 +545,8 @@ def _masked(input: Tensor, mask: Tensor, value: Tensor | float) -> Node:
                 f"{value._node.type.ndim} dimension(s)."
             )
         new = s.converted(node_of(value), kind.dtype)
+        if new.type.device == "cpu":
+            new = moved(new, kind.device)
     else:
         new = None
     shape = broadcast_shapes(kind.shape, mask._node.type.shape)

@@ -77,6 +77,29 @@ class Kernel:
 
         return codegen_cuda.generate(self._lowered.kernel)
 
+    def ptx(self, cc: tuple[int, int] = (9, 0)) -> str:
+        """The PTX of the GPU kernel for a compute capability; empty for library calls.
+
+        It needs no GPU, but the packages of ``pip install 'flamework[cuda]'``. Without them it raises RuntimeError.
+        """
+        return self._for_gpu("ptx", cc) or ""
+
+    def sass(self, cc: tuple[int, int] = (9, 0)) -> str:
+        """The machine code of the GPU kernel as text; as :meth:`ptx`."""
+        return self._for_gpu("sass", cc) or ""
+
+    def gpu_resources(self, cc: tuple[int, int] = (9, 0)) -> dict[str, int]:
+        """What the GPU kernel takes: ``registers`` of a thread, bytes of ``spills``, bytes of ``shared`` memory of a
+        block; empty for library calls. As :meth:`ptx`."""
+        return self._for_gpu("sass_report", cc) or {}
+
+    def _for_gpu(self, what: str, cc: tuple[int, int]) -> Any:
+        if self._lowered is None:
+            return None
+        from .kernels.cuda import toolchain
+
+        return getattr(toolchain, what)(self._lowered.kernel, cc)
+
     def assembly(self) -> str:
         """The machine code of the CPU kernel as text; compiles it."""
         if self._lowered is None:

@@ -149,7 +149,7 @@ def pstrf(a: Tensor, upper: bool = True, *, out: _Out = None) -> PivotedCholesky
     order = np.zeros(0, np.int32)
     if a.shape[0]:
         order = routine(values_of(node_of(whole.detach())), lower=not upper)[1].astype(np.int32) - 1
-    pivot = from_array(order)
+    pivot = from_array(order, node.type.device)
     place = pivot.long()
     u = linalg.cholesky(whole.index_select(0, place).index_select(1, place), upper=upper)
     return PivotedCholesky(*_returned((u, pivot), out))

@@ -22,10 +22,11 @@ from .compiler import primitives as p, primitives_shape as s
 from .compiler.autodiff import recording_gradients
 from .compiler.dtypes import DType
 from .compiler.ir import Node, TensorType, grad_mode
+from .compiler.primitives import same_device
 from .levels import LEAF
 from .recording import (
     broadcast_shapes,
-    input_node,
+    moved,
     node_of,
     plain_number,
     read,
@@ -122,6 +123,7 @@ def fitted(type: TensorType, node: Node) -> Node:
         raise RuntimeError(
             f"output with shape {list(type.shape)} doesn't match the broadcast shape {list(node.type.shape)}"
         )
+    same_device((node.type, type))
     return s.converted(node, type.dtype)
 
 
@@ -236,6 +238,7 @@ def write_out(out: Tensor, node: Node, name: str = "out") -> Tensor:
         )
     if out._node.type.shape != node.type.shape:
         node = fitted_dtype(out._node.type.dtype, node)
+        same_device((node.type, out._node.type))
         replace_memory(out, node)
         return out
     return assign(out, node)
@@ -272,8 +275,7 @@ def source_node(value: Tensor | float, type: TensorType) -> Node:
             raise TypeError(f"expected a Tensor or a number, but got {value.__class__.__name__}")
         return scalar_node(number, type)
     node = node_of(value)
-    if node.type.device != type.device:
-        node = moved(node, type.device)
+    node = moved(node, type.device)
     shape = broadcast_shapes(type.shape, node.type.shape)
     if shape != type.shape:
         raise RuntimeError(f"output with shape {list(type.shape)} doesn't match the broadcast shape {list(shape)}")
@@ -281,11 +283,6 @@ def source_node(value: Tensor | float, type: TensorType) -> Node:
         return s.broadcast_to(s.converted(node, type.dtype), shape)
     # a copy, so that later writes to the source are not taken for writes to this value
     return s.broadcast_to(s.copy(node), shape)
-
-
-def moved(node: Node, device: str) -> Node:
-    """The same values on another device."""
-    return input_node(np.array(read(node), order="C"), device)
 
 
 @method

@@ -225,7 +225,7 @@ def compared(operator: Operator, tensor: Tensor, array: ndarray) -> Tensor:
     if operator.row not in (p.eq, p.ne):
         return NotImplemented
     try:
-        other = from_array(array.copy())
+        other = from_array(array.copy(), str(tensor.device))
     except TypeError:
         return NotImplemented
     return tensor_of(operator.node(tensor, other))

@@ -19,13 +19,14 @@ import numpy as np
 
 from . import formulas as f, levels
 from .arguments import formatted, placed, scalar_type, tensor_argument, values_of
-from .compiler import dtypes, primitives as p
+from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import COMPLEX, FLOATING, DType
 from .compiler.ir import Node
 from .compiler.primitives import Undefined
 from .complex_numbers import view_as_real
+from .counters import CounterStream, counters, hits, unit_interval
 from .creation import DeviceLike, made, shape_argument
-from .device import device, device_name
+from .device import device, device_name, device_named
 from .mutation import assign
 from .recording import broadcast_shapes, from_array, get_default_dtype, input_node, node_of, plain_number
 from .runtime import engine
@@ -41,7 +42,7 @@ class Generator:
     """A source of random numbers, as ``torch.Generator``.
 
     Args:
-        device: where it is; only the CPU has generators.
+        device: where it is. A GPU's draws there, from the counter-based stream only (``counters.py``).
 
     Example:
         >>> import flamework as torch
@@ -51,14 +52,13 @@ class Generator:
     """
 
     def __init__(self, device: DeviceLike = "cpu") -> None:
-        if device_name(device) != "cpu":
-            raise RuntimeError(f"a Generator lives on the CPU, not on '{device}'")
-        self.stream = Mt19937Generator()
+        self._place = device_name(device)
+        self.stream = Mt19937Generator() if self._place == "cpu" else CounterStream(self._place, self.take_counters)
         self._counter = 0
 
     @property
     def device(self) -> device:
-        return device("cpu")
+        return device_named(self._place)
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again from ``seed``, an integer in [-2**63, 2**64); returns the generator."""
@@ -76,7 +76,9 @@ class Generator:
         return self.stream.initial_seed()
 
     def get_state(self) -> Tensor:
-        """The state as a tensor of 5056 bytes, in PyTorch's layout."""
+        """The state as a tensor of bytes, in PyTorch's layout: 5056, or the 16 of a seed and a counter for a GPU's."""
+        if self._place != "cpu":
+            return from_array(np.array([self.initial_seed() % 2**64, self._counter], np.uint64).view(np.uint8))
         state = self.stream.get_state()
         state[_COUNTER_BYTES] = np.frombuffer(np.uint64(self._counter).tobytes(), np.uint8)
         return from_array(state)
@@ -92,6 +94,12 @@ class Generator:
         if node.type.dtype is not dtypes.uint8:
             raise TypeError(f"RNG state must be a torch.ByteTensor, not one of {scalar_type(node.type.dtype)}")
         state = np.array(values_of(node)).reshape(-1)
+        if self._place != "cpu":
+            if state.size != 16:
+                raise RuntimeError("RNG state is wrong size")
+            seed, self._counter = state.view(np.uint64).tolist()
+            self.stream.manual_seed(seed)
+            return
         self.stream.set_state(state)
         self._counter = int(np.frombuffer(state[_COUNTER_BYTES].tobytes(), np.uint64)[0])
 
@@ -103,28 +111,58 @@ class Generator:
         return (key - 2**64 if key >= 2**63 else key), first
 
     def __reduce__(self):
-        return _restored, (self.get_state(),)
+        return _restored, (self.get_state(), self._place)
 
 
-def _restored(state: Tensor) -> Generator:
-    generator = Generator()
+def _restored(state: Tensor, place: str = "cpu") -> Generator:
+    generator = Generator(place)
     generator.set_state(state)
     return generator
 
 
 default_generator = Generator()
 
+# The generators that are used where none is given, by their device.
+_defaults = {"cpu": default_generator}
+# What GPUs that nobody has used yet are seeded with.
+_first_seed: int | None = None
 
-def _stream(generator: Generator | None) -> Mt19937Generator:
+
+def generator_of(place: str, generator: Generator | None = None) -> Generator:
+    """The generator that was given, or the device's own.
+
+    Raises:
+        TypeError: not a generator.
+        RuntimeError: one of another device.
+    """
     if generator is None:
-        return default_generator.stream
+        found = _defaults.get(place)
+        if found is None:
+            found = _defaults[place] = Generator(place)
+            if _first_seed is not None:
+                found.manual_seed(_first_seed)
+        return found
     if not isinstance(generator, Generator):
         raise TypeError(f"argument 'generator' must be torch.Generator, not {type(generator).__name__}")
-    return generator.stream
+    if generator._place != place:
+        kinds = place.partition(":")[0], generator.device.type
+        if kinds[0] != kinds[1]:
+            raise RuntimeError(f"Expected a '{kinds[0]}' device type for generator but found '{kinds[1]}'")
+        raise RuntimeError(f"Expected a generator on {place} but found one on {generator.device}")
+    return generator
+
+
+def default_generators() -> list[Generator]:
+    """The devices' own generators, of those devices that were used."""
+    return list(_defaults.values())
+
+
+def _stream(generator: Generator | None, place: str = "cpu") -> Mt19937Generator | CounterStream:
+    return generator_of(place, generator).stream
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed the default generator and return it. As ``torch.manual_seed``.
+    """Seed the generators of all devices, and return the CPU's. As ``torch.manual_seed``.
 
     Example:
         >>> import flamework as torch
@@ -132,12 +170,19 @@ def manual_seed(seed: int) -> Generator:
         >>> torch.rand(1).item()
         0.49625658988952637
     """
-    return default_generator.manual_seed(seed)
+    global _first_seed
+    default_generator.manual_seed(seed)
+    _first_seed = int(seed)
+    for generator in default_generators()[1:]:
+        generator.manual_seed(seed)
+    return default_generator
 
 
 def seed() -> int:
-    """Seed the default generator from the operating system, and return the seed. As ``torch.seed``."""
-    return default_generator.seed()
+    """Seed the generators of all devices from the operating system, and return the seed. As ``torch.seed``."""
+    found = default_generator.seed()
+    manual_seed(found)
+    return found
 
 
 def initial_seed() -> int:
@@ -157,22 +202,25 @@ def set_rng_state(new_state: Tensor) -> None:
 
 @contextlib.contextmanager
 def fork_rng(devices: Sequence[DeviceLike] | None = None, enabled: bool = True) -> Iterator[None]:
-    """A block after which the default generator is as it was before. As ``torch.random.fork_rng``.
+    """A block after which the generators are as they were before. As ``torch.random.fork_rng``.
 
     Args:
-        devices: GPUs whose generators are kept too; there are none.
+        devices: GPUs whose generators are kept too; None for those that have been used.
         enabled: whether to do anything.
     """
-    if devices:
-        raise RuntimeError("fork_rng: only the CPU has a generator, so devices must be empty")
     if not enabled:
         yield
         return
-    state = get_rng_state()
+    if devices is None:
+        kept = default_generators()
+    else:
+        kept = [default_generator, *(generator_of(device_name(d)) for d in devices)]
+    states = [generator.get_state() for generator in kept]
     try:
         yield
     finally:
-        set_rng_state(state)
+        for generator, state in zip(kept, states):
+            generator.set_state(state)
 
 
 # --------------------------------------------------------------------------------------------------------- new tensors
@@ -183,6 +231,16 @@ def _float_dtype(function: str, dtype: DType | None, out: Tensor | None) -> DTyp
     if dtype.kind != FLOATING:
         raise p.Undefined(f"\"{function}\" not implemented for '{scalar_type(dtype)}'")
     return dtype
+
+
+def _place_for(place: DeviceLike, out: Tensor | None) -> str:
+    """The device on which to draw: that of ``out``, if there is one and none is given."""
+    return device_name(out.device if place is None and out is not None else place)
+
+
+def _own(tensor: Tensor, generator: Generator | None) -> Any:
+    """The stream for numbers on a tensor's device."""
+    return _stream(generator, tensor._node.type.device)
 
 
 def _part(dtype: DType | None, out: Tensor | None) -> DType | None:
@@ -197,15 +255,21 @@ def _complex(pairs: Node) -> Node:
     return p.complex_(*(f.reshaped(f.axis_slice(pairs, last, i, 1), shape) for i in (0, 1)))
 
 
-def _drawn(draw: Callable[[int], np.ndarray], shape: Sequence[int], place: str) -> Node:
+def _drawn(
+    draw: Callable[[int], np.ndarray | Node], shape: Sequence[int], place: str, on_host: bool = False
+) -> Node:
     """What ``draw`` returns for a number of elements; while a function is recorded, drawn again at every replay.
+
+    For a GPU it returns a node, whose counters are drawn again, unless it draws ``on_host``.
 
     Inside ``vmap`` the numbers of all elements of the batch are drawn at once, if they are to be different.
     """
     batches = levels.randomness() if levels.active else []
     shape = (*[level.size for level in batches], *shape)
     count = math.prod(shape)
-    if engine.refuse is None:
+    if place != "cpu" and not on_host:
+        node = f.reshaped(draw(count), shape)
+    elif engine.refuse is None:
         node = input_node(np.ascontiguousarray(_typed(draw(count))).reshape(shape), place)
     else:
         from .capture import drawn_node
@@ -214,9 +278,18 @@ def _drawn(draw: Callable[[int], np.ndarray], shape: Sequence[int], place: str) 
     return levels.lanes(node, batches)
 
 
-def _each(draw: Callable[[], np.ndarray], size: int) -> Callable[[int], np.ndarray]:
+def _each(draw: Callable[[], np.ndarray | Node], size: int) -> Callable[[int], np.ndarray | Node]:
     """As many draws of ``size`` elements as are asked for."""
-    return lambda count: draw() if count == size else np.concatenate([draw().ravel() for _ in range(count // size)])
+
+    def drawn(count: int) -> np.ndarray | Node:
+        if count == size:
+            return draw()
+        parts = [draw() for _ in range(count // size)]
+        if parts and isinstance(parts[0], Node):
+            return s.cat(*[f.reshaped(part, (size,)) for part in parts], params=(0,))
+        return np.concatenate([part.ravel() for part in parts])
+
+    return drawn
 
 
 def _typed(drawn: np.ndarray) -> np.ndarray:
@@ -237,12 +310,13 @@ def rand(
         torch.Size([2, 3])
     """
     shape = shape_argument("rand", sizes, size)
-    stream, part = _stream(generator), _part(dtype, out)
+    place = _place_for(device, out)
+    stream, part = _stream(generator, place), _part(dtype, out)
     if part is not None:
-        drawn = _drawn(lambda count: stream.rand(count, part.numpy), (*shape, 2), device_name(device))
+        drawn = _drawn(lambda count: stream.rand(count, part.numpy), (*shape, 2), place)
         return made(_complex(drawn), requires_grad, out)
     dtype = _float_dtype("rand", dtype, out)
-    return made(_drawn(lambda count: stream.rand(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
+    return made(_drawn(lambda count: stream.rand(count, dtype.numpy), shape, place), requires_grad, out)
 
 
 @placed
@@ -258,14 +332,14 @@ def randn(
         torch.Size([2, 3])
     """
     shape = shape_argument("randn", sizes, size)
-    stream, part = _stream(generator), _part(dtype, out)
+    place = _place_for(device, out)
+    stream, part = _stream(generator, place), _part(dtype, out)
     if part is not None:
         # both parts have half of the variance
-        scale = part.numpy.type(math.sqrt(0.5))
-        drawn = _drawn(lambda count: stream.randn(count, part.numpy) * scale, (*shape, 2), device_name(device))
-        return made(_complex(drawn), requires_grad, out)
+        drawn = _drawn(lambda count: stream.randn(count, part.numpy), (*shape, 2), place)
+        return made(_complex(p.scale(drawn, math.sqrt(0.5))), requires_grad, out)
     dtype = _float_dtype("randn", dtype, out)
-    return made(_drawn(lambda count: stream.randn(count, dtype.numpy), shape, device_name(device)), requires_grad, out)
+    return made(_drawn(lambda count: stream.randn(count, dtype.numpy), shape, place), requires_grad, out)
 
 
 @placed
@@ -292,14 +366,14 @@ def randint(
         raise TypeError("randint() needs a size, a tuple of ints")
     shape = shape_argument("randint", (size,))
     dtype = dtype or (dtypes.int64 if out is None else out.dtype)
-    draw = _integers(generator, low, high, dtype)
-    return made(_drawn(draw, shape, device_name(device)), requires_grad, out)
+    place = _place_for(device, out)
+    return made(_drawn(_integers(_stream(generator, place), low, high, dtype), shape, place), requires_grad, out)
 
 
-def _integers(generator: Generator | None, low: int, high: int, dtype: DType) -> Callable[[int], np.ndarray]:
+def _integers(stream: Any, low: int, high: int, dtype: DType) -> Callable[[int], np.ndarray | Node]:
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    stream, first, end = _stream(generator), int(low), int(high)
+    first, end = int(low), int(high)
     return lambda count: stream.randint(count, first, end, dtype.numpy)
 
 
@@ -318,9 +392,10 @@ def randperm(
     if n < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
     dtype = dtype or (dtypes.int64 if out is None else out.dtype)
-    stream = _stream(generator)
+    place = _place_for(device, out)
+    stream = _stream(generator, place)
     draw = _each(lambda: stream.randperm(n, dtype.numpy), n)
-    return made(_drawn(draw, (n,), device_name(device)), requires_grad, out)
+    return made(_drawn(draw, (n,), place), requires_grad, out)
 
 
 @placed
@@ -363,6 +438,11 @@ def randint_like(
     )
 
 
+def _parameters(x: Node) -> Any:
+    """Parameters of distributions as a stream of the node's device takes them: values on the CPU, else a node."""
+    return np.ascontiguousarray(values_of(x)) if x.type.device == "cpu" else f.cut(x)
+
+
 def bernoulli(
     input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None
 ) -> Tensor:
@@ -377,11 +457,11 @@ def bernoulli(
         [0.0, 1.0]
     """
     x = tensor_argument(input, "bernoulli", "input", 1)
-    stream, dtype = _stream(generator), x.type.dtype.numpy
+    stream, dtype = _stream(generator, x.type.device), x.type.dtype.numpy
     if p is not None:
         return made(_drawn(lambda count: stream.bernoulli(p, count, dtype), x.type.shape, x.type.device), False, out)
     _float_dtype("bernoulli", x.type.dtype, None)
-    probabilities = np.ascontiguousarray(values_of(x))
+    probabilities = _parameters(x)
     draw = _each(lambda: stream.bernoulli(probabilities), x.type.size)
     return made(_without_slope(_drawn(draw, x.type.shape, x.type.device), input), False, out)
 
@@ -400,14 +480,16 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
         >>> torch.poisson(torch.zeros(2)).tolist()
         [0.0, 0.0]
     """
-    x, stream = tensor_argument(input, "poisson", "input", 1), _stream(generator)
+    x = tensor_argument(input, "poisson", "input", 1)
+    stream = _stream(generator, x.type.device)
     if x.type.dtype.kind != FLOATING:
         raise Undefined(f"\"poisson_cpu\" not implemented for '{scalar_type(x.type.dtype)}'")
     rates = values_of(x).astype(np.float64)
     if not np.all(rates >= 0):
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     draw = _each(lambda: stream.poisson(rates.reshape(-1)).astype(x.type.dtype.numpy), x.type.size)
-    return made(_without_slope(_drawn(draw, x.type.shape, x.type.device), input))
+    drawn = _drawn(draw, x.type.shape, x.type.device, on_host=True)
+    return made(_without_slope(drawn, input))
 
 
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
@@ -426,7 +508,7 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
         [0.0, 7.0]
     """
     x, chances = tensor_argument(count, "binomial", "count", 1), tensor_argument(prob, "binomial", "prob", 2)
-    stream = _stream(generator)
+    stream = _stream(generator, x.type.device)
     if x.type.dtype.kind != FLOATING:
         raise ValueError(
             f"binomial only supports floating-point dtypes for count, got: {scalar_type(x.type.dtype)}"
@@ -438,7 +520,7 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
     shape = broadcast_shapes(x.type.shape, chances.type.shape)
     counts, shares = (np.broadcast_to(values_of(v), shape).astype(np.float64).reshape(-1) for v in (x, chances))
     draw = _each(lambda: stream.binomial(counts, shares).astype(x.type.dtype.numpy), counts.size)
-    return made(_drawn(draw, shape, x.type.device))
+    return made(_drawn(draw, shape, x.type.device, on_host=True))
 
 
 def multinomial(
@@ -457,7 +539,7 @@ def multinomial(
         [1]
     """
     x = tensor_argument(input, "multinomial", "input", 1)
-    stream, weights = _stream(generator), np.ascontiguousarray(values_of(x))
+    stream, weights = _stream(generator, x.type.device), _parameters(x)
     shape = (*x.type.shape[:-1], num_samples)
     draw = _each(lambda: stream.multinomial(weights, num_samples, replacement), math.prod(shape))
     return made(_drawn(draw, shape, x.type.device), False, out)
@@ -484,16 +566,17 @@ def normal(
         if size is None:
             raise TypeError("normal() needs a size if mean and std are numbers")
         shape = shape_argument("normal", (size,))
-        chosen = _float_dtype("normal", dtype, out)
+        chosen, place = _float_dtype("normal", dtype, out), _place_for(device, out)
         _check_std(std)
-        stream = _stream(generator)
-        node = _drawn(lambda count: stream.normal(count, mean, std, chosen.numpy), shape, device_name(device))
+        stream = _stream(generator, place)
+        node = _drawn(lambda count: stream.normal(count, mean, std, chosen.numpy), shape, place)
         return made(node, requires_grad, out)
-    spread = values_of(node_of(std)) if isinstance(std, Tensor) else np.asarray(std)
-    _check_std(spread)
+    # a GPU's values are not waited for
+    if not isinstance(std, Tensor) or std.is_cpu:
+        _check_std(values_of(node_of(std)) if isinstance(std, Tensor) else std)
     like = mean if isinstance(mean, Tensor) else std
-    shape = np.broadcast_shapes(np.shape(spread), tuple(mean.shape) if isinstance(mean, Tensor) else ())
-    stream, part = _stream(generator), _part(like.dtype, None)
+    shape = np.broadcast_shapes(*[tuple(x.shape) for x in (mean, std) if isinstance(x, Tensor)])
+    stream, part = _own(like, generator), _part(like.dtype, None)
     if part is not None:
         scale = math.sqrt(0.5)
         drawn = _complex(_drawn(lambda n: stream.normal(n, 0.0, scale, part.numpy), (*shape, 2), str(like.device)))
@@ -546,7 +629,7 @@ def uniform_(
     dtype = _float_dtype("uniform_", self.dtype, None)
     if low > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}")
-    stream = _stream(generator)
+    stream = _own(self, generator)
     return _fill(self, lambda count: stream.uniform(count, low, to, dtype.numpy))
 
 
@@ -564,7 +647,7 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
         return self
     dtype = _float_dtype("normal_", self.dtype, None)
     _check_std(std)
-    stream = _stream(generator)
+    stream = _own(self, generator)
     return _fill(self, lambda count: stream.normal(count, mean, std, dtype.numpy))
 
 
@@ -581,9 +664,9 @@ def random_(
     if to is None and low is not None:
         low, to = 0, low
     if to is None:
-        stream, dtype = _stream(generator), self.dtype.numpy
+        stream, dtype = _own(self, generator), self.dtype.numpy
         return _fill(self, lambda count: stream.random_(count, dtype))
-    return _fill(self, _integers(generator, 0 if low is None else low, to, self.dtype))
+    return _fill(self, _integers(_own(self, generator), 0 if low is None else low, to, self.dtype))
 
 
 def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:
@@ -591,9 +674,9 @@ def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | 
 
     As ``Tensor.bernoulli_``.
     """
-    stream, dtype = _stream(generator), self.dtype.numpy
+    stream, dtype = _own(self, generator), self.dtype.numpy
     if isinstance(p, Tensor):
-        probabilities = np.ascontiguousarray(np.broadcast_to(values_of(node_of(p)), self.shape))
+        probabilities = _parameters(f.expanded(node_of(p), self.shape))
         return _fill(self, _each(lambda: stream.bernoulli(probabilities, dtype=dtype), self.numel()))
     chance = float(plain_number(p))
     return _fill(self, lambda count: stream.bernoulli(chance, count, dtype))
@@ -602,27 +685,27 @@ def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers from the exponential distribution of mean ``1 / lambd``. As ``Tensor.exponential_``."""
     dtype = _float_dtype("exponential_", self.dtype, None)
-    stream = _stream(generator)
+    stream = _own(self, generator)
     return _fill(self, lambda count: stream.exponential(count, lambd, dtype.numpy))
 
 
 def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers of trials up to the first success of probability ``p``. As ``Tensor.geometric_``."""
-    stream, dtype = _stream(generator), self.dtype.numpy
+    stream, dtype = _own(self, generator), self.dtype.numpy
     return _fill(self, lambda count: stream.geometric(count, p, dtype))
 
 
 def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers from a Cauchy distribution. As ``Tensor.cauchy_``."""
     dtype = _float_dtype("cauchy_", self.dtype, None)
-    stream = _stream(generator)
+    stream = _own(self, generator)
     return _fill(self, lambda count: stream.cauchy(count, median, sigma, dtype.numpy))
 
 
 def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with exponentials of numbers from a normal distribution. As ``Tensor.log_normal_``."""
     dtype = _float_dtype("log_normal_", self.dtype, None)
-    stream = _stream(generator)
+    stream = _own(self, generator)
     return _fill(self, lambda count: stream.log_normal(count, mean, std, dtype.numpy))
 
 
@@ -635,23 +718,14 @@ def random_bits(x: Node, generator: Generator | None = None) -> Node:
     Key and first counter are arguments of that kernel, so that another seed or another call compiles nothing.
     """
     size = x.type.size
-    source = default_generator if generator is None else generator
+    source = generator_of(x.type.device, generator)
     batches = levels.randomness() if levels.active else []
     sizes = tuple(level.size for level in batches)
 
     def take() -> tuple[int, int]:
         return source.take_counters(size * math.prod(sizes))
 
-    if engine.refuse is None:
-        key, first = take()
-    else:
-        from .capture import drawn_integers
-
-        key, first = drawn_integers(take)
-    position = p.iota(params=((size,), dtypes.int64, x.type.device, 0))
-    start, seed = f.argument(position, 0), f.argument(position, 0)
-    # a recorded function takes new ones at every replay, so these may be numbers that know where they come from
-    start.value, seed.value = first, key
+    position, start, seed = counters(take, size, x.type.device)
     if batches:
         # inside vmap each element of the batch has its own stretch of counters
         place = p.iota(params=((math.prod(sizes),), dtypes.int64, x.type.device, 0))
@@ -662,19 +736,12 @@ def random_bits(x: Node, generator: Generator | None = None) -> Node:
 
 def chance(x: Node, probability: float, generator: Generator | None = None) -> Node:
     """A bool for every element of ``x``, True with a probability that is exact to 2**-32."""
-    below = round(probability * 2**32)
-    if below <= 0 or below >= 2**32:
-        return f.filled(x.type.shape, dtypes.bool_, x.type.device, below > 0)
-    bits = random_bits(x, generator)
-    # of the 2**32 signed values so many lie below the bound
-    return p.lt(bits, f.argument(bits, below - 2**31))
+    return hits(random_bits(x, generator), probability)
 
 
 def uniform_bits(x: Node, generator: Generator | None = None) -> Node:
-    """A number in [0, 1) of 24 random bits for every element of ``x``, in its dtype."""
-    bits = random_bits(x, generator)
-    shifted = p.band(p.shr(bits, f.constant(bits, 8)), f.constant(bits, 0xFFFFFF))
-    return p.scale(f.converted(shifted, x.type.dtype), 2.0**-24)
+    """A number in [0, 1) of at most 24 random bits for every element of ``x``, in its dtype."""
+    return unit_interval(random_bits(x, generator), x.type.dtype)
 
 
 __all__ = [

@@ -24,7 +24,7 @@ from .guards import OptimizerGuard, Surroundings, calm, enliven
 from .live import Expression, LiveNumber, compiled_reader, depends_on_events, is_live, plain
 from .places import Place, Unshared, cut_form, form, home_node, open_leaf, piece_buffer, value_node
 from .pytree import flatten, unflatten
-from .random import default_generator
+from .random import default_generators
 from .recording import node_of, pending_node, pending_tensors
 from .replay import Changed, Program
 from .runtime import engine
@@ -238,7 +238,7 @@ class Call:
         self.waiting = [n for t in pending_tensors() if (n := pending_node(t)) is not None]
         self.snapshot = Snapshot(leaves, surroundings.tensors.values(), surroundings.own, unshared)
         self.optimizers = OptimizerGuard(surroundings.optimizers)
-        self.generators = list(dict.fromkeys([default_generator, *surroundings.generators]))
+        self.generators = list(dict.fromkeys([*default_generators(), *surroundings.generators]))
         self.states = [g.get_state() for g in self.generators]
 
     def run(self) -> Recorded:
@@ -275,6 +275,10 @@ class Call:
         self.optimizers.restore()
         for generator, state in zip(self.generators, self.states):
             generator.set_state(state)
+        for generator in default_generators():
+            if generator not in self.generators:
+                # a GPU's, which was used for the first time
+                generator.manual_seed(generator.initial_seed())
 
     def with_live_numbers(self, capture: Capture) -> tuple[tuple, dict]:
         """The arguments, with floats that know from which argument they are."""
@@ -377,7 +381,8 @@ class Recorder:
             self.make_template(wanted)
         self.compute()
         program.exclusive = bool(program.writes)
-        program.generators = self.call.generators if self.capture.draws else []
+        if self.capture.draws:
+            program.generators = list(dict.fromkeys([*self.call.generators, *default_generators()]))
         program.prepare()
         return program
 
@@ -524,11 +529,13 @@ class Recorder:
         compute = list(dict.fromkeys(n for n in roots if n.type.size))
         for node in roots:
             if not node.type.size and node.value is None:
-                engine.settle(node, engine.allocate(0))
+                engine.settle(node, engine.allocate_on(node.type.device, 0))
         program.results = [-1] * len(roots)
         if not compute:
             self.add_owners()
             return
+        if len({node.type.device for node in compute}) > 1 or engine.waiting_transfers(compute):
+            raise Unreplayable("it moves values between devices")
         with engine.following:
             key, compute, inputs, numbers = engine.linearised(compute, blocks=False)
         for at, node in enumerate(inputs):
@@ -578,7 +585,7 @@ class Recorder:
         elif node in self.values:
             program.reads.append((at, "elements", self.values[node]))
         elif node in self.capture.drawn:
-            program.drawn.append((at, self.capture.drawn[node]))
+            program.drawn.append((at, self.capture.drawn[node], node.type.device))
         elif self.capture.is_constant(node):
             program.inputs[at] = node.value
         else:
@@ -660,8 +667,9 @@ def compute_before(nodes: Sequence[Node], waiting: Sequence[Node]) -> None:
     """Compute values from before the recording, with what waited for a part of them then."""
     for node in nodes:
         if not node.type.size:
-            engine.settle(node, engine.allocate(0))
-    nodes = [node for node in nodes if node.type.size]
-    if not nodes:
-        return
-    engine.run_plan(*engine.prepared(nodes, [n for n in waiting if n.value is None]))
+            engine.settle(node, engine.allocate_on(node.type.device, 0))
+    nodes = engine.copied([node for node in nodes if node.type.size])
+    for device in dict.fromkeys(node.type.device for node in nodes):
+        here = [node for node in nodes if node.type.device == device and node.value is None]
+        if here:
+            engine.run_plan(*engine.prepared(here, [n for n in waiting if n.value is None]))

@@ -24,7 +24,7 @@ from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.batching import depends_on_lane
 from .compiler.dtypes import COMPLEX, FLOATING, DType, complex_of
 from .compiler.ir import Node, TensorType, grad_mode, tensor_type
-from .compiler.primitives import remember
+from .compiler.primitives import remember, same_device
 from .runtime import engine
 from .storage import (
     ALONE,
@@ -271,21 +271,29 @@ def storage_of(tensor: Tensor) -> Storage:
     return storage
 
 
+def moved(node: Node, device: str) -> Node:
+    """The same values on another device."""
+    if node.type.device == device:
+        return node
+    engine.transfers = True
+    return s.transfer(node, params=(device,))
+
+
 def input_node(array: np.ndarray, device: str = "cpu") -> Node:
     """A computed node over the memory of a C-contiguous array, which must not change any more."""
     dtype = dtypes.from_numpy(array.dtype)
     params = (array.shape, dtype, device)
-    return Node(p.input_, (), params, tensor_type(array.shape, dtype, device), engine.buffer_from_numpy(array))
+    return Node(p.input_, (), params, tensor_type(array.shape, dtype, device), engine.buffer_from_numpy(array, device))
 
 
-def from_array(array: np.ndarray) -> Tensor:
-    """A tensor that takes over an array which nobody else holds.
+def from_array(array: np.ndarray, device: str = "cpu") -> Tensor:
+    """A tensor that takes over an array which nobody else holds; on a GPU a copy of it.
 
     Raises:
         TypeError: the array's dtype has no equivalent.
     """
     array = np.asarray(array)
-    return tensor_of(input_node(np.ascontiguousarray(array).reshape(array.shape)))
+    return tensor_of(input_node(np.ascontiguousarray(array).reshape(array.shape), device))
 
 
 # ------------------------------------------------------------------------------------------------------ exported memory
@@ -501,25 +509,21 @@ def scalar_node(value: float, type: TensorType) -> Node:
     return Node(p.scalar, (), (type.shape, dtype, type.device), type, value)
 
 
-def same_device(types: Sequence[TensorType]) -> str:
+def common_device(types: Sequence[TensorType]) -> str:
     """The device of all operands; a 0-dim tensor on the CPU goes where the others are.
 
     Raises:
         RuntimeError: tensors on different devices, with PyTorch's sentence.
     """
-    places = list(dict.fromkeys(t.device for t in types if t.ndim or t.device != "cpu"))
-    if len(places) > 1:
-        raise RuntimeError(
-            "Expected all tensors to be on the same device, but found at least two devices, "
-            f"{places[0]} and {places[1]}!"
-        )
-    return places[0] if places else types[0].device
+    placed = [t for t in types if t.ndim or t.device != "cpu"] or types
+    same_device(placed)
+    return placed[0].device
 
 
 def _operands(args: tuple, dtype: DType) -> tuple[Node, ...]:
     nodes = [node_of(a) if isinstance(a, Tensor) else a for a in args]
     types = [n.type for n in nodes if isinstance(n, Node)]
-    full = tensor_type(broadcast_shapes(*[t.shape for t in types]), dtype, same_device(types))
+    full = tensor_type(broadcast_shapes(*[t.shape for t in types]), dtype, common_device(types))
     return tuple([_brought(node, full) if isinstance(node, Node) else scalar_node(node, full) for node in nodes])
 
 
@@ -533,7 +537,8 @@ def _brought(node: Node, full: TensorType) -> Node:
     if type is full:
         return node
     if type.device != full.device:
-        return scalar_node(read(node).item(), full)
+        same_device((full, type) if type.ndim else ())
+        return _brought(moved(node, full.device), full)
     steps = _STEPS.get((type, full))
     if steps is None:
         made = s.broadcast_to(s.converted(node, full.dtype), full.shape)

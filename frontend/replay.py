@@ -38,6 +38,7 @@ from .runtime import engine
 from .runtime.allocator import Buffer
 from .runtime.counters import COUNTERS
 from .runtime.donation import others
+from .runtime.gpu import DeviceBuffer
 from .storage import Cut, Storage
 from .tensor import Tensor, meta_of
 
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 
 NONE: frozenset[int] = frozenset()
+
+# The classes of what computed nodes hold.
+BUFFERS = frozenset([Buffer, DeviceBuffer])
 
 
 class Changed(Exception):
@@ -86,7 +90,7 @@ class Program:
         self.plan: Plan | None = None
         self.inputs: list[Buffer | None] = []
         self.reads: list[tuple[int, str, Place]] = []
-        self.drawn: list[tuple[int, int]] = []
+        self.drawn: list[tuple[int, int, str]] = []
         self.events: list[Callable[[], Any]] = []
         self.undo: list[Callable[[], None] | None] = []
         self.conditions: Callable[[Sequence[Any], Sequence[Any]], tuple] | None = None
@@ -173,7 +177,7 @@ class Program:
         for at, tensor in self.plain:
             node = tensor._node
             value = node.value
-            if type(value) is not Buffer:
+            if type(value) not in BUFFERS:
                 value = home_buffer(tensor)
                 node = home_node(tensor)
             homes.append(node)
@@ -182,7 +186,7 @@ class Program:
         for at, storage, tensor in self.stored:
             node = storage.node
             value = node.value
-            if type(value) is not Buffer or storage.stamp < 0:
+            if type(value) not in BUFFERS or storage.stamp < 0:
                 value = home_buffer(tensor)
                 node = storage.node
             homes.append(node)
@@ -190,7 +194,7 @@ class Program:
                 inputs[at] = value
         for at, position in self.arguments:
             tensor = leaves[position]
-            if tensor._storage is None and type(value := tensor._node.value) is Buffer:
+            if tensor._storage is None and type(value := tensor._node.value) in BUFFERS:
                 homes.append(tensor._node)
             else:
                 value = home_buffer(tensor)
@@ -224,8 +228,8 @@ class Program:
             if self.checked or self.conditions is not None:
                 states = [(g, g.get_state()) for g in self.generators]
             events += [event() for event in self.events]
-            for at, event in self.drawn:
-                inputs[at] = Buffer.from_numpy(events[event])
+            for at, event, place in self.drawn:
+                inputs[at] = engine.buffer_from_numpy(events[event], place)
         try:
             if self.conditions is not None and self.conditions(leaves, events) != self.outcomes:
                 raise Changed
@@ -329,7 +333,7 @@ class Replay:
                 sources.append(value_node(what.tensor(self.leaves)))
             elif kind == "event":
                 event, type = what
-                sources.append(Node(p.input_, (), (), type, Buffer.from_numpy(self.events[event])))
+                sources.append(Node(p.input_, (), (), type, engine.buffer_from_numpy(self.events[event], type.device)))
             else:
                 position, params, type = what
                 sources.append(Node(p.scalar, (), params, type, numbers[position]))
@@ -345,7 +349,7 @@ class Replay:
             program = self.program
             type, requires_grad, freed = program.kinds[position]
             at = program.results[position]
-            buffer = self.buffers[at] if at >= 0 else engine.allocate(0)
+            buffer = self.buffers[at] if at >= 0 else engine.allocate_on(type.device, 0)
             if requires_grad and not freed:
                 node = Node(compiled_call, (), (self.call, type), type, buffer, True)
             else:

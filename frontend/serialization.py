@@ -40,7 +40,7 @@ from .exchange import LoadedStorage
 from .nn.parameter import Buffer, Parameter
 from .recording import read, reclaim
 from .restricted_pickle import PYTHON_NAMES, Names, Reader, set_attributes
-from .runtime import engine
+from .runtime import engine, gpu
 from .size import Size
 from .storage import EXPORTED
 from .tensor import Tensor, strided, strides_of
@@ -73,24 +73,30 @@ class Stored:
         numel: how many elements, or bytes while it has no dtype.
         bytes: its memory, a flat array of uint8; None while the file is only looked through.
         memory: what its tensors share, once there is one.
+        device: where that is to be.
     """
 
-    __slots__ = ("dtype", "numel", "bytes", "memory")
-
-    device = device("cpu")
+    __slots__ = ("dtype", "numel", "bytes", "memory", "device")
 
     def __init__(self, dtype: DType | None, numel: int, data: np.ndarray | None) -> None:
         self.dtype = dtype
         self.numel = numel
         self.bytes = data
         self.memory: LoadedStorage | None = None
+        self.device = device("cpu")
 
     def nbytes(self) -> int:
         """Size in bytes."""
         return self.numel * (1 if self.dtype is None else self.dtype.itemsize)
 
     def cpu(self) -> Stored:
-        """The storage itself: it is on the CPU."""
+        """The storage itself, on the CPU."""
+        self.device = device("cpu")
+        return self
+
+    def cuda(self, place: device | str | int | None = None) -> Stored:
+        """The storage itself, on a GPU."""
+        self.device = device(device_name("cuda" if place is None else place))
         return self
 
     def use_as(self, dtype: DType) -> None:
@@ -109,7 +115,7 @@ class Stored:
                 memory = (memory != 0).view(np.uint8)
             if memory.ctypes.data % self.dtype.itemsize:
                 memory = memory.copy()
-            self.memory = LoadedStorage(memory.view(self.dtype.numpy))
+            self.memory = LoadedStorage(memory.view(self.dtype.numpy), str(self.device))
         return self.memory
 
 
@@ -325,14 +331,15 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, list, tu
 
 
 class _Memory:
-    """A storage that is being saved: its number, its dtype, and what its elements will be read from."""
+    """A storage that is being saved: its number, its dtype, its device, and what its elements will be read from."""
 
-    __slots__ = ("key", "dtype", "numel", "source")
+    __slots__ = ("key", "dtype", "numel", "place", "source")
 
-    def __init__(self, key: str, dtype: DType, numel: int, source: Any) -> None:
+    def __init__(self, key: str, dtype: DType, numel: int, place: str, source: Any) -> None:
         self.key = key
         self.dtype = dtype
         self.numel = numel
+        self.place = place
         self.source = source
 
     def elements(self) -> np.ndarray:
@@ -354,7 +361,7 @@ class _Pickler(pickle._Pickler):
     def persistent_id(self, obj: Any) -> tuple | None:
         if type(obj) is not _Memory:
             return None
-        identity = ("storage", _STORAGE_TYPES[obj.dtype], obj.key, "cpu", obj.numel)
+        identity = ("storage", _STORAGE_TYPES[obj.dtype], obj.key, obj.place, obj.numel)
         return (*identity, None) if self.legacy else identity
 
     def reducer_override(self, obj: Any) -> Any:
@@ -416,7 +423,7 @@ class _Pickler(pickle._Pickler):
         else:
             source = tensor._node if storage is None else storage.node
             numel = source.type.size
-        made = _Memory(str(len(self.memories)), tensor.dtype, numel, source)
+        made = _Memory(str(len(self.memories)), tensor.dtype, numel, tensor._node.type.device, source)
         self.memories[id(owner)] = made
         self.held.append(owner)
         return made
@@ -536,7 +543,7 @@ def load(
 
 
 def _placed(map_location: MapLocation) -> Callable[[Stored, str], None]:
-    """A function that raises RuntimeError unless a storage is to be on a device that is here."""
+    """A function that puts a storage on its device; it raises RuntimeError unless that is here."""
 
     def place(storage: Stored, location: str) -> None:
         if isinstance(map_location, dict):
@@ -546,11 +553,17 @@ def _placed(map_location: MapLocation) -> Callable[[Stored, str], None]:
         elif map_location is not None:
             result = map_location(storage, location)
             if result is storage:
+                # where the function has put it, or on the CPU
                 return
             if result is not None:
                 raise TypeError("map_location has to return the storage that it was given, or None")
         try:
-            device_name(location)
+            wanted = device(location)
+            if wanted.type == "cuda":
+                _check_gpu(wanted.index or 0)
+            storage.device = device(device_name(wanted))
+        except NotHere:
+            raise
         except RuntimeError as error:
             raise RuntimeError(
                 f"Attempting to deserialize object on a device that is not here: {error}. Load with map_location='cpu' "
@@ -558,6 +571,26 @@ def _placed(map_location: MapLocation) -> Callable[[Stored, str], None]:
             ) from error
 
     return place
+
+
+class NotHere(RuntimeError):
+    """A file was saved on a GPU that is not here."""
+
+
+def _check_gpu(index: int) -> None:
+    """Raise PyTorch's error if a GPU is not here."""
+    count = gpu.count()
+    if not count:
+        raise NotHere(
+            "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False. If you are "
+            "running on a CPU-only machine, please use torch.load with map_location=torch.device('cpu') to map your "
+            "storages to the CPU."
+        )
+    if index >= count:
+        raise NotHere(
+            f"Attempting to deserialize object on CUDA device {index} but torch.cuda.device_count() is {count}. "
+            "Please use torch.load with map_location to map your storages to an existing device."
+        )
 
 
 def _value(stream: IO[bytes], persistent_load: Callable[[Any], Stored], size: int, trusted: dict[str, Any]) -> Any:
@@ -583,7 +616,7 @@ def _identity(identity: Any, length: int) -> tuple[StorageType, str, str, int]:
 
 def _load_archive(archive: Archive, place: Callable[[Stored, str], None]) -> Any:
     known: dict[str, tuple[StorageType, int, Stored]] = {}
-    locations: list[tuple[Stored, str]] = []
+    failures: list[Exception] = []
 
     def persistent_load(identity: Any) -> Stored:
         kind, key, location, numel = _identity(identity, 5)
@@ -599,15 +632,18 @@ def _load_archive(archive: Archive, place: Callable[[Stored, str], None]) -> Any
             raise UnpicklingError("an untyped storage has the other byte order")
         memory = archive.array(f"data/{key}", numel * unit, swapped=_word(dtype))
         storage = Stored(dtype, numel, memory)
-        locations.append((storage, location))
+        try:
+            place(storage, location)
+        except Exception as error:
+            # afterwards, so that an error of the user's function is not taken for one of the file
+            failures.append(error)
         known[key] = kind, numel, storage
         return storage
 
     data = archive.read("data.pkl")
     result = _value(io.BytesIO(data), persistent_load, len(data), _trusted)
-    # Afterwards, so that an error of the user's function is not taken for one of the file.
-    for storage, location in locations:
-        place(storage, location)
+    if failures:
+        raise failures[0]
     return result
 
 

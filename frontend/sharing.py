@@ -106,11 +106,13 @@ def __dlpack__(
         copy: True for memory of its own.
 
     Raises:
-        BufferError: the tensor requires a gradient, or another device is asked for.
+        BufferError: the tensor requires a gradient, is on a GPU, or another device is asked for.
         AssertionError: a stream.
     """
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    if not self.is_cpu:
+        raise BufferError(f"the memory of {self.device} cannot be exported; use tensor.cpu()")
     if stream is not None and type(stream) is not int:
         raise TypeError("stream must be ``int`` or ``none``")
     if stream is not None and stream != -1:
@@ -135,7 +137,7 @@ def __dlpack__(
 @method
 def __dlpack_device__(self: Tensor) -> tuple[DLDeviceType, int]:
     """DLPack's code of the device and its index: ``(1, 0)`` for the CPU."""
-    return (DLDeviceType.kDLCPU, 0)
+    return (DLDeviceType.kDLCPU, 0) if self.is_cpu else (DLDeviceType.kDLCUDA, self.get_device())
 
 
 @method
@@ -175,7 +177,7 @@ def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None
 
     Args:
         ext_tensor: an object with a method ``__dlpack__``, or a capsule, which is used up.
-        device: where the tensor is to be: on the CPU.
+        device: where the tensor is to be; what the object has elsewhere is copied there.
         copy: True for memory of its own, False to raise instead.
 
     Raises:
@@ -192,9 +194,8 @@ def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None
         tensor([1., 0.], dtype=torch.float64)
     """
     clone = False
+    place = None if device is None else device_name(device)
     if hasattr(ext_tensor, "__dlpack__"):
-        if device is not None:
-            device_name(device)
         options: dict[str, Any] = {"max_version": (1, 0)}
         if copy is not None:
             options["copy"] = copy
@@ -230,7 +231,8 @@ def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         found = from_numpy(array)
-    return found.clone() if clone else found
+    found = found.clone() if clone else found
+    return found if place is None else found.to(place)
 
 
 def frombuffer(

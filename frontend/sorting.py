@@ -419,7 +419,7 @@ def unique(
     found, inverse, counts = np.unique(
         values_of(x), return_inverse=True, return_counts=True, axis=axis_of(dim, x.ndim), equal_nan=False
     )
-    return _distinct(found, inverse.reshape(-1), counts, return_inverse, return_counts)
+    return _distinct(found, inverse.reshape(-1), counts, return_inverse, return_counts, x.type.device)
 
 
 def _distinct_elements(x: Node, return_inverse: bool, return_counts: bool) -> Tensor | tuple[Tensor, ...]:
@@ -450,12 +450,12 @@ def _distinct_elements(x: Node, return_inverse: bool, return_counts: bool) -> Te
     return result[0] if len(result) == 1 else tuple(result)
 
 
-def _distinct(found, inverse, counts, return_inverse, return_counts):
-    result = [from_array(np.ascontiguousarray(found))]
+def _distinct(found, inverse, counts, return_inverse, return_counts, place):
+    result = [from_array(np.ascontiguousarray(found), place)]
     if return_inverse:
-        result.append(from_array(inverse.astype(np.int64)))
+        result.append(from_array(inverse.astype(np.int64), place))
     if return_counts:
-        result.append(from_array(counts.astype(np.int64)))
+        result.append(from_array(counts.astype(np.int64), place))
     return result[0] if len(result) == 1 else tuple(result)
 
 
@@ -478,7 +478,8 @@ def unique_consecutive(
     inverse = np.cumsum(starts) - 1
     counts = np.diff(np.append(np.flatnonzero(starts), len(rows)))
     found = rows[starts] if axis is None else np.moveaxis(rows[starts], 0, axis)
-    return _distinct(found, inverse.reshape(shape if axis is None else -1), counts, return_inverse, return_counts)
+    inverse = inverse.reshape(shape if axis is None else -1)
+    return _distinct(found, inverse, counts, return_inverse, return_counts, input._node.type.device)
 
 
 def searchsorted(
@@ -527,7 +528,8 @@ def searchsorted(
         for i in np.ndindex(rows.shape[:-1]):
             found[i] = np.searchsorted(rows[i], wanted[i], where)
     result = np.asarray(found).astype(np.int32 if out_int32 else np.int64)
-    return returned(input_node(np.ascontiguousarray(result).reshape(wanted.shape)), out)
+    place = sorted_sequence._node.type.device
+    return returned(input_node(np.ascontiguousarray(result).reshape(wanted.shape), place), out)
 
 
 def bucketize(
@@ -603,7 +605,7 @@ def histc(
     kind = x.type.dtype.numpy.type
     values = values[(values >= kind(low)) & (values <= kind(high))]
     place = np.minimum(((values - kind(low)) * kind(bins) / (kind(high) - kind(low))).astype(np.int64), bins - 1)
-    return returned(input_node(np.bincount(place, minlength=bins).astype(kind)), out)
+    return returned(input_node(np.bincount(place, minlength=bins).astype(kind), x.type.device), out)
 
 
 __all__ = [

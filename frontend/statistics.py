@@ -395,7 +395,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         return empty(0, dtype=input.dtype, device=input.device)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     places = np.array(list(choose(range(x.type.shape[0]), r)), np.int64).reshape(-1, r)
-    return input[tensor_of(input_node(places))]
+    return input[tensor_of(input_node(places, x.type.device))]
 
 
 def block_diag(*tensors: Tensor) -> Tensor:

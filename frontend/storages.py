@@ -25,7 +25,7 @@ from . import creation
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import DType
 from .conversion import CAST_NAMES, TENSOR_CLASSES
-from .device import device, device_name
+from .device import device, device_name, device_named
 from .exchange import exported, from_numpy
 from .parts import as_strided
 from .places import is_exported, view_of as tensor_over
@@ -60,18 +60,22 @@ class _Memory:
 
     __slots__ = ()
 
-    is_cuda = is_sparse = False
+    is_sparse = False
 
     def _elements(self) -> Tensor:
         raise AttributeError("_elements")
 
     @property
     def device(self) -> device:
-        return self._elements().device
+        return device_named(self.untyped()._storage.node.type.device)
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
 
     def get_device(self) -> int:
-        """-1: the memory is the CPU's."""
-        return -1
+        """The index of the GPU that holds the memory; -1 for the CPU."""
+        return -1 if self.device.index is None else self.device.index
 
     def size(self) -> int:
         """The number of elements; bytes, if it is untyped."""
@@ -83,18 +87,26 @@ class _Memory:
 
     def tolist(self) -> list:
         """The elements as Python numbers."""
-        return self._elements().tolist()
+        return self.cpu()._elements().tolist()
+
+    def _on(self, place: str) -> Any:
+        """This storage, or one on another device with the same bytes."""
+        memory = self.untyped()
+        if str(self.device) == place:
+            return self
+        copied = memory._flat().to(place).untyped_storage()
+        return copied if memory is self else TypedStorage(wrap_storage=copied, dtype=self.dtype)
 
     def __iter__(self) -> Any:
         return iter(self.tolist())
 
     def cpu(self) -> Any:
-        """This storage: it is in the CPU's memory."""
-        return self
+        """This storage in the CPU's memory."""
+        return self._on("cpu")
 
     def cuda(self, device: Any = None, non_blocking: bool = False) -> Any:
-        """Raises RuntimeError: there is no such device."""
-        device_name("cuda" if device is None else device)
+        """This storage in a GPU's memory. Raises RuntimeError: there is no such device."""
+        return self._on(device_name("cuda" if device is None else device))
 
     def pin_memory(self, device: Any = None) -> Any:
         """Raises RuntimeError: memory is pinned for an accelerator, and there is none."""

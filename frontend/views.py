@@ -187,6 +187,8 @@ def viewed_as(tensor: Tensor, dtype: DType) -> Tensor:
         )
     if dtype.itemsize < own.itemsize or tensor.shape[-1] * own.itemsize % dtype.itemsize == 0:
         # elements of other sizes are no movement of nodes: both tensors share the memory itself, as NumPy sees it
+        if not tensor.is_cpu:
+            raise RuntimeError("the memory of a GPU cannot be seen as elements of another size")
         return from_numpy(tensor.detach().numpy().view(dtype.numpy))
     raise RuntimeError(
         f"self.size(-1) must be divisible by {dtype.itemsize // own.itemsize} to view {own} as {dtype} (different "

@@ -60,6 +60,9 @@ _listeners: list[Callable[[Sequence[Node], Plan], None]] = []
 refuse: Callable[[Sequence[Node]], None] | None = None
 created: dict[int, Buffer] | None = None
 
+# Whether values have been moved between devices: programs have to be searched for such steps.
+transfers = False
+
 # While a program is recorded whose tangents will be asked for, computed nodes keep their sources.
 keep_history = False
 
@@ -75,9 +78,14 @@ def set_live_nodes(source: Callable[[], Iterable[Node]]) -> None:
     _live = source
 
 
-def buffer_from_numpy(array: np.ndarray) -> Buffer:
-    """A buffer over the memory of a C-contiguous array."""
-    buffer = Buffer.from_numpy(array)
+def buffer_from_numpy(array: np.ndarray, device: str = "cpu") -> Buffer:
+    """A buffer over the memory of a C-contiguous array, or in the memory of another device with its elements."""
+    if device != "cpu":
+        from .gpu import gpu
+
+        buffer = gpu(device).upload(array)
+    else:
+        buffer = Buffer.from_numpy(array)
     if created is not None:
         created[id(buffer)] = buffer
     return buffer
@@ -115,8 +123,14 @@ def realize(nodes: Sequence[Node]) -> None:
             log("record", line)
     for root in roots:
         if root.type.size == 0:
-            settle(root, allocate(0))
+            settle(root, allocate_on(root.type.device, 0))
     roots = [root for root in roots if root.type.size]
+    if transfers and roots:
+        roots = copied(roots)
+        if len({root.type.device for root in roots}) > 1:
+            for device in dict.fromkeys(root.type.device for root in roots):
+                realize([root for root in roots if root.type.device == device])
+            return
     if roots:
         if events.active is None:
             program = prepared(roots, live)
@@ -124,6 +138,30 @@ def realize(nodes: Sequence[Node]) -> None:
             with events.span("plan", events.LOOKUP):
                 program = prepared(roots, live)
         run_program(*program)
+
+
+def allocate_on(device: str, nbytes: int) -> Buffer:
+    from .gpu import gpu
+
+    return allocate(nbytes) if device == "cpu" else gpu(device).allocate(nbytes)
+
+
+def copied(roots: Sequence[Node]) -> list[Node]:
+    """Copy what a program reads of another device; the roots that are left to compute."""
+    for node in waiting_transfers(roots):
+        (source,) = node.src
+        realize([source])
+        settle(node, moved(source, node.type.device))
+    return [root for root in roots if not is_computed(root)]
+
+
+def waiting_transfers(roots: Sequence[Node]) -> list[Node]:
+    return [node for node in topological(roots) if node.op is s.transfer and node.value is None]
+
+
+def moved(node: Node, device: str) -> Buffer:
+    """A copy of a computed node's value in the memory of a device."""
+    return buffer_from_numpy(np.array(read_node(node), order="C"), device)
 
 
 def compute_pieces(roots: Sequence[Node]) -> None:
@@ -172,6 +210,8 @@ def prepared(
 ) -> tuple[Plan, list[Node], list[Node], list[Node]]:
     """The plan that computes ``nodes`` and what belongs to them, with all its roots, its inputs and its numbers."""
     live = _live() if live is None else live
+    if transfers:
+        live = [x for x in live if x.type.device == nodes[0].type.device and not waiting_transfers([x])]
     with following:
         key, roots, inputs, numbers = linearised(nodes, live)
     if len(key) > LONG_KEY:
@@ -404,7 +444,7 @@ def recalled(key: tuple, roots: Sequence[Node], inputs: Sequence[Node]) -> Plan 
     """The plan of a program whose tape an earlier process left on disk."""
     from . import plans
 
-    tape = plans.recall(key)
+    tape = plans.recall(key) if roots[0].type.device == "cpu" else None
     if tape is None:
         return None
     from .plan import Plan
@@ -432,6 +472,13 @@ def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]
     if VERIFY:
         verify(roots)
     COUNTERS.plans_built += 1
+    if roots[0].type.device != "cpu":
+        from .gpu import gpu
+        from .gpu_plan import GpuPlan, GpuPlanner
+
+        plan = GpuPlan(GpuPlanner(roots, slotted(inputs, numbers), len(inputs), gpu(roots[0].type.device)))
+        plan.watch_lifetimes(roots, inputs)
+        return plan
     with events.span("plan", events.BUILD):
         planner = planned(roots, inputs, numbers)
         plan = Plan(planner.tape, lambda: planner)
@@ -442,12 +489,19 @@ def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]
 
 def planned(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> Planner:
     """How a program is computed."""
-    from .planner import Planner, Slot  # the compiler is imported when there is something to compile
+    from .planner import Planner  # the compiler is imported when there is something to compile
+
+    return Planner(roots, slotted(inputs, numbers), len(inputs))
+
+
+def slotted(inputs: Sequence[Node], numbers: Sequence[Node]) -> dict[Node, Node]:
+    """What stands for the leaves of a program in its plan."""
+    from .planner import Slot
 
     slots: dict[Node, Node] = {node: Node(p.input_, (), (), node.type, Slot(i)) for i, node in enumerate(inputs)}
     for i, node in enumerate(numbers):
         slots[node] = Node(p.scalar, (), node.params, node.type, Slot(i))
-    return Planner(roots, slots, len(inputs))
+    return slots
 
 
 def compare(roots: Sequence[Node], results: Sequence[Buffer], expected: Sequence[np.ndarray]) -> None:

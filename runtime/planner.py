@@ -23,6 +23,7 @@ from ..compiler.depthwise import layout_of
 from ..compiler.dtypes import FLOATING
 from ..compiler.fusion import Fusion, fuse
 from ..compiler.ir import Node, format_program, tensor_type, verify
+from ..compiler.loopir import Kernel
 from ..compiler.lowering import Lowered, lower
 from ..compiler.primitives_conv import convolve
 from ..compiler.rewrite import rewrite
@@ -82,6 +83,15 @@ class Planner:
 
     # --------------------------------------------------------------------------------------------------- schedule
 
+    def generate(self, kernel: Kernel) -> str:
+        return codegen_cpu.generate(kernel)
+
+    def describe_sort(self, node: Node) -> sort.SortCall:
+        return describe_sort(node)
+
+    def describe_product(self, cluster: Cluster, often: set[tuple]) -> contraction.Contraction | None:
+        return describe_product(cluster, often)
+
     def schedule(self) -> list[Item]:
         """One item a cluster, those of one source and one depth together, in an order in which they can run."""
         clusters = self.fusion.clusters
@@ -95,11 +105,11 @@ class Planner:
         often = read_often(clusters)
         for c in clusters:
             if c.kind != "kernel":
-                sort_call = describe_sort(c.node) if c.kind == "sort" else None
-                item_of[c] = Item([c], c.kind, sort=sort_call, contraction=describe_product(c, often))
+                sort_call = self.describe_sort(c.node) if c.kind == "sort" else None
+                item_of[c] = Item([c], c.kind, sort=sort_call, contraction=self.describe_product(c, often))
                 continue
             lowered = lower(c, self.fusion)
-            source = codegen_cpu.generate(lowered.kernel)
+            source = self.generate(lowered.kernel)
             alone = lowered.kernel.serial or lowered.kernel.pieces or "error" in source
             key = (id(c),) if alone else (source, depth[c])
             item = groups.get(key)

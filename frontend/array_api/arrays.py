@@ -17,6 +17,7 @@ from ..compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, DType, complex_o
 from ..creation import DeviceLike
 from ..device import device, device_name, device_named
 from ..recording import get_default_dtype
+from ..runtime import gpu
 from ..sharing import asarray as shared, from_dlpack as from_capsule
 from ..tensor import Tensor
 
@@ -159,7 +160,7 @@ class Info:
         return device_named(device_name(None))
 
     def devices(self) -> list[device]:
-        return [device_named("cpu")]
+        return [device_named("cpu"), *(device_named(f"cuda:{index}") for index in range(gpu.count()))]
 
     def default_dtypes(self, *, device: DeviceLike = None) -> dict[str, DType]:
         """The dtypes of arrays that are made of Python numbers."""

@@ -123,7 +123,19 @@ def _emit_store(builder, argument_types, pointer, index, value):
 
 _define("load", 2, _type_load, _emit_load(constant=False))
 _define("load_constant", 2, _type_load, _emit_load(constant=True))
+def _emit_store_if(builder, argument_types, condition, pointer, index, value):
+    with builder.if_then(condition):
+        _emit_store(builder, argument_types[1:], pointer, index, value)
+
+
+def _type_store_if(condition, pointer, index, value):
+    if condition == types.boolean and _type_store(pointer, index, value) is not None:
+        return types.void(types.boolean, pointer, types.int64, pointer.dtype)
+    return None
+
+
 _define("store", 3, _type_store, _emit_store)
+_define("store_if", 4, _type_store_if, _emit_store_if)
 
 
 def _wrap_index(builder, argument_types, index, extent, error):
@@ -146,6 +158,36 @@ _define(
     3,
     lambda i, n, e: types.int64 if all(t == types.int64 for t in (i, n, e)) else None,
     _wrap_index,
+)
+
+# Threads --------------------------------------------------------------------------------------------------------
+
+
+def _shuffle(builder, argument_types, value, distance):
+    """The value of the thread of the same warp whose number differs in one bit. All threads of a warp take part."""
+    kind = value.type
+    bits = 1 if kind == _I1 else {_FLOAT: 32, _DOUBLE: 64}.get(kind) or kind.width
+    signature = ir.FunctionType(_I32, [_I32] * 4)
+    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.nvvm.shfl.sync.bfly.i32")
+    lane = builder.trunc(distance, _I32)
+
+    def exchanged(word):
+        return builder.call(function, [_I32(0xFFFFFFFF), word, lane, _I32(31)])
+
+    if bits < 32:
+        return builder.trunc(exchanged(builder.zext(value, _I32)), kind)
+    whole = value if isinstance(kind, ir.IntType) else builder.bitcast(value, ir.IntType(bits))
+    if bits == 32:
+        found = exchanged(whole)
+    else:
+        low = builder.zext(exchanged(builder.trunc(whole, _I32)), _I64)
+        high = builder.zext(exchanged(builder.trunc(builder.lshr(whole, _I64(32)), _I32)), _I64)
+        found = builder.or_(builder.shl(high, _I64(32)), low)
+    return found if isinstance(kind, ir.IntType) else builder.bitcast(found, kind)
+
+
+_define(
+    "shuffle", 2, lambda x, distance: x if isinstance(distance, types.Integer) else None, _shuffle
 )
 
 # Integers -------------------------------------------------------------------------------------------------------
@@ -230,6 +272,7 @@ LIBDEVICE = {
     1: ("sqrt", "fabs", "floor", "ceil", "trunc", "rint", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10",
         "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc", "erfinv", "lgamma"),
     2: ("copysign", "fmod", "atan2", "pow"),
+    3: ("fma",),
 }  # fmt: skip
 
 

@@ -77,6 +77,17 @@ def store(pointer: np.ndarray, index, value) -> None:
 
 
 @_name
+def fma(x, y, z):
+    return type(x)(np.float64(x) * np.float64(y) + np.float64(z))
+
+
+@_name
+def store_if(condition, pointer: np.ndarray, index, value) -> None:
+    if condition:
+        store(pointer, index, value)
+
+
+@_name
 def wrap_index(index, extent, error: Address):
     wrapped = index + extent if index < 0 else index
     if 0 <= wrapped < extent:
@@ -85,6 +96,21 @@ def wrap_index(index, extent, error: Address):
     if not words[0]:
         words[:3] = 1, index, extent
     return np.int64(0)
+
+
+# Threads --------------------------------------------------------------------------------------------------------
+
+#: Executed in the scope of a kernel, whose ``cuda`` the simulator replaces while it runs. Blocks run one after the
+#: other, and all threads of a block take part in an exchange.
+EXCHANGE = '''
+def shuffle(value, distance):
+    thread = cuda.threadIdx.x
+    exchanged[thread] = value
+    cuda.syncthreads()
+    found = exchanged[thread ^ int(distance)]
+    cuda.syncthreads()
+    return found
+'''
 
 
 # Integers -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ PTX and ``ptxas`` into SASS, none of which needs a GPU. They come with ``pip ins
 and does not find them raises :class:`ToolchainMissing`. The simulator is part of numba: with ``NUMBA_ENABLE_CUDASIM=1``
 in the environment before the first import, :func:`simulate` runs a kernel thread by thread in Python.
 
-In: a kernel of the loop IR. Out: :func:`ptx`, :func:`sass_report`, :func:`simulate`.
+In: a kernel of the loop IR. Out: :func:`ptx`, :func:`sass`, :func:`sass_report`, :func:`simulate`.
 Read next: ``compiler/codegen_cuda.py``, which writes the source.
 """
 
@@ -88,6 +88,7 @@ def _device_functions() -> Mapping[str, object]:
             lambda typing_context, x: (known.signature(x), emit),
             lambda typing_context, x, y: (known.signature(x, y), emit),
             lambda typing_context, x, y, z: (known.signature(x, y, z), emit),
+            lambda typing_context, x, y, z, w: (known.signature(x, y, z, w), emit),
         )[namespace.ARITY[name] - 1]
         typed.__name__ = typed.__qualname__ = name
         return intrinsic(typed)
@@ -145,17 +146,24 @@ def ptx(kernel: Kernel, cc: tuple[int, int], threads: int = codegen_cuda.THREADS
 
 
 @functools.cache
-def find_ptxas() -> str:
-    """The assembler's path: NVIDIA's pip package beside the compiler, or one on the search path."""
+def find_program(name: str) -> str:
+    """The path of one of NVIDIA's programs: in its pip package beside the compiler, or on the search path."""
     found = None
     if importlib.util.find_spec("cuda") and importlib.util.find_spec("cuda.pathfinder"):
         from cuda import pathfinder
 
-        found = pathfinder.find_nvidia_binary_utility("ptxas")
-    found = found or shutil.which("ptxas")
+        found = pathfinder.find_nvidia_binary_utility(name)
+    found = found or shutil.which(name)
     if found is None:
-        raise ToolchainMissing("machine code needs NVIDIA's assembler ptxas: pip install nvidia-cuda-nvcc")
+        raise ToolchainMissing(f"this needs NVIDIA's {name}: pip install 'flamework[cuda]'")
     return found
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise KernelCompilationError(f"{' '.join(command)}: {finished.stderr.strip()}")
+    return finished
 
 
 def sass_report(kernel: Kernel, cc: tuple[int, int], threads: int = codegen_cuda.THREADS) -> dict[str, int]:
@@ -165,15 +173,23 @@ def sass_report(kernel: Kernel, cc: tuple[int, int], threads: int = codegen_cuda
     Raises :class:`ToolchainMissing` where the compiler or ``ptxas`` is not installed, and
     :class:`KernelCompilationError` where ptxas refuses, for example because it is older than the compiler.
     """
-    text = ptx(kernel, cc, threads)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "kernel.ptx")
-        path.write_text(text)
-        command = [find_ptxas(), "-v", f"-arch=sm_{cc[0]}{cc[1]}", str(path), "-o", str(path.with_suffix(".cubin"))]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    if finished.returncode:
-        raise KernelCompilationError(f"{' '.join(command)}: {finished.stderr.strip()}")
-    return read_report(finished.stderr)
+        return read_report(_assembled(kernel, cc, threads, Path(folder, "kernel.cubin")))
+
+
+def sass(kernel: Kernel, cc: tuple[int, int], threads: int = codegen_cuda.THREADS) -> str:
+    """A kernel's machine code as text, by ``nvdisasm``; raises as :func:`sass_report` does."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernel.cubin")
+        _assembled(kernel, cc, threads, path)
+        return _run(find_program("nvdisasm"), "-c", str(path)).stdout
+
+
+def _assembled(kernel: Kernel, cc: tuple[int, int], threads: int, path: Path) -> str:
+    """Write a kernel's machine code to a file; returns what ``ptxas -v`` says."""
+    source = path.with_suffix(".ptx")
+    source.write_text(ptx(kernel, cc, threads))
+    return _run(find_program("ptxas"), "-v", f"-arch=sm_{cc[0]}{cc[1]}", str(source), "-o", str(path)).stderr
 
 
 def read_report(text: str) -> dict[str, int]:
@@ -211,7 +227,8 @@ def simulate(source: str, launches: Sequence[codegen_cuda.Launch], arguments: Se
 
     from . import simulation
 
-    scope = {**simulation.NAMESPACE, **DTYPES, "cuda": cuda}
+    scope = {**simulation.NAMESPACE, **DTYPES, "cuda": cuda, "exchanged": {}}
+    exec(simulation.EXCHANGE, scope)  # noqa: S102
     exec(compile(source, "<flamework kernel>", "exec"), scope)  # noqa: S102  (our own generated text)
     passed = [simulation.Address(a) if isinstance(a, np.ndarray) else a for a in arguments]
     interval = sys.getswitchinterval()

@@ -16,14 +16,15 @@ from workloads import BOUNDS, GROUPS, WORKLOADS
 
 ABSENT = "has no version of this workload"
 
-PACKAGES = ("flamework", "numba", "llvmlite", "torch", "jax", "mlx", "tinygrad", "numexpr", "numpy")
+PACKAGES = ("flamework", "numba", "numba-cuda", "llvmlite", "torch", "jax", "mlx", "tinygrad", "numexpr", "numpy",
+            "cupy-cuda13x")
 INTRODUCTION = """What `run.py` in this folder measured, written by it. Times compare within one row only: the
 machine is shared and its speed changes. A ratio above 1 in the column "/ best peer" is a row that Flamework loses.
 """
 
 
-def machine(threads: int, missing: list[str]) -> str:
-    """What was measured on: processor, system, versions, load."""
+def machine(threads: int, missing: list[str], device: str = "cpu") -> str:
+    """What was measured on: processor or GPU, system, versions, load."""
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -42,6 +43,10 @@ def machine(threads: int, missing: list[str]) -> str:
         f"- System: {platform.system()} {platform.machine()}, Python {platform.python_version()}",
         f"- Packages: {', '.join(versions)}",
     ]
+    if device != "cpu":
+        import flamework
+
+        lines.insert(0, f"- GPU: {flamework.cuda.get_device_name()}")
     if hasattr(os, "getloadavg"):
         lines.append(f"- Load when the run started: {os.getloadavg()[0]:.1f}")
     if missing:

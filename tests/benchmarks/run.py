@@ -4,6 +4,7 @@
     make bench ARGS=--quick                                  one short round each: about forty minutes
     make bench ARGS="--quick reductions"                     one group, or the workloads that are named
     make bench ARGS="--scaling --record results.json --markdown tests/benchmarks/RESULTS.md"
+    make bench-gpu                                           everything on a GPU, into tests/benchmarks/RESULTS-GPU.md
 
 Each pair of workload and contestant has a process of its own. Processes of one workload stay alive side by side and
 take turns, so that a machine which slows down slows all of them. A pair is started twice: with an empty kernel cache,
@@ -24,6 +25,7 @@ In: names of groups or workloads, and options. Out: tables, on standard output a
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import queue
@@ -38,7 +40,7 @@ from pathlib import Path
 
 import numpy as np
 import report
-from worker import CONTESTANTS, installed
+from worker import CONTESTANTS, ON_GPU, ONLY_ON_GPU, installed
 from workloads import GROUPS, WORKLOADS
 
 HERE = Path(__file__).parent
@@ -73,7 +75,7 @@ class Row:
     scaling: dict[str, float] = field(default_factory=dict)
 
 
-def environment(cache: str, threads: int) -> dict[str, str]:
+def environment(cache: str, threads: int, device: str = "cpu") -> dict[str, str]:
     """The variables of a worker: its threads, and an own folder for every cache that a contestant keeps."""
     variables = dict.fromkeys(
         ("FLAMEWORK_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
@@ -84,8 +86,9 @@ def environment(cache: str, threads: int) -> dict[str, str]:
                "JAX_COMPILATION_CACHE_DIR": "jax", "CACHEDB": "tinygrad"}
     for name, folder in folders.items():
         variables[name] = os.path.join(cache, folder)
-    always = {"DEV": "CPU", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PLATFORMS": "cpu",
-              "CUDA_VISIBLE_DEVICES": ""}
+    always = {"DEV": "CPU", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PLATFORMS": device}
+    if device == "cpu":
+        always["CUDA_VISIBLE_DEVICES"] = ""
     return os.environ | variables | always
 
 
@@ -93,11 +96,15 @@ class Process:
     """A worker, seen from outside. `ask` raises `TimeoutError` when it says nothing in time and `RuntimeError` when it
     ends; both end it."""
 
-    def __init__(self, workload: str, contestant: str, size: str, threads: int, cache: str, factor: float = 1.0):
-        command = [sys.executable, str(HERE / "worker.py"), workload, contestant, size, str(threads), str(factor)]
+    def __init__(
+        self, workload: str, contestant: str, size: str, threads: int, cache: str, factor: float = 1.0,
+        device: str = "cpu",
+    ):
+        arguments = [workload, contestant, size, str(threads), str(factor), device]
+        command = [sys.executable, str(HERE / "worker.py"), *arguments]
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                                        text=True, env=environment(cache, threads), cwd=HERE)
+                                        text=True, env=environment(cache, threads, device), cwd=HERE)
         self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -134,7 +141,7 @@ class Process:
 def start(result: Result, kind: str, options, cache: str, threads: int, factor: float = 1.0) -> Process | None:
     """Start a worker and wait for its first result, which `result` takes note of."""
     begin = time.perf_counter()
-    process = Process(result.workload, result.contestant, options.size, threads, cache, factor)
+    process = Process(result.workload, result.contestant, options.size, threads, cache, factor, options.device)
     try:
         first = process.ask("", options.timeout)
     except (TimeoutError, RuntimeError) as error:
@@ -245,6 +252,42 @@ print(2 * 2048**3 / best(numpy.matmul, x, y, z))
     return memory, arithmetic
 
 
+def gpu_rates() -> tuple[float, float]:
+    """What the GPU gives now: bytes a second of a copy, counting what is read and what is written, and operations a
+    second of a product of float32 matrices without TF32, by PyTorch where it is installed."""
+    code = """
+import time
+import flamework, importlib.util
+torch = importlib.import_module("torch") if importlib.util.find_spec("torch") else flamework
+if not torch.cuda.is_available():
+    torch = flamework
+def best(function, repeats=20):
+    times = []
+    for _ in range(repeats + 1):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        kept = function()
+        if torch is flamework:
+            torch.realize(kept)
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times)
+count = COUNT
+x = torch.ones(count, device="cuda")
+print(8 * count / best(lambda: x.clone()))
+side = SIDE
+y = torch.ones((side, side), device="cuda")
+print(2 * side**3 / best(lambda: y @ y))
+"""
+    simulated = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+    code = code.replace("COUNT", "1000" if simulated else "1 << 28").replace("SIDE", "8" if simulated else "8192")
+    with tempfile.TemporaryDirectory() as cache:
+        done = subprocess.run([sys.executable, "-c", "import importlib\n" + code], env=environment(cache, 2, "cuda"),
+                              check=True, text=True, stdout=subprocess.PIPE)
+    memory, arithmetic = map(float, done.stdout.split())
+    return memory, arithmetic
+
+
 def import_seconds(module: str, repeats: int = 5) -> float:
     """The least seconds that importing a module takes in a new process."""
     code = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
@@ -261,6 +304,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a contestant's turn in a round")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where everything is computed")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for a contestant's first result")
     parser.add_argument("--quick", action="store_true", help="one short round, no second start")
     parser.add_argument("--scaling", action="store_true", help="also with one thread, and at 1/4 and 4 times the size")
@@ -301,17 +345,20 @@ def prime(cache: str, threads: int) -> None:
 
 def measure(workload: str, contestants: list[str], options) -> Row:
     """Everything about one workload; the rates are the better ones of before and after the race."""
-    before = machine_rates(options.threads)
+    rates = gpu_rates if options.device == "cuda" else functools.partial(machine_rates, options.threads)
+    before = rates()
     results = race(workload, contestants, options)
     times = scaling(workload, options) if options.scaling else {}
-    after = before if options.quick else machine_rates(options.threads)
+    after = before if options.quick else rates()
     return Row(workload, results, *map(max, zip(before, after)), times)
 
 
 def main() -> None:
     options = parse_arguments()
+    able = ON_GPU if options.device == "cuda" else [name for name in CONTESTANTS if name not in ONLY_ON_GPU]
+    options.contestants = [name for name in options.contestants if name in able]
     here = [name for name in options.contestants if name in installed()]
-    text = report.machine(options.threads, [name for name in options.contestants if name not in here])
+    text = report.machine(options.threads, [name for name in options.contestants if name not in here], options.device)
     text += f"- Rounds: {options.rounds} of {options.seconds} s for each contestant\n"
     print(text, flush=True)
     rows, imports = read_record(options.record)

@@ -3,8 +3,8 @@
 The process says on standard output, one JSON object a line, how long its first result took, then times steps whenever
 `run.py` asks for a round, so that rounds of several contestants alternate on the machine.
 
-In: `python worker.py WORKLOAD CONTESTANT SIZE THREADS FACTOR`, then lines `round SECONDS` and at last `quit`. FACTOR
-multiplies the size to which the work is proportional.
+In: `python worker.py WORKLOAD CONTESTANT SIZE THREADS FACTOR DEVICE`, then lines `round SECONDS` and at last `quit`.
+FACTOR multiplies the size to which the work is proportional. DEVICE is `cpu` or `cuda`.
 Out: a line about the first result, a line for each round, a line about memory. Read next: `run.py`.
 """
 
@@ -57,6 +57,11 @@ def _build_jax(jax, workload, inputs):
     return _builder("jax")(jax, workload, inputs)
 
 
+def _build_cupy(cupy, workload, inputs):
+    make = workload.programs.get("numpy")
+    return make and make(cupy, *map(cupy.asarray, inputs))
+
+
 def _torch_builder(whole: bool, part: bool):
     def build(torch, workload, inputs):
         if (whole or part) and not workload.compiles:
@@ -73,6 +78,17 @@ def _finished(module, results):
 
 def _realize(flamework, results):
     flamework.realize(*as_tuple(results))
+    _wait(flamework, results)
+
+
+def _wait(torch, results):
+    """On a GPU a step returns before it has run."""
+    if any(getattr(result, "is_cuda", False) for result in as_tuple(results)):
+        torch.cuda.synchronize()
+
+
+def _synchronise_cupy(cupy, results):
+    cupy.cuda.get_current_stream().synchronize()
 
 
 def _synchronise(tinygrad, results):
@@ -82,14 +98,19 @@ def _synchronise(tinygrad, results):
 CONTESTANTS = {
     "flamework": Contestant("flamework", _torch_builder(False, False), _realize, peer=False),
     "flamework.compile": Contestant("flamework", _torch_builder(True, False), _realize, peer=False),
-    "torch": Contestant("torch", _torch_builder(False, False), _finished),
-    "torch.compile": Contestant("torch", _torch_builder(False, True), _finished),
+    "torch": Contestant("torch", _torch_builder(False, False), _wait),
+    "torch.compile": Contestant("torch", _torch_builder(False, True), _wait),
     "jax": Contestant("jax", _build_jax, lambda m, r: m.block_until_ready(r)),
     "mlx": Contestant("mlx.core", _builder("mlx"), lambda m, r: m.eval(*as_tuple(r))),
     "tinygrad": Contestant("tinygrad", _builder("tinygrad"), _synchronise, needs="clang"),
     "numexpr": Contestant("numexpr", _builder("numexpr"), _finished),
     "numpy": Contestant("numpy", _builder("numpy"), _finished),
+    "cupy": Contestant("cupy", _build_cupy, _synchronise_cupy),
 }
+
+#: Who can compute on a GPU; the others, and the only one that computes nowhere else.
+ON_GPU = ("flamework", "flamework.compile", "torch", "torch.compile", "jax", "cupy")
+ONLY_ON_GPU = ("cupy",)
 
 
 def installed() -> list[str]:
@@ -108,7 +129,8 @@ def as_tuple(results) -> tuple:
 def digest(results) -> list[float]:
     """Sizes of the numbers of a step's first result, to compare contestants: mean, mean magnitude, largest."""
     first = as_tuple(results)[0]
-    first = first.detach().numpy() if hasattr(first, "detach") else first
+    first = first.detach().cpu().numpy() if hasattr(first, "detach") else first
+    first = first.get() if type(first).__module__.startswith("cupy") else first
     values = np.asarray(first).astype(np.float64)
     return [float(values.mean()), float(np.abs(values).mean()), float(values.max())]
 
@@ -120,7 +142,10 @@ class Runner:
     not; a digest of that result; and Flamework's counters.
     """
 
-    def __init__(self, workload: Workload, name: str, tiny: bool = False, threads: int = 2, factor: float = 1.0):
+    def __init__(
+        self, workload: Workload, name: str, tiny: bool = False, threads: int = 2, factor: float = 1.0,
+        device: str = "cpu",
+    ):
         self.workload, self.contestant = workload, CONTESTANTS[name]
         size = dict(workload.tiny if tiny else workload.size)
         if factor != 1:
@@ -130,6 +155,8 @@ class Runner:
         start = time.perf_counter()
         if self.contestant.module == "torch":  # others are told by environment variables
             self.module.set_num_threads(threads)
+        if device != "cpu" and self.contestant.module in ("torch", "flamework"):
+            self.module.set_default_device(device)
         step = self.contestant.build(self.module, workload, inputs)
         self.report: dict[str, Any] = {"absent": step is None}
         if step is None:
@@ -183,7 +210,7 @@ def peak_memory() -> int:
 
 
 def main() -> None:
-    workload, contestant, size, threads, factor = sys.argv[1:]
+    workload, contestant, size, threads, factor, device = sys.argv[1:]
     # Libraries may print: what they print goes to stderr, and the protocol keeps stdout to itself.
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -193,7 +220,7 @@ def main() -> None:
 
     if hasattr(os, "sched_setaffinity"):  # the libraries that count processors themselves, such as XLA, obey this
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
-    runner = Runner(WORKLOADS[workload], contestant, size == "tiny", int(threads), float(factor))
+    runner = Runner(WORKLOADS[workload], contestant, size == "tiny", int(threads), float(factor), device)
     say(**runner.report)
     for line in sys.stdin:
         command, *arguments = line.split()

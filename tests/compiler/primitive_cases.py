@@ -26,7 +26,7 @@ from flamework.compiler.primitives import TABLE, Primitive
 # Marks of the frontend in a graph, which never reach a kernel: a compiled function that is called, a gradient that the
 # user wrote, and values with a gradient of their own. They are tested with what they belong to.
 MARKS = (
-    "call", "result", "compiled_call", "user_gradient", "checkpointed", "lane", "softmax_of", "function_of",
+    "call", "result", "transfer", "compiled_call", "user_gradient", "checkpointed", "lane", "softmax_of", "function_of",
     "hypotenuse_of", "acosh_of", "atanh_of", "logit_of", "cross_entropy_of", "scatter_product",
 )
 ROWS: dict[str, Primitive] = {name: row for name, row in TABLE.items() if name not in MARKS}

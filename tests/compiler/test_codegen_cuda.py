@@ -76,14 +76,41 @@ def test_text_of_an_elementwise_kernel():
         "    c0 = f32(bitcast_i64_f64(a1))\n"
         "    p0 = pointer_f32(a2)\n"
         "    p1 = pointer_f32(a3)\n"
-        "    unit = i64(cuda.blockIdx.x) * 256 + i64(cuda.threadIdx.x)\n"
-        "    unit_step = i64(cuda.gridDim.x) * 256\n"
+        "    unit = i64(cuda.blockIdx.x) * 1024 + i64(cuda.threadIdx.x)\n"
+        "    unit_step = i64(cuda.gridDim.x) * 1024\n"
         "    while unit < units:\n"
-        "        i0 = unit\n"
-        "        v0 = load_constant(p0, i0)\n"
-        "        v1 = exp(v0)\n"
-        "        v2 = (v1 * c0)\n"
-        "        store(p1, i0, v2)\n"
+        "        if unit + 768 < units:\n"
+        "            i0 = unit\n"
+        "            i0_1 = (unit + 1 * 256)\n"
+        "            i0_2 = (unit + 2 * 256)\n"
+        "            i0_3 = (unit + 3 * 256)\n"
+        "            v0 = load_constant(p0, i0)\n"
+        "            v0_1 = load_constant(p0, i0_1)\n"
+        "            v0_2 = load_constant(p0, i0_2)\n"
+        "            v0_3 = load_constant(p0, i0_3)\n"
+        "            v1 = exp(v0)\n"
+        "            v1_1 = exp(v0_1)\n"
+        "            v1_2 = exp(v0_2)\n"
+        "            v1_3 = exp(v0_3)\n"
+        "            v2 = (v1 * c0)\n"
+        "            v2_1 = (v1_1 * c0)\n"
+        "            v2_2 = (v1_2 * c0)\n"
+        "            v2_3 = (v1_3 * c0)\n"
+        "            store(p1, i0, v2)\n"
+        "            store(p1, i0_1, v2_1)\n"
+        "            store(p1, i0_2, v2_2)\n"
+        "            store(p1, i0_3, v2_3)\n"
+        "        else:\n"
+        "            first = unit\n"
+        "            stop = imin(unit + 1024, units)\n"
+        "            while unit < stop:\n"
+        "                i0 = unit\n"
+        "                v0 = load_constant(p0, i0)\n"
+        "                v1 = exp(v0)\n"
+        "                v2 = (v1 * c0)\n"
+        "                store(p1, i0, v2)\n"
+        "                unit += 256\n"
+        "            unit = first\n"
         "        unit += unit_step\n"
     )
 
@@ -95,7 +122,7 @@ def test_text_of_a_row_reduction():
         "    p1 = pointer_f32(a4)\n"
         "    thread = i64(cuda.threadIdx.x)\n"
         "    lanes = 1\n"
-        "    while lanes < 256 and lanes < n1:\n"
+        "    while lanes < 256 and lanes < n1 and (lanes < 32 or lanes * 8 < n1):\n"
         "        lanes <<= 1\n"
         "    teams = udiv(256, lanes)\n"
         "    team = udiv(thread, lanes)\n"
@@ -113,25 +140,39 @@ def test_text_of_a_row_reduction():
         "            stop1 = imin(run1 + lanes * 64, n1)\n"
         "            r0_part = f32(0.0)\n"
         "            i1 = run1 + lane\n"
+        "            while i1 + 3 * lanes < stop1:\n"
+        "                v0 = load_constant(p0, i0 * s0 + i1)\n"
+        "                v0_1 = load_constant(p0, i0 * s0 + (i1 + 1 * lanes))\n"
+        "                v0_2 = load_constant(p0, i0 * s0 + (i1 + 2 * lanes))\n"
+        "                v0_3 = load_constant(p0, i0 * s0 + (i1 + 3 * lanes))\n"
+        "                r0_part = fadd_reassoc(r0_part, v0)\n"
+        "                r0_part = fadd_reassoc(r0_part, v0_1)\n"
+        "                r0_part = fadd_reassoc(r0_part, v0_2)\n"
+        "                r0_part = fadd_reassoc(r0_part, v0_3)\n"
+        "                i1 += 4 * lanes\n"
         "            while i1 < stop1:\n"
         "                v0 = load_constant(p0, i0 * s0 + i1)\n"
         "                r0_part = fadd_reassoc(r0_part, v0)\n"
         "                i1 += lanes\n"
         "            r0 = fadd_reassoc(r0, r0_part)\n"
         "            run1 += lanes * 64\n"
-        "        shared_f32_0[thread] = r0\n"
-        "        cuda.syncthreads()\n"
-        "        half = lanes >> 1\n"
-        "        while half > 0:\n"
-        "            if lane < half:\n"
-        "                other = thread + half\n"
-        "                shared_f32_0[thread] = fadd_reassoc(shared_f32_0[thread], shared_f32_0[other])\n"
+        "        half = 1\n"
+        "        while half < imin(lanes, 32):\n"
+        "            r0 = fadd_reassoc(r0, shuffle(r0, half))\n"
+        "            half <<= 1\n"
+        "        if lanes > 32:\n"
+        "            if thread & 31 == 0:\n"
+        "                shared_f32_0[udiv(thread, 32)] = r0\n"
         "            cuda.syncthreads()\n"
-        "            half >>= 1\n"
-        "        r0 = shared_f32_0[thread - lane]\n"
-        "        cuda.syncthreads()\n"
-        "        if live and lane == 0:\n"
-        "            store(p1, i0, r0)\n"
+        "            other = udiv(thread - lane, 32)\n"
+        "            stop = other + udiv(lanes, 32)\n"
+        "            r0 = shared_f32_0[other]\n"
+        "            other += 1\n"
+        "            while other < stop:\n"
+        "                r0 = fadd_reassoc(r0, shared_f32_0[other])\n"
+        "                other += 1\n"
+        "            cuda.syncthreads()\n"
+        "        store_if(live and lane == 0, p1, i0, r0)\n"
         "        base += base_step\n"
     )
 
@@ -153,7 +194,7 @@ def test_source_for_reading_says_how_it_is_launched():
 
     kernel = only_kernel(p.exp(normal(1000)))
     text = cuda_source(kernel)
-    assert text.startswith("# Launch(function='kernel', blocks=4, threads=256, units=1000)\n")
+    assert text.startswith("# Launch(function='kernel', blocks=1, threads=256, units=1000)\n")
     assert text.endswith(generate(kernel))
 
 
@@ -170,13 +211,13 @@ def test_blocks_have_a_power_of_two_of_threads(threads):
     ("rows", "columns", "blocks"),
     [
         (64, 10, 4),  # sixteen lanes a row, sixteen rows a block
-        (64, 256, 64),
+        (64, 256, 8),  # a warp a row, eight elements a thread
         (64, 100_000, 64),
-        (3, 1000, 3),
+        (3, 1000, 2),  # four warps a row
         (1_000_000, 2000, codegen_cuda.MAX_BLOCKS),
     ],
 )
-def test_rows_get_as_many_threads_as_they_have_elements(rows, columns, blocks):
+def test_rows_get_threads_by_their_elements(rows, columns, blocks):
     product = p.mul(iota((rows, columns), 1, float32), number(1.0, (rows, columns)))
     kernel = only_kernel(s.reduce_sum(product, params=(1,)))
     assert launches(kernel) == [Launch("kernel", blocks, 256, rows)]

@@ -60,7 +60,8 @@ def test_every_name_of_the_table_exists_on_the_gpu_and_in_the_simulator():
 
 
 def test_gpu_and_simulator_have_the_same_names():
-    assert set(simulation.NAMESPACE) == set(namespace.NAMESPACE) | {"inf", "nan"}
+    # what threads exchange is written in the scope of each kernel
+    assert set(simulation.NAMESPACE) | {"shuffle"} == set(namespace.NAMESPACE) | {"inf", "nan"}
     assert set(namespace.ARITY) == set(namespace.NAMESPACE)
 
 
@@ -209,11 +210,11 @@ def test_missing_packages_are_named(monkeypatch):
 
 
 def test_missing_assembler_is_named(monkeypatch):
-    toolchain.find_ptxas.cache_clear()
+    toolchain.find_program.cache_clear()
     monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
-    with pytest.raises(toolchain.ToolchainMissing, match="nvidia-cuda-nvcc"):
-        toolchain.find_ptxas()
+    with pytest.raises(toolchain.ToolchainMissing, match=r"flamework\[cuda\]"):
+        toolchain.find_program("ptxas")
 
 
 def test_report_is_read_from_what_the_assembler_says():
@@ -281,6 +282,8 @@ def test_every_name_compiles(compiler, name):
         codes, result = [*DTYPES, "b8"], name
     elif name in ("inside", "wrap_index", "philox", "udiv"):
         codes, result = ["i64"], {"inside": "b8", "philox": "i32"}.get(name, "i64")
+    elif name == "shuffle":
+        codes, result = ["i8", "b8", "i32", "i64", "f32", "f64"], ""
     elif name == "select" or name in ("band", "bor", "bxor", "bnot"):
         codes, result = ["b8"], "b8"
     else:
@@ -288,6 +291,8 @@ def test_every_name_compiles(compiler, name):
     lines = ["def kernel(a0, a1, units):"]
     for code in codes:
         values = ", ".join(f"load(pointer_{code}(a0), i64({k}))" for k in range(namespace.ARITY[name]))
+        if name == "shuffle":
+            values = f"load(pointer_{code}(a0), i64(0)), 4"
         lines.append(f"    store(pointer_{result or code}(a1), 0, {name}({values}))")
     assert "st.global" in compiler("\n".join(lines))
 
@@ -301,3 +306,33 @@ def test_more_arguments_than_a_launch_takes_are_refused(compiler):
     names = ", ".join(f"a{k}" for k in range(toolchain.MOST_PARAMETERS + 1))
     with pytest.raises(toolchain.KernelCompilationError, match="arguments"):
         compiler(f"def kernel({names}):\n    pass\n")
+
+
+def test_explain_shows_what_a_gpu_would_run(compiler):
+    import flamework
+
+    (kernel,) = flamework.explain(lambda x: flamework.softmax(x * 2, 1))(flamework.rand(64, 1000)).kernels
+    assert ".entry flamework_kernel" in kernel.ptx()
+    assert "shfl.sync.bfly" in kernel.ptx((8, 0))
+    found = kernel.gpu_resources()
+    assert found["spills"] == 0
+    assert 16 <= found["registers"] <= 80
+    assert 0 < found["shared"] <= 4096
+    (product,) = flamework.explain(lambda x: x @ x)(flamework.rand(9, 9)).kernels
+    assert (product.ptx(), product.sass(), product.gpu_resources()) == ("", "", {})
+
+
+def test_machine_code_is_shown(compiler):
+    if not has_program("nvdisasm"):
+        pytest.skip("nvdisasm is not installed")
+    import flamework
+
+    (kernel,) = flamework.explain(lambda x: x + 1)(flamework.rand(64)).kernels
+    assert "FADD" in kernel.sass()
+
+
+def has_program(name: str) -> bool:
+    try:
+        return bool(toolchain.find_program(name))
+    except toolchain.ToolchainMissing:
+        return False

@@ -7,6 +7,7 @@ compiled and launched.
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import os
 import random
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from collections import OrderedDict
 
 import numpy as np
@@ -601,3 +603,12 @@ def test_a_plan_may_be_dropped_by_another_thread_as_soon_as_it_is_found(monkeypa
     monkeypatch.setattr(engine, "_plans", ForgetfulPlans())
     for _ in range(3):
         checked(p.exp(normal(9)))
+
+
+def test_a_plan_keeps_no_value_of_the_program_that_it_was_made_for():
+    node = p.const(params=((3, 1, 7), dtypes.float32, "cpu", 5.0))
+    engine.realize([node])
+    buffer = weakref.ref(node.value)
+    del node
+    gc.collect()
+    assert buffer() is None

@@ -1,0 +1,269 @@
+"""Programs on a GPU: planning them, and running what was planned.
+
+The graph is rewritten and fused as for the CPU; the kernels and how they are launched are the GPU's.
+
+In: the roots of a graph. Out: :class:`GpuPlan`. Read next: ``gpu.py``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..compiler import codegen_cuda, primitives_shape as s
+from ..compiler.cluster import Cluster, Indexed
+from ..compiler.dtypes import FLOATING
+from ..compiler.ir import Node
+from ..compiler.loopir import Kernel
+from ..compiler.primitives import DIVISION_BY_ZERO
+from ..kernels.cuda import products, sort
+from .counters import COUNTERS
+from .donation import LEAST_BYTES, Lifetimes, match
+from .gpu import DeviceBuffer, Gpu, Launched
+from .placement import Item
+from .planner import Planner
+
+
+@dataclass
+class Step:
+    """A launch: its source, how often, and its arguments, ``(kind, ...)``; or an operation of a library of Python."""
+
+    source: str
+    launch: codegen_cuda.Launch | None
+    arguments: list[tuple[Any, ...]]
+    operation: Node | None = None
+
+
+@dataclass
+class GpuSort:
+    """How much memory a sort needs for the order that is being made."""
+
+    scratch: int
+
+
+class GpuPlanner(Planner):
+    """How a program is computed on a GPU."""
+
+    def __init__(self, roots, leaves, inputs: int, gpu: Gpu) -> None:
+        self.gpu = gpu
+        super().__init__(roots, leaves, inputs)
+
+    def generate(self, kernel: Kernel) -> str:
+        return codegen_cuda.generate(kernel, self.gpu.threads)
+
+    def describe_sort(self, node: Node) -> GpuSort:
+        return GpuSort(8 * node.src[0].type.size)
+
+    def describe_product(self, cluster: Cluster, often: set[tuple]) -> None:
+        return None
+
+    def write_tape(self) -> None:
+        self.steps: list[Step] = []
+        for item, scratch in zip(self.items, self.placement.scratch):
+            if item.kind == "kernel":
+                for lowered, place in zip(item.lowered, scratch):
+                    self.kernel_steps(lowered, place)
+            elif item.kind == "dot":
+                self.product_step(item)
+            elif item.kind == "sort":
+                self.sort_steps(item, scratch[0])
+            else:
+                self.library_step(item)
+        checks = [position for position, step in enumerate(self.steps) if ("error",) in step.arguments]
+        self.can_fail = any(item.can_fail() for item in self.items)
+        self.last_check = checks[-1] if checks else -1
+
+    def pointer(self, node: Node, offset: int = 0) -> tuple[Any, ...]:
+        if node.type.size == 0:
+            return ("word", 0)
+        place = self.locate(node)
+        return ("pointer", place.base, place.offset + offset, self.fusion.base(node).type.nbytes - offset)
+
+    def kernel_steps(self, lowered, scratch: int) -> None:
+        kernel = lowered.kernel
+        source = self.generate(kernel)
+        arguments: list[tuple[Any, ...]] = []
+        for argument in kernel.arguments:
+            if argument.kind == "pointer":
+                arguments.append(self.pointer(lowered.operands[argument.source]))
+            elif argument.kind == "integer":
+                arguments.append(("word", argument.source))
+            elif argument.kind == "scalar":
+                arguments.append(("number", argument.source.value.number, argument.dtype.kind == FLOATING))
+            elif argument.kind == "scratch":
+                arguments.append(("pointer", 0, scratch, lowered.scratch))
+            else:
+                arguments.append(("error",))
+        for launch in codegen_cuda.launches(kernel, self.gpu.threads):
+            self.steps.append(Step(source, launch, arguments))
+
+    def product_step(self, item: Item) -> None:
+        cluster = item.clusters[0]
+        node = cluster.node
+        batch, m, k = node.src[0].shape
+        n = node.src[1].shape[2]
+        shapes = (batch, m, k), (batch, k, n)
+        axes = [x.axes if isinstance(x, Indexed) else x.axes(shape) for x, shape in zip(cluster.matrices, shapes)]
+        found = products.describe(
+            node.dtype, (batch, m, n, k), *axes, accumulate=node.op is s.dot_add, threads=self.gpu.threads
+        )
+        pointers = [self.pointer(x.base, x.offset * node.dtype.itemsize) for x in cluster.matrices]
+        words = [("word", word) for word in found.words]
+        self.steps.append(Step(found.source, found.launch, [*pointers, self.pointer(node), *words]))
+
+    def sort_steps(self, item: Item, scratch: int) -> None:
+        node = item.clusters[0].node
+        (x,) = node.src
+        descending, count = node.params
+        length = x.shape[-1]
+        rows = x.type.size // length
+        source = sort.source(x.dtype, descending, self.gpu.threads)
+        order = ("pointer", 0, scratch, 8 * x.type.size)
+        for launch, words in sort.steps(rows, length, count, self.gpu.threads):
+            given = [("word", word) for word in words]
+            self.steps.append(Step(source, launch, [self.pointer(x), order, self.pointer(node), *given]))
+
+    def library_step(self, item: Item) -> None:
+        node = item.clusters[0].node
+        self.steps.append(Step("", None, [*map(self.pointer, node.src), self.pointer(node)], node))
+
+
+class GpuPlan:
+    """A program ready to run on a GPU; its interface is that of ``plan.Plan``.
+
+    Launches are divided into *parts*: whatever may write over an input that ends with the call comes after the last
+    launch that may report an error, and an operation of a library of Python is between two parts.
+    """
+
+    def __init__(self, planner: GpuPlanner) -> None:
+        self.planner = planner
+        self.gpu = planner.gpu
+        self.lifetimes: Lifetimes | None = None
+        self.can_fail = planner.can_fail
+        self.launches = len(planner.items)
+        self.placed = planner.placement
+        self.arena_bytes = self.placed.arena_bytes
+        self.matched: dict[frozenset[int], dict[int, int]] = {}
+        self.lock = threading.Lock()
+        # what a kernel writes that finds an index out of range
+        self.error = self.gpu.upload(np.zeros(4, np.int64)) if planner.last_check >= 0 else None
+        self.parts: list[Part | Step] = []
+        waiting: list[Step] = []
+        for position, step in enumerate(planner.steps):
+            if step.operation is not None:
+                self.close(waiting)
+                self.parts.append(step)
+                continue
+            waiting.append(step)
+            if position == planner.last_check:
+                self.close(waiting)
+        self.close(waiting)
+
+    def close(self, waiting: list[Step]) -> None:
+        """Make a part of the steps that are waiting."""
+        if waiting:
+            self.parts.append(Part(self.gpu, waiting))
+            waiting.clear()
+
+    items = property(lambda self: self.planner.items)
+    fusion = property(lambda self: self.planner.fusion)
+    roots = property(lambda self: self.planner.roots)
+
+    def watch_lifetimes(self, roots: Sequence[Node], inputs: Sequence[Node]) -> None:
+        """See ``plan.Plan.watch_lifetimes``."""
+        donors = self.placed.donors
+        if sum(nbytes for nbytes, numbers in zip(self.placed.output_bytes, donors) if numbers) >= LEAST_BYTES:
+            self.lifetimes = Lifetimes(roots, inputs, sorted({n for numbers in donors for n in numbers}))
+
+    def run(
+        self, inputs: Sequence[DeviceBuffer], numbers: Sequence[float], dying: frozenset[int] = frozenset(),
+        spare: Sequence[DeviceBuffer] = (),
+    ) -> list[DeviceBuffer]:
+        """Compute the results; see ``plan.Plan.run``."""
+        gpu, placed = self.gpu, self.placed
+        donor: dict[int, int] = {}
+        if dying:
+            if dying not in self.matched:
+                self.matched[dying] = match(placed.donors, dying)
+            donor = self.matched[dying]
+        results = [
+            inputs[donor[j]] if j in donor else gpu.allocate(nbytes) for j, nbytes in enumerate(placed.output_bytes)
+        ]
+        arena = gpu.allocate(placed.arena_bytes) if placed.arena_bytes else None
+        error = self.error
+        bases = np.array(
+            [arena.address if arena else 0, *(x.address for x in inputs), *(x.address for x in results),
+             error.address if error else 0], np.int64,
+        )
+        with self.lock:
+            for part in self.parts:
+                if isinstance(part, Step):
+                    self.compute_on_cpu(part, bases)
+                    continue
+                part.run(bases, numbers)
+                if error is not None and part.checks:
+                    self.check(error)
+        COUNTERS.kernels_launched += self.launches
+        return [inputs[n] if kind == "input" else results[n] for kind, n in placed.outputs]
+
+    def compute_on_cpu(self, step: Step, bases: np.ndarray) -> None:
+        """An operation of a library of Python, whose operands are copied from the GPU and whose result back."""
+        node = step.operation
+        assert node is not None
+        addresses = [int(bases[a[1]]) + a[2] if a[0] == "pointer" else 0 for a in step.arguments]
+        arrays = []
+        for source, address in zip(node.src, addresses):
+            arrays.append(np.empty(source.shape, source.dtype.numpy))
+            if source.type.size:
+                self.gpu.download(address, arrays[-1])
+        with np.errstate(all="ignore"):
+            found = node.op.reference(node.params, *arrays)
+        self.gpu.write(addresses[-1], np.ascontiguousarray(np.broadcast_to(found, node.shape), node.dtype.numpy))
+
+    def check(self, error: DeviceBuffer) -> None:
+        found, index, extent, _ = error.as_numpy(np.int64, (4,)).tolist()
+        if not found:
+            return
+        self.gpu.write(error.address, np.zeros(4, np.int64))
+        if index == DIVISION_BY_ZERO:
+            raise RuntimeError("ZeroDivisionError")
+        raise IndexError(f"index {index} is out of bounds for dimension with size {extent}")
+
+
+class Part:
+    """Launches that run together, and where their arguments come from.
+
+    Attributes:
+        checks: whether one of them may report an error in the data.
+    """
+
+    def __init__(self, gpu: Gpu, steps: Sequence[Step]) -> None:
+        launched = [Launched(x.source, x.launch, len(x.arguments) + 1) for x in steps]
+        self.checks = any(("error",) in step.arguments for step in steps)
+        self.numbers: list[tuple[int, int, bool]] = []
+        slots, bases, offsets, fixed = [], [], [], []
+        for step in steps:
+            for kind, *what in step.arguments:
+                slot = len(fixed)
+                fixed.append(what[0] if kind == "word" else 0)
+                if kind == "number":
+                    self.numbers.append((slot, *what))
+                elif kind == "pointer" or kind == "error":
+                    slots.append(slot)
+                    bases.append(what[0] if what else -1)
+                    offsets.append(what[1] if what else 0)
+            fixed.append(step.launch.units)
+        self.slots, self.bases, self.offsets = (np.array(x, np.int64) for x in (slots, bases, offsets))
+        self.launches = gpu.launches(launched)
+        self.launches.words[:] = fixed
+
+    def run(self, bases: np.ndarray, numbers: Sequence[float]) -> None:
+        words = self.launches.words
+        words[self.slots] = bases[self.bases] + self.offsets
+        for slot, which, is_float in self.numbers:
+            words[slot] = np.float64(numbers[which]).view(np.int64) if is_float else numbers[which]
+        self.launches.run()

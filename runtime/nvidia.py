@@ -1,0 +1,194 @@
+"""NVIDIA's GPUs, through the driver's own interface (``cuda.bindings``).
+
+Memory comes from the driver's stream-ordered pool. A sequence of launches becomes a CUDA graph once; a later run
+changes the nodes whose arguments are others, such as the addresses of the inputs, and launches the graph by one call.
+
+Everything goes through one stream of the device, so that copies and graphs run in the order in which they were asked
+for, while the program goes on.
+
+In: the number of a GPU. Out: :class:`Nvidia`, a :class:`~flamework.runtime.gpu.Gpu`. Read next: ``gpu.py``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..compiler.codegen_cuda import THREADS
+from .gpu import Gpu, Launched, Launches
+
+_OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
+_NOT_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: the legacy stream does not wait for this one
+
+
+class DriverError(RuntimeError):
+    """The driver refused something; PyTorch raises RuntimeError too."""
+
+
+@functools.cache
+def driver() -> Any:
+    """The driver's functions. Raises ``ImportError`` or ``RuntimeError`` where there is none."""
+    from cuda.bindings import driver as found
+
+    checked(found, found.cuInit(0))
+    return found
+
+
+def checked(cuda: Any, answer: tuple) -> Any:
+    """What a function of the driver answers, after its error code."""
+    code, *values = answer
+    if int(code):
+        _, name = cuda.cuGetErrorName(code)
+        _, text = cuda.cuGetErrorString(code)
+        raise DriverError(f"CUDA error: {_text(text)} ({_text(name)})")
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def count() -> int:
+    """How many GPUs the driver sees; 0 without a driver."""
+    try:
+        cuda = driver()
+        return int(checked(cuda, cuda.cuDeviceGetCount()))
+    except (ImportError, OSError, RuntimeError):
+        return 0
+
+
+class Nvidia(Gpu):
+    """One GPU of NVIDIA's.
+
+    Attributes:
+        stream: the stream that all work of the device is put on.
+    """
+
+    threads = THREADS
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        cuda = self.cuda = driver()
+        self.device = self.call("cuDeviceGet", int(name.partition(":")[2]))
+        self.context = self.call("cuDevicePrimaryCtxRetain", self.device)
+        self.enter()
+        self.stream = self.call("cuStreamCreate", _NOT_BLOCKING)
+        names = cuda.CUdevice_attribute
+        self.cc = (
+            self.attribute(names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR),
+            self.attribute(names.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
+        )
+        self.processors = self.attribute(names.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+        self.title = _text(self.call("cuDeviceGetName", 256, self.device)).partition("\0")[0]
+        self.modules: dict[str, Any] = {}
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        """A function of the driver. Raises :class:`DriverError`."""
+        return checked(self.cuda, getattr(self.cuda, function)(*arguments))
+
+    def attribute(self, which: Any) -> int:
+        return int(self.call("cuDeviceGetAttribute", which, self.device))
+
+    def enter(self) -> None:
+        """Make the device's context current in this thread."""
+        self.call("cuCtxSetCurrent", self.context)
+
+    # -------------------------------------------------------------------------------------------------------- memory
+
+    def obtain(self, size: int) -> int | None:
+        self.enter()
+        code, address = self.cuda.cuMemAllocAsync(size, self.stream)
+        if int(code) == _OUT_OF_MEMORY:
+            return None
+        checked(self.cuda, (code,))
+        return int(address)
+
+    def release(self, address: int) -> None:
+        self.enter()
+        self.call("cuMemFreeAsync", address, self.stream)
+
+    def write(self, address: int, array: np.ndarray) -> None:
+        if array.nbytes:
+            self.enter()
+            self.call("cuMemcpyHtoDAsync", address, array.ctypes.data, array.nbytes, self.stream)
+            # the array may be gone, or others' again, as soon as this returns
+            self.synchronize()
+
+    def download(self, address: int, array: np.ndarray) -> None:
+        if array.nbytes:
+            self.enter()
+            self.call("cuMemcpyDtoHAsync", array.ctypes.data, address, array.nbytes, self.stream)
+            self.synchronize()
+
+    def synchronize(self) -> None:
+        self.enter()
+        self.call("cuStreamSynchronize", self.stream)
+
+    def memory(self) -> tuple[int, int]:
+        self.enter()
+        free, total = self.call("cuMemGetInfo")
+        return int(free), int(total)
+
+    # ------------------------------------------------------------------------------------------------------- kernels
+
+    def function(self, source: str, name: str) -> Any:
+        """A kernel of a piece of generated source."""
+        module = self.modules.get(source)
+        if module is None:
+            from .gpu_kernels import machine_code
+
+            self.enter()
+            module = self.modules[source] = self.call("cuModuleLoadData", machine_code(source, self.cc, self.threads))
+        return self.call("cuModuleGetFunction", module, f"flamework_{name}".encode())
+
+    def launches(self, launches: Sequence[Launched]) -> Launches:
+        return Graph(self, launches)
+
+
+class Graph(Launches):
+    """Launches as a CUDA graph: a chain of kernel nodes, made at the first run, whose arguments are :attr:`words`."""
+
+    def __init__(self, gpu: Nvidia, launches: Sequence[Launched]) -> None:
+        super().__init__(gpu, launches)
+        self.cuda = gpu.cuda
+        self.launched = launches
+        # the address of each word: a launch takes an array of pointers to its arguments
+        self.pointers = self.words.ctypes.data + 8 * np.arange(len(self.words), dtype=np.int64)
+        self.nodes: list[Any] = []
+        self.parameters: list[Any] = []
+
+    def build(self) -> None:
+        gpu = self.gpu
+        # nodes are changed by their handles in this graph, so that it lives as long as what is made of it
+        self.graph = gpu.call("cuGraphCreate", 0)
+        for begin, launched in zip(self.begins, self.launched):
+            given = self.cuda.CUDA_KERNEL_NODE_PARAMS()
+            given.func = gpu.function(launched.source, launched.launch.function)
+            given.gridDimX, given.gridDimY, given.gridDimZ = launched.launch.blocks, 1, 1
+            given.blockDimX, given.blockDimY, given.blockDimZ = launched.launch.threads, 1, 1
+            given.sharedMemBytes = 0
+            given.kernelParams = int(self.pointers.ctypes.data) + 8 * begin
+            before = self.nodes[-1:]
+            self.nodes.append(gpu.call("cuGraphAddKernelNode", self.graph, before, len(before), given))
+            self.parameters.append(given)
+        self.executable = gpu.call("cuGraphInstantiate", self.graph, 0)
+
+    def run(self) -> None:
+        gpu = self.gpu
+        gpu.enter()
+        if not self.nodes:
+            self.build()
+        else:
+            changed = np.flatnonzero(self.words != self.known)
+            for number in np.unique(self.launch_of[changed]).tolist():
+                gpu.call("cuGraphExecKernelNodeSetParams", self.executable, self.nodes[number], self.parameters[number])
+        self.known = self.words.copy()
+        gpu.call("cuGraphLaunch", self.executable, gpu.stream)
+
+    def __del__(self) -> None:
+        if hasattr(self, "executable"):
+            self.cuda.cuGraphExecDestroy(self.executable)
+            self.cuda.cuGraphDestroy(self.graph)

@@ -1,0 +1,64 @@
+"""The kernels for GPUs that are written by hand: products and sorting. They compile without spills."""
+
+import subprocess
+
+import pytest
+from flamework.compiler import dtypes
+from flamework.compiler.codegen_cuda import THREADS
+from flamework.kernels.cuda import products, sort, toolchain
+
+FLOATS = (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)
+NUMBERS = (*FLOATS, dtypes.bool_, dtypes.uint8, dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """What the assembler says of a source."""
+    if not toolchain.has_compiler():
+        pytest.skip("numba-cuda is not installed")
+    try:
+        assembler = toolchain.find_program("ptxas")
+    except toolchain.ToolchainMissing as reason:
+        pytest.skip(str(reason))
+    folder = tmp_path_factory.mktemp("ptx")
+
+    def assembled(source, functions):
+        path = folder / "kernel.ptx"
+        path.write_text(toolchain.compile_to_ptx(source, functions, (9, 0), THREADS))
+        command = [assembler, "-v", "-arch=sm_90", str(path), "-o", str(path.with_suffix(".cubin"))]
+        return toolchain.read_report(subprocess.run(command, capture_output=True, text=True, check=True).stderr)
+
+    return assembled
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("axes", [((1, 1, 1), (1, 1, 1)), ((2, 1, 3), (2, 5, 1))], ids=["matrices", "windows"])
+@pytest.mark.parametrize("accumulate", [False, True], ids=["set", "add"])
+def test_products_compile_without_spills(report, dtype, axes, accumulate):
+    found = report(products.source(dtype, *axes, accumulate, products.side(THREADS)), ["kernel"])
+    assert found["spills"] == 0
+    # two blocks run on a multiprocessor at a time, of float64 one
+    assert found["registers"] * THREADS <= 65536 // (1 if dtype is dtypes.float64 else 2)
+    assert found["shared"] == 2 * products.EACH * THREADS * dtype.compute.itemsize
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=lambda dtype: dtype.name)
+def test_sorts_compile_without_spills(report, dtype):
+    for descending in (False, True):
+        found = report(sort.source(dtype, descending, THREADS), ["begin", "exchange", "finish"])
+        assert found["spills"] == found["shared"] == 0
+
+
+def test_a_product_of_no_shape_is_compiled_anew():
+    one = products.describe(dtypes.float32, (1, 4, 5, 6), *[[[(1, 0)], [(4, 6)], [(6, 1)]]] * 2, False, 256)
+    other = products.describe(dtypes.float32, (3, 40, 50, 60), *[[[(3, 9)], [(40, 60)], [(60, 1)]]] * 2, False, 256)
+    assert one.source == other.source
+    assert one.words != other.words
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 8, 100])
+def test_a_sort_compares_all_pairs_that_a_bitonic_network_does(length):
+    exchanges = [launch for launch, _ in sort.steps(2, length, 1, 256) if launch.function == "exchange"]
+    levels = max(length - 1, 0).bit_length()
+    assert len(exchanges) == levels * (levels + 1) // 2
+    assert all(launch.units == 2 * (1 << levels) // 2 for launch in exchanges)

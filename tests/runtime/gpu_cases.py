@@ -1,0 +1,115 @@
+"""Programs on a stand-in for NVIDIA's driver, in a process whose numba.cuda is the simulator; prints what they gave."""
+
+import json
+
+import fake_cuda
+import flamework as torch
+import numpy as np
+from flamework.runtime import gpu
+
+
+def training(compiled):
+    return {place: training_on(place, compiled) for place in ("cpu", "cuda")}
+
+
+def training_on(place, compiled):
+    """Losses and the driver's calls of some steps."""
+    fake = fake_cuda.FakeDriver()
+    with fake_cuda.installed(fake):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.LayerNorm(5), torch.nn.GELU(),
+                                    torch.nn.Linear(5, 3))
+        x, wanted = torch.randn(4, 6).to(place), torch.tensor([0, 2, 1, 1]).to(place)
+        weights = [w.detach().to(place).requires_grad_() for w in model.parameters()]
+        optimizer = torch.optim.Adam(weights, lr=0.05)
+
+        def step(x, wanted):
+            optimizer.zero_grad()
+            y = torch.nn.functional.layer_norm(x @ weights[0].T + weights[1], (5,), weights[2], weights[3])
+            y = torch.nn.functional.gelu(y) @ weights[4].T + weights[5]
+            loss = torch.nn.functional.cross_entropy(y, wanted)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = torch.compile(step) if compiled else step
+        losses, calls = [], []
+        for _ in range(5):
+            before = dict(fake.calls)
+            losses.append(run(x, wanted).item())
+            calls.append({name: n - before.get(name, 0) for name, n in fake.calls.items()})
+        return losses, calls
+
+
+def out_of_range():
+    """What a wrong index raises, and what is afterwards in memory that the program would have written over."""
+    fake = fake_cuda.FakeDriver()
+    with fake_cuda.installed(fake):
+        table, index = torch.arange(12.0).reshape(4, 3).cuda(), torch.tensor([0, 7]).cuda() * 1
+        try:
+            (table[index] * 2).sum().item()
+        except IndexError as error:
+            message = str(error)
+        return message, table.cpu().tolist(), (table + 1).sum().item()
+
+
+def out_of_memory():
+    fake = fake_cuda.FakeDriver(capacity=1 << 20)
+    with fake_cuda.installed(fake) as device:
+        x = torch.ones(1000).cuda()
+        kept = [torch.ones(50_000).cuda() for _ in range(3)]
+        torch.realize(*kept)
+        try:
+            torch.realize(torch.ones(200_000).cuda())
+            message = ""
+        except RuntimeError as error:
+            message = str(error)
+        total = (x * 2).sum().item()
+        held = device.allocated
+        kept.clear()
+        # what is free is given back to the driver, if that is what is missing
+        again = torch.ones(200_000).cuda()
+        torch.realize(again)
+        again = again.numel()
+        return message, total, held, again
+
+
+def freed():
+    """Bytes in use, of buffers and of the driver, after everything is gone."""
+    fake = fake_cuda.FakeDriver()
+    with fake_cuda.installed(fake) as device:
+        x = torch.randn(64, 3).cuda()
+        y = (x @ x.T).softmax(1)
+        torch.realize(y)
+        used = device.allocated
+        del x, y
+        after = device.allocated
+        device.empty_cache()
+        return used > 0, after, sum(block.size for block in fake.memory.values()), device.reserved
+
+
+def sorting():
+    rng = np.random.default_rng(0)
+    fake = fake_cuda.FakeDriver()
+    with fake_cuda.installed(fake):
+        for length in (1, 2, 3, 7, 16, 33):
+            values = rng.integers(0, 4, (3, length)).astype(np.float32)
+            values[rng.random(values.shape) < 0.2] = np.nan
+            x = torch.from_numpy(values)
+            for descending in (False, True):
+                ours = x.cuda().argsort(-1, descending=descending, stable=True).cpu()
+                if not torch.equal(ours, x.argsort(-1, descending=descending, stable=True)):
+                    return f"{length} {descending}"
+    return "sorted"
+
+
+def main():
+    assert gpu.is_simulator()
+    print(json.dumps({
+        "lazy": training(compiled=False), "compiled": training(compiled=True), "out of range": out_of_range(),
+        "out of memory": out_of_memory(), "freed": freed(), "sorting": sorting(),
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
