@@ -371,7 +371,6 @@ def test_an_index_out_of_range_changes_nothing(recorded):
     [
         lambda x, i: x[i], lambda x, i: x.index_select(0, i), lambda x, i: x.gather(0, i.reshape(-1, 1)),
         lambda x, i: F.embedding(i, x), lambda x, i: x.take(i * 3),
-        lambda x, i: torch.take_along_dim(x, i.reshape(-1, 1), 0),
         lambda x, i: F.nll_loss(x[: i.shape[0]], i % 3 + (i > 3).long() * 9),
         lambda x, i: torch.zeros(4, 3).index_add(0, i, x[: i.shape[0]]),
         lambda x, i: torch.zeros(4, 3).scatter(0, i.reshape(-1, 1), 1.0), lambda x, i: x[:, i % 3][i],
