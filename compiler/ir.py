@@ -215,7 +215,8 @@ class IRError(Exception):
 
 
 def verify(roots: Sequence[Node]) -> None:
-    """Check every node against its row: arity, parameters, and that the row infers the type which it carries.
+    """Check every node against its row: arity, parameters, that its sources are on one device, and that the row infers
+    the type which it carries.
 
     Raises:
         IRError: naming the first node that is wrong.
@@ -229,5 +230,7 @@ def verify(roots: Sequence[Node]) -> None:
             expected = node.op.infer(node.params, *[s.type for s in node.src])
         except (TypeError, ValueError, IndexError) as error:
             raise IRError(f"{node.op.name}{list(node.params)} of {[s.type for s in node.src]}: {error}") from error
+        if len({s.type.device for s in node.src}) > 1:
+            raise IRError(f"{node.op.name} of values on different devices: {[s.type for s in node.src]}")
         if expected is not node.type:
             raise IRError(f"{node.op.name} has type {node.type}, its row infers {expected}")
