@@ -483,10 +483,10 @@ class Writer:
         for a, memory in batch:
             self.line(f"{memory}[thread] = {a.name}")
         self.line("cuda.syncthreads()")
-        self.line(f"half = {self.threads >> 1 if workers is self.everyone else f'{workers.count} >> 1'}")
+        self.line(f"half = {workers.count} >> 1")
         self.begin("while half > 0:")
         self.begin(f"if {workers.index} < half:")
-        self.line(f"other = thread + half{'' if workers.pitch == '1' else f' * {workers.pitch}'}")
+        self.line(f"other = thread + half * {workers.pitch}")
         for a, memory in batch:
             self.line(f"{memory}[thread] = {combine(a.op, a.dtype, f'{memory}[thread]', f'{memory}[other]')}")
         self.depth -= 1

@@ -141,9 +141,12 @@ def realize(nodes: Sequence[Node]) -> None:
 
 
 def allocate_on(device: str, nbytes: int) -> Buffer:
+    """A buffer in the memory of a device, with undefined contents."""
+    if device == "cpu":
+        return allocate(nbytes)
     from .gpu import gpu
 
-    return allocate(nbytes) if device == "cpu" else gpu(device).allocate(nbytes)
+    return gpu(device).allocate(nbytes)
 
 
 def copied(roots: Sequence[Node]) -> list[Node]:
@@ -156,6 +159,7 @@ def copied(roots: Sequence[Node]) -> list[Node]:
 
 
 def waiting_transfers(roots: Sequence[Node]) -> list[Node]:
+    """The steps of a program that still have to copy from one device to another, sources first."""
     return [node for node in topological(roots) if node.op is s.transfer and node.value is None]
 
 
@@ -226,7 +230,7 @@ def plan_for(key: tuple, roots: Sequence[Node], inputs: Sequence[Node], numbers:
     """The plan of a program that :func:`linearised` wrote down."""
     plan = _plans.get(key)
     if plan is None:
-        plan = _plans[key] = recalled(key, roots, inputs) or build(roots, inputs, numbers, key)
+        plan = _plans[key] = plan_kept(key, roots, inputs, numbers)
         forget_plans()
     else:
         try:
@@ -440,13 +444,17 @@ def shares(start: Node, visited: dict[Node, int], shared: set[Node]) -> bool:
     return False
 
 
-def recalled(key: tuple, roots: Sequence[Node], inputs: Sequence[Node]) -> Plan | None:
-    """The plan of a program whose tape an earlier process left on disk."""
+def plan_kept(key: tuple, roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> Plan:
+    """The plan of a program whose tape an earlier process left on disk; else a new one, whose tape is left there."""
     from . import plans
 
-    tape = plans.recall(key) if roots[0].type.device == "cpu" else None
+    name = plans.name_of(key) if roots[0].type.device == "cpu" else None
+    tape = None if name is None else plans.recall(name)
     if tape is None:
-        return None
+        plan = build(roots, inputs, numbers)
+        if name is not None:
+            plans.keep(name, plan.tape)
+        return plan
     from .plan import Plan
 
     COUNTERS.plans_built += 1
@@ -455,35 +463,29 @@ def recalled(key: tuple, roots: Sequence[Node], inputs: Sequence[Node]) -> Plan 
     return plan
 
 
-def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node], key: tuple = ()) -> Plan:
+def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]) -> Plan:
     """The plan of a program; its leaves become slots.
-
-    Args:
-        key: under which its tape is kept on disk.
 
     Raises:
         RuntimeError: it computes a value inside vmap.
     """
     if any(node.op is lane for node in topological(roots)):
         raise RuntimeError(LOOKED_AT)
-    from . import plans
-    from .plan import Plan
-
     if VERIFY:
         verify(roots)
     COUNTERS.plans_built += 1
-    if roots[0].type.device != "cpu":
-        from .gpu import gpu
-        from .gpu_plan import GpuPlan, GpuPlanner
-
-        plan = GpuPlan(GpuPlanner(roots, slotted(inputs, numbers), len(inputs), gpu(roots[0].type.device)))
-        plan.watch_lifetimes(roots, inputs)
-        return plan
+    device = roots[0].type.device
     with events.span("plan", events.BUILD):
+        if device != "cpu":
+            from .gpu import gpu
+            from .gpu_plan import GpuPlan, GpuPlanner
+
+            return GpuPlan(GpuPlanner(roots, slotted(inputs, numbers), len(inputs), gpu(device)))
+        from .plan import Plan
+
         planner = planned(roots, inputs, numbers)
         plan = Plan(planner.tape, lambda: planner)
     plan.watch_lifetimes(roots, inputs)
-    plans.keep(key, planner.tape)
     return plan
 
 

@@ -7,6 +7,7 @@ In: the roots of a graph. Out: :class:`GpuPlan`. Read next: ``gpu.py``.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ from ..compiler.loopir import Kernel
 from ..compiler.primitives import DIVISION_BY_ZERO
 from ..kernels.cuda import products, sort
 from .counters import COUNTERS
-from .donation import LEAST_BYTES, Lifetimes, match
 from .gpu import DeviceBuffer, Gpu, Launched
 from .placement import Item
 from .planner import Planner
@@ -73,9 +73,7 @@ class GpuPlanner(Planner):
                 self.sort_steps(item, scratch[0])
             else:
                 self.library_step(item)
-        checks = [position for position, step in enumerate(self.steps) if ("error",) in step.arguments]
         self.can_fail = any(item.can_fail() for item in self.items)
-        self.last_check = checks[-1] if checks else -1
 
     def pointer(self, node: Node, offset: int = 0) -> tuple[Any, ...]:
         if node.type.size == 0:
@@ -135,66 +133,41 @@ class GpuPlanner(Planner):
 class GpuPlan:
     """A program ready to run on a GPU; its interface is that of ``plan.Plan``.
 
-    Launches are divided into *parts*: whatever may write over an input that ends with the call comes after the last
-    launch that may report an error, and an operation of a library of Python is between two parts.
+    It writes over none of its inputs (``lifetimes`` is None), so that an index out of range is looked for at the end.
+    Launches are divided into *parts* where an operation of a library of Python comes between.
     """
+
+    lifetimes = None
 
     def __init__(self, planner: GpuPlanner) -> None:
         self.planner = planner
         self.gpu = planner.gpu
-        self.lifetimes: Lifetimes | None = None
         self.can_fail = planner.can_fail
         self.launches = len(planner.items)
         self.placed = planner.placement
         self.arena_bytes = self.placed.arena_bytes
-        self.matched: dict[frozenset[int], dict[int, int]] = {}
         self.lock = threading.Lock()
         # what a kernel writes that finds an index out of range
-        self.error = self.gpu.upload(np.zeros(4, np.int64)) if planner.last_check >= 0 else None
+        checks = any(("error",) in step.arguments for step in planner.steps)
+        self.error = self.gpu.upload(np.zeros(4, np.int64)) if checks else None
         self.parts: list[Part | Step] = []
-        waiting: list[Step] = []
-        for position, step in enumerate(planner.steps):
-            if step.operation is not None:
-                self.close(waiting)
-                self.parts.append(step)
-                continue
-            waiting.append(step)
-            if position == planner.last_check:
-                self.close(waiting)
-        self.close(waiting)
-
-    def close(self, waiting: list[Step]) -> None:
-        """Make a part of the steps that are waiting."""
-        if waiting:
-            self.parts.append(Part(self.gpu, waiting))
-            waiting.clear()
+        for is_launch, found in itertools.groupby(planner.steps, lambda step: step.operation is None):
+            steps = list(found)
+            self.parts += [Part(self.gpu, steps)] if is_launch else steps
 
     items = property(lambda self: self.planner.items)
     fusion = property(lambda self: self.planner.fusion)
     roots = property(lambda self: self.planner.roots)
 
-    def watch_lifetimes(self, roots: Sequence[Node], inputs: Sequence[Node]) -> None:
-        """See ``plan.Plan.watch_lifetimes``."""
-        donors = self.placed.donors
-        if sum(nbytes for nbytes, numbers in zip(self.placed.output_bytes, donors) if numbers) >= LEAST_BYTES:
-            self.lifetimes = Lifetimes(roots, inputs, sorted({n for numbers in donors for n in numbers}))
-
     def run(
         self, inputs: Sequence[DeviceBuffer], numbers: Sequence[float], dying: frozenset[int] = frozenset(),
         spare: Sequence[DeviceBuffer] = (),
     ) -> list[DeviceBuffer]:
-        """Compute the results; see ``plan.Plan.run``."""
-        gpu, placed = self.gpu, self.placed
-        donor: dict[int, int] = {}
-        if dying:
-            if dying not in self.matched:
-                self.matched[dying] = match(placed.donors, dying)
-            donor = self.matched[dying]
-        results = [
-            inputs[donor[j]] if j in donor else gpu.allocate(nbytes) for j, nbytes in enumerate(placed.output_bytes)
-        ]
+        """Compute the results; see ``plan.Plan.run``. Without lifetimes nobody offers memory to write over."""
+        gpu, placed, error = self.gpu, self.placed, self.error
+        assert not dying and not spare
+        results = [gpu.allocate(nbytes) for nbytes in placed.output_bytes]
         arena = gpu.allocate(placed.arena_bytes) if placed.arena_bytes else None
-        error = self.error
         bases = np.array(
             [arena.address if arena else 0, *(x.address for x in inputs), *(x.address for x in results),
              error.address if error else 0], np.int64,
@@ -203,10 +176,10 @@ class GpuPlan:
             for part in self.parts:
                 if isinstance(part, Step):
                     self.compute_on_cpu(part, bases)
-                    continue
-                part.run(bases, numbers)
-                if error is not None and part.checks:
-                    self.check(error)
+                else:
+                    part.run(bases, numbers)
+            if error is not None:
+                self.check(error)
         COUNTERS.kernels_launched += self.launches
         return [inputs[n] if kind == "input" else results[n] for kind, n in placed.outputs]
 
@@ -235,15 +208,10 @@ class GpuPlan:
 
 
 class Part:
-    """Launches that run together, and where their arguments come from.
-
-    Attributes:
-        checks: whether one of them may report an error in the data.
-    """
+    """Launches that run together, and where their arguments come from."""
 
     def __init__(self, gpu: Gpu, steps: Sequence[Step]) -> None:
         launched = [Launched(x.source, x.launch, len(x.arguments) + 1) for x in steps]
-        self.checks = any(("error",) in step.arguments for step in steps)
         self.numbers: list[tuple[int, int, bool]] = []
         slots, bases, offsets, fixed = [], [], [], []
         for step in steps:

@@ -39,33 +39,18 @@ LEAST_WORDS = 256
 ROWS = frozenset(p.TABLE.values())
 
 
+#: What the cache calls an entry by: the parts of its key.
+Name = dict[str, str]
+
+
 class Unspellable(Exception):
     """A program has something in it that has no name outside this process."""
 
 
-def recall(key: tuple) -> Tape | None:
-    """The tape of a program, if an earlier process left it."""
-    if len(key) < LEAST_WORDS or ENABLED.rewrite or ENABLED.fusion or ENABLED.plan:
+def name_of(key: tuple) -> Name | None:
+    """The name of a program's entry; None for one that is not kept: a short one, or one that has no name elsewhere."""
+    if len(key) < LEAST_WORDS:
         return None
-    parts = key_parts(key)
-    entry = None if parts is None else KERNELS.cache.get(parts)
-    if entry is None:
-        return None
-    COUNTERS.plans_recalled += 1
-    return decode(entry.object_code)
-
-
-def keep(key: tuple, tape: Tape) -> None:
-    """Leave a tape for later processes."""
-    if len(key) < LEAST_WORDS or tape.calls:
-        return
-    parts = key_parts(key)
-    if parts is not None:
-        KERNELS.cache.put(parts, encode(tape), {})
-
-
-def key_parts(key: tuple) -> dict[str, str] | None:
-    """The name of a program's entry; None for a program that has none."""
     from ..kernels.cpu.target import target_description
 
     try:
@@ -75,6 +60,23 @@ def key_parts(key: tuple) -> dict[str, str] | None:
         return None
     program = hashlib.sha256(text.encode()).hexdigest()
     return {"kind": "plan", "program": program, "planner": planner_version(), **target_description()}
+
+
+def recall(name: Name) -> Tape | None:
+    """The tape of a program, if an earlier process left it."""
+    if ENABLED.rewrite or ENABLED.fusion or ENABLED.plan:
+        return None  # somebody wants to read how it is planned
+    entry = KERNELS.cache.get(name)
+    if entry is None:
+        return None
+    COUNTERS.plans_recalled += 1
+    return decode(entry.object_code)
+
+
+def keep(name: Name, tape: Tape) -> None:
+    """Leave a tape for later processes."""
+    if not tape.calls:
+        KERNELS.cache.put(name, encode(tape), {})
 
 
 @functools.cache
@@ -153,4 +155,4 @@ def program_of(key: Sequence[Any]) -> tuple[list[Node], list[Node], list[Node]]:
     return roots, inputs, numbers
 
 
-__all__ = ["keep", "program_of", "recall"]
+__all__ = ["keep", "name_of", "program_of", "recall"]

@@ -14,6 +14,15 @@ from flamework.nn.parameter import Parameter
 from flamework.tensor import Tensor
 
 
+def _row(padding_idx: int | None, rows: int, name: str) -> int | None:
+    """The row that stands for padding, counted from the beginning."""
+    if padding_idx is None:
+        return None
+    if not -rows <= padding_idx < rows:
+        raise AssertionError(f"{name} must be within num_embeddings")
+    return padding_idx % rows
+
+
 class Embedding(Module):
     """Look up rows of a learned table.
 
@@ -43,10 +52,7 @@ class Embedding(Module):
                  _weight: Tensor | None = None, _freeze: bool = False, device: Any = None,
                  dtype: Any = None) -> None:
         super().__init__()
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise AssertionError("Padding_idx must be within num_embeddings")
-            padding_idx %= num_embeddings
+        padding_idx = _row(padding_idx, num_embeddings, "Padding_idx")
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx
@@ -143,10 +149,7 @@ class EmbeddingBag(Module):
         super().__init__()
         if sparse:
             raise RuntimeError("EmbeddingBag: gradients are dense, so sparse=True is not supported")
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise AssertionError("padding_idx must be within num_embeddings")
-            padding_idx %= num_embeddings
+        padding_idx = _row(padding_idx, num_embeddings, "padding_idx")
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.max_norm = max_norm

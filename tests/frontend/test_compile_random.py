@@ -61,11 +61,11 @@ class ReferencePlan:
 
 @pytest.fixture(autouse=True, scope="module")
 def reference_plans():
-    build, plans = engine.build, dict(engine._plans)
+    made, plans = engine.plan_kept, dict(engine._plans)
     engine._plans.clear()
-    engine.build = lambda roots, inputs, numbers, key=(): ReferencePlan(roots, inputs, numbers)
+    engine.plan_kept = lambda key, roots, inputs, numbers: ReferencePlan(roots, inputs, numbers)
     yield
-    engine.build = build
+    engine.plan_kept = made
     engine._plans.clear()
     engine._plans.update(plans)
 

@@ -88,18 +88,18 @@ def long_program(x):
 def keys_of(function):
     """The keys of the programs that a function runs, with the planners that planned them."""
     found = []
-    build = engine.build
+    kept = engine.plan_kept
 
-    def watched(roots, inputs, numbers, key=()):
-        plan = build(roots, inputs, numbers, key)
+    def watched(key, roots, inputs, numbers):
+        plan = engine.build(roots, inputs, numbers)
         found.append((key, plan))
         return plan
 
-    engine.build, recalled, engine.recalled = watched, engine.recalled, lambda key, roots, inputs: None
+    engine.plan_kept = watched
     try:
         flamework.realize(*function())
     finally:
-        engine.build, engine.recalled = build, recalled
+        engine.plan_kept = kept
     return found
 
 
@@ -165,7 +165,7 @@ def test_what_has_no_name_elsewhere_is_planned_anew():
         for part in (row, Number(1.0), object(), np.float32(1), lambda: None):
             with pytest.raises(plans.Unspellable):
                 plans.spelled((part, (), "return", 0))
-            assert plans.key_parts((part, (), "return", 0)) is None
+            assert plans.name_of((part, ()) * plans.LEAST_WORDS) is None
     finally:
         del p.TABLE["row_of_a_test"]
 
