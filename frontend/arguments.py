@@ -95,9 +95,14 @@ def placed(function: Callable) -> Callable:
         if layout is not strided and layout is not None:
             raise RuntimeError(f"{function.__name__}(): torch.strided is the only layout, but got {layout}")
         check_pinning(pin_memory)
-        return function(*args, **options)
+        return pinned(function(*args, **options), pin_memory)
 
     return made
+
+
+def pinned(tensor: Tensor, wanted: bool) -> Tensor:
+    """A new tensor, in memory that is locked for a GPU if that is wanted."""
+    return tensor.pin_memory().requires_grad_(tensor.requires_grad) if wanted else tensor
 
 
 def check_pinning(pin_memory: bool) -> None:

@@ -13,7 +13,7 @@ from .compiler import dtypes, primitives as p
 from .compiler.autodiff import tensor_class
 from .compiler.dtypes import DType, meant
 from .device import device, device_name
-from .recording import moved, node_of, tensor_of
+from .recording import moved, node_of, observe, tensor_of
 from .runtime import gpu
 from .tensor import Tensor, memory_format, method
 from .views import clone, contiguous
@@ -147,15 +147,18 @@ def _pinning_device(function: str, place: object) -> NoReturn:
 
 @method
 def is_pinned(self: Tensor, device: str | device | None = None) -> bool:
-    """Whether the memory is locked for a GPU: never. As ``Tensor.is_pinned``."""
-    if device is not None and not gpu.count():
-        _pinning_device("is_pinned", device)
-    return False
+    """Whether the memory is locked for a GPU; as ``Tensor.is_pinned``."""
+    if not gpu.count():
+        if device is not None:
+            _pinning_device("is_pinned", device)
+        return False
+    storage = self._storage
+    return storage is not None and storage.memory is not None and gpu.is_locked(storage.memory.ctypes.data)
 
 
 @method
 def pin_memory(self: Tensor, device: str | device | None = None) -> Tensor:
-    """A copy to be sent to a GPU; as ``Tensor.pin_memory``. The memory is not locked: the runtime copies what it sends.
+    """A copy in memory that is locked for a GPU, which then copies it by itself; as ``Tensor.pin_memory``.
 
     Raises:
         RuntimeError: there is no GPU, or the tensor is on one.
@@ -164,7 +167,14 @@ def pin_memory(self: Tensor, device: str | device | None = None) -> Tensor:
         _pinning_device("pin_memory", device)
     if not self.is_cpu:
         raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
-    return clone(self)
+    if is_pinned(self):
+        return self
+    elements = observe(self.detach())
+    array = gpu.lock(elements.nbytes).view(elements.dtype).reshape(elements.shape)
+    array[...] = elements
+    from .exchange import from_numpy
+
+    return from_numpy(array)
 
 
 @method

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import formulas as f
-from .arguments import check_pinning, formatted, is_set, placed, tensor_argument
+from .arguments import check_pinning, formatted, is_set, pinned, placed, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, complex_of, meant
 from .compiler.ir import Node, tensor_type
@@ -567,8 +567,8 @@ def tensor(
         )
         copied = data.detach().clone()
         where = data.device if device is None else device
-        return copied.to(where, dtype or data.dtype).requires_grad_(requires_grad)
-    return made(input_node(array_of(data, dtype), place), requires_grad)
+        return pinned(copied.to(where, dtype or data.dtype).requires_grad_(requires_grad), pin_memory)
+    return pinned(made(input_node(array_of(data, dtype), place), requires_grad), pin_memory)
 
 
 def array_of(data: Any, dtype: DType | None) -> np.ndarray:

@@ -109,12 +109,14 @@ class _Memory:
         return self._on(device_name("cuda" if device is None else device))
 
     def pin_memory(self, device: Any = None) -> Any:
-        """Raises RuntimeError: memory is pinned for an accelerator, and there is none."""
-        raise RuntimeError("Cannot access accelerator device when none is available.")
+        """A copy in memory locked for a GPU. Raises RuntimeError: there is no GPU, or this is not on the CPU."""
+        memory = self.untyped()
+        copied = memory._flat().pin_memory(device).untyped_storage()
+        return copied if memory is self else TypedStorage(wrap_storage=copied, dtype=self.dtype)
 
     def is_pinned(self, device: Any = None) -> bool:
-        """False: no memory is pinned."""
-        return False
+        """Whether the memory is locked for a GPU."""
+        return self.untyped()._flat().is_pinned(device)
 
     def is_shared(self) -> bool:
         """False: no memory is shared with other processes."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -153,6 +154,10 @@ class Gpu:
     def synchronize(self) -> None:
         """Wait until everything is done that was asked for."""
 
+    def locked(self, nbytes: int) -> np.ndarray:
+        """Bytes of the host's memory that stay where they are, so that the device can copy them by itself."""
+        raise AssertionError(type(self).__name__)
+
     def launches(self, launches: Sequence[Launched]) -> Launches:
         """Launches in order, to be run many times."""
         raise AssertionError(type(self).__name__)
@@ -232,6 +237,9 @@ class Simulator(Gpu):
     def download(self, address: int, array: np.ndarray) -> None:
         array.reshape(-1).view(np.uint8)[:] = self.span(address, array.nbytes)
 
+    def locked(self, nbytes: int) -> np.ndarray:
+        return np.empty(nbytes, np.uint8)
+
     def launches(self, launches: Sequence[Launched]) -> Launches:
         return SimulatedLaunches(self, launches)
 
@@ -263,6 +271,22 @@ class SimulatedLaunches(Launches):
 def is_simulator() -> bool:
     """Whether this process simulates GPUs."""
     return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+
+
+#: Page-locked memory, by where it begins, for as long as it lives.
+_locked: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+
+
+def lock(nbytes: int) -> np.ndarray:
+    """Page-locked bytes of the host's memory, which are given back with the array."""
+    array = gpu("cuda:0").locked(nbytes)
+    _locked[array.ctypes.data] = array
+    return array
+
+
+def is_locked(address: int) -> bool:
+    """Whether an address is in page-locked memory of :func:`lock`."""
+    return any(begin <= address < begin + array.nbytes for begin, array in list(_locked.items()))
 
 
 @functools.cache

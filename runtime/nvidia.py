@@ -21,6 +21,7 @@ from ..compiler.codegen_cuda import THREADS
 from .gpu import Gpu, Launched, Launches
 
 _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
+_FOR_ALL_CONTEXTS = 1  # CU_MEMHOSTALLOC_PORTABLE
 _NOT_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: the legacy stream does not wait for this one
 
 
@@ -132,6 +133,9 @@ class Nvidia(Gpu):
         free, total = self.call("cuMemGetInfo")
         return int(free), int(total)
 
+    def locked(self, nbytes: int) -> np.ndarray:
+        return np.asarray(Locked(self, nbytes))
+
     # ------------------------------------------------------------------------------------------------------- kernels
 
     def function(self, source: str, name: str) -> Any:
@@ -146,6 +150,22 @@ class Nvidia(Gpu):
 
     def launches(self, launches: Sequence[Launched]) -> Launches:
         return Graph(self, launches)
+
+
+class Locked:
+    """Page-locked memory, which NumPy's arrays over it keep."""
+
+    def __init__(self, gpu: Nvidia, nbytes: int) -> None:
+        gpu.enter()
+        self.cuda = gpu.cuda
+        self.address = int(gpu.call("cuMemHostAlloc", max(nbytes, 1), _FOR_ALL_CONTEXTS))
+        self.__array_interface__ = {
+            "shape": (nbytes,), "typestr": "|u1", "data": (self.address, False), "version": 3
+        }
+
+    def __del__(self) -> None:
+        if hasattr(self, "address"):
+            self.cuda.cuMemFreeHost(self.address)
 
 
 class Graph(Launches):

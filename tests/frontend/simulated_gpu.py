@@ -264,8 +264,13 @@ def moves_between_devices(torch):
     assert (b.get_device(), a.cuda() is a, b.to(a).get_device(), b.to("cuda").get_device()) == (1, True, 0, 0)
     assert (b + 1).cpu().tolist() == [1, 2, 3] and torch.ones(3).copy_(b).tolist() == [0, 1, 2]
     assert b.copy_(a + 1).get_device() == 1 and b.tolist() == [1, 2, 3]
-    assert x.pin_memory().to("cuda", non_blocking=True).tolist() == [0, 1, 2]
-    assert torch.zeros(2, pin_memory=True).is_cpu
+    pinned = x.pin_memory()
+    assert pinned.to("cuda", non_blocking=True).tolist() == [0, 1, 2]
+    assert (pinned.is_pinned(), x.is_pinned(), (pinned + 1).is_pinned()) == (True, False, False)
+    assert pinned.add_(1).is_pinned() and pinned[1:].is_pinned() and pinned.pin_memory() is pinned
+    zeros = torch.zeros(2, pin_memory=True, requires_grad=True)
+    assert zeros.is_cpu and zeros.is_pinned() and zeros.requires_grad and zeros.tolist() == [0, 0]
+    assert torch.tensor([1, 2], pin_memory=True).is_pinned() and torch.tensor([], pin_memory=True).numel() == 0
 
 
 def memory_is_counted(torch):

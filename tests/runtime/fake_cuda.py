@@ -30,6 +30,7 @@ class FakeDriver:
     def __init__(self, capacity=1 << 24):
         self.capacity = capacity
         self.memory = {}
+        self.locked = {}
         self.calls = {}
         self.current = threading.local()
         self.graphs = {}
@@ -41,7 +42,7 @@ class FakeDriver:
             self.calls[name] = self.calls.get(name, 0) + 1
             if name not in ("cuInit", "cuDeviceGetCount", "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxSetCurrent",
                             "cuGetErrorName", "cuGetErrorString", "cuDeviceGetAttribute", "cuDeviceGetName",
-                            "cuGraphDestroy", "cuGraphExecDestroy"):
+                            "cuGraphDestroy", "cuGraphExecDestroy", "cuMemFreeHost"):
                 assert getattr(self.current, "context", None) == "context 0", f"{name} without a current context"
         return super().__getattribute__(name)
 
@@ -93,6 +94,15 @@ class FakeDriver:
         block = np.full(size, 0xA5, np.uint8)
         self.memory[block.ctypes.data] = block
         return SUCCESS, block.ctypes.data
+
+    def cuMemHostAlloc(self, nbytes, flags):
+        block = np.empty(nbytes, np.uint8)
+        self.locked[block.ctypes.data] = block
+        return SUCCESS, block.ctypes.data
+
+    def cuMemFreeHost(self, address):
+        del self.locked[address]
+        return (SUCCESS,)
 
     def cuMemFreeAsync(self, address, stream):
         del self.memory[address]

@@ -88,6 +88,16 @@ def freed():
         return used > 0, after, sum(block.size for block in fake.memory.values()), device.reserved
 
 
+def locked():
+    """Whether memory is locked, and the driver's locked blocks while it lives and afterwards."""
+    fake = fake_cuda.FakeDriver()
+    with fake_cuda.installed(fake):
+        x = torch.arange(5).pin_memory()
+        found = [x.is_pinned(), x.cuda().tolist(), len(fake.locked)]
+        del x
+        return [*found, len(fake.locked)]
+
+
 def sorting():
     rng = np.random.default_rng(0)
     fake = fake_cuda.FakeDriver()
@@ -107,7 +117,8 @@ def main():
     assert gpu.is_simulator()
     print(json.dumps({
         "lazy": training(compiled=False), "compiled": training(compiled=True), "out of range": out_of_range(),
-        "out of memory": out_of_memory(), "freed": freed(), "sorting": sorting(),
+        "out of memory": out_of_memory(), "freed": freed(),
+        "sorting": sorting(), "locked": locked(),
     }))  # fmt: skip
 
 

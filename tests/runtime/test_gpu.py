@@ -55,3 +55,7 @@ def test_memory_is_freed(report):
 
 def test_rows_of_any_length_are_sorted_stably(report):
     assert report["sorting"] == "sorted"
+
+
+def test_pinned_memory_is_locked_by_the_driver_for_as_long_as_it_lives(report):
+    assert report["locked"] == [True, [0, 1, 2, 3, 4], 1, 0]
