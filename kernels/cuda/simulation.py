@@ -9,6 +9,7 @@ Read next: ``toolchain.py``, which runs generated source with these names.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -110,7 +111,15 @@ def shuffle(value, distance):
     found = exchanged[thread ^ int(distance)]
     cuda.syncthreads()
     return found
+
+
+def shared_array(name, count, dtype):
+    # one step, whichever thread comes first: numba's own looks and then makes one, and two threads may do so at once
+    return arrays.setdefault(name, empty(count, dtype))
 '''
+
+#: Where a kernel asks for shared memory.
+SHARED_ARRAY = re.compile(r"(\w+) = cuda\.shared\.array\(")
 
 
 # Integers -------------------------------------------------------------------------------------------------------

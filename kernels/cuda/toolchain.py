@@ -227,7 +227,8 @@ def simulate(source: str, launches: Sequence[codegen_cuda.Launch], arguments: Se
 
     from . import simulation
 
-    scope = {**simulation.NAMESPACE, **DTYPES, "cuda": cuda, "exchanged": {}}
+    scope = {**simulation.NAMESPACE, **DTYPES, "cuda": cuda, "empty": np.empty}
+    source = simulation.SHARED_ARRAY.sub(r"\1 = shared_array('\1', ", source)
     exec(simulation.EXCHANGE, scope)  # noqa: S102
     exec(compile(source, "<flamework kernel>", "exec"), scope)  # noqa: S102  (our own generated text)
     passed = [simulation.Address(a) if isinstance(a, np.ndarray) else a for a in arguments]
@@ -239,6 +240,7 @@ def simulate(source: str, launches: Sequence[codegen_cuda.Launch], arguments: Se
             # NumPy warns where IEEE arithmetic and integers that wrap around are meant
             warnings.simplefilter("ignore", RuntimeWarning)
             for launch in launches:
+                scope["arrays"], scope["exchanged"] = {}, {}
                 cuda.jit(scope[launch.function])[launch.blocks, launch.threads](*passed, launch.units)
     finally:
         sys.setswitchinterval(interval)

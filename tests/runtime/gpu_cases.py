@@ -98,6 +98,19 @@ def locked():
         return [*found, len(fake.locked)]
 
 
+def shared():
+    """A product and a sum when numba's simulator gives each thread shared memory of its own, as it may by a race."""
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+    before, FakeCUDAShared.array = FakeCUDAShared.array, lambda self, shape, dtype: np.zeros(shape, np.float32)
+    try:
+        with fake_cuda.installed(fake_cuda.FakeDriver()):
+            x = torch.arange(20.0).reshape(4, 5)
+            return [(x.cuda() @ x.cuda().T).tolist() == (x @ x.T).tolist(), x.cuda().sum(0).tolist()]
+    finally:
+        FakeCUDAShared.array = before
+
+
 def sorting():
     rng = np.random.default_rng(0)
     fake = fake_cuda.FakeDriver()
@@ -118,7 +131,7 @@ def main():
     print(json.dumps({
         "lazy": training(compiled=False), "compiled": training(compiled=True), "out of range": out_of_range(),
         "out of memory": out_of_memory(), "freed": freed(),
-        "sorting": sorting(), "locked": locked(),
+        "sorting": sorting(), "locked": locked(), "shared": shared(),
     }))  # fmt: skip
 
 

@@ -59,3 +59,7 @@ def test_rows_of_any_length_are_sorted_stably(report):
 
 def test_pinned_memory_is_locked_by_the_driver_for_as_long_as_it_lives(report):
     assert report["locked"] == [True, [0, 1, 2, 3, 4], 1, 0]
+
+
+def test_threads_of_a_simulated_block_share_their_memory(report):
+    assert report["shared"] == [True, [30, 34, 38, 42, 46]]
