@@ -106,7 +106,8 @@ from .statistics import (
 )
 from .storages import TypedStorage, UntypedStorage, is_storage, set_default_tensor_type
 from . import (
-    argument_errors, autograd, backends, conversion, copies, cuda, fft, func, gradient_hooks, legacy, linalg, methods,
+    argument_errors, autograd, backends, conversion, copies, cuda, fft, func, gradient_hooks, legacy, linalg,
+    memory_order, methods,
     native, nn, optim, profiler, removed, serialization, signal, special, storages, testing, utils,
 )
 from .settings import (
@@ -145,5 +146,6 @@ globals().update(storages.CLASSES)
 globals().update(methods.IN_PLACE_FUNCTIONS)
 # torch.conv2d is nn.functional.conv2d, and so on
 globals().update(native.FUNCTIONS)
+memory_order.install(sys.modules[__name__], special, Tensor)
 argument_errors.install(sys.modules[__name__], nn.functional, linalg, fft, special)
 del sys

@@ -20,6 +20,7 @@ from .compiler.dtypes import DType
 from .compiler.ir import Node
 from .compiler.primitives import Undefined
 from .formulas import converted, fresh, kept as with_axes
+from .memory_order import arranged_like
 from .mutation import write_out
 from .recording import node_of, read, tensor_of
 from .runtime import engine, gpu
@@ -118,7 +119,8 @@ def formatted(function: Callable) -> Callable:
     def ordered(*args: Any, memory_format: Any = None, **options: Any) -> Any:
         tensor = function(*args, **options)
         if memory_format is None or memory_format is _formats.preserve_format:
-            return tensor
+            source = args[0] if args else options.get("input")
+            return arranged_like(tensor, (source,)) if isinstance(source, Tensor) else tensor
         if not tensor.is_leaf:
             return contiguous(tensor, memory_format=memory_format)
         return contiguous(tensor.detach(), memory_format=memory_format).requires_grad_(tensor.requires_grad)

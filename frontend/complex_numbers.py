@@ -15,6 +15,7 @@ from .arguments import returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import COMPLEX, FLOATING
 from .formulas_complex import angle as complex_angle
+from .memory_order import arranged_like
 from .recording import get_default_dtype, node_of, operands, tensor_of
 from .storage import from_pairs, pairs
 from .tensor import Tensor, method, strides_of
@@ -164,7 +165,7 @@ def conj(input: Tensor) -> Tensor:
         >>> torch.conj(torch.tensor([1 + 2j]))
         tensor([1.-2.j])
     """
-    return tensor_of(p.conj(node_of(input))) if input.is_complex() else input
+    return arranged_like(tensor_of(p.conj(node_of(input))), (input,)) if input.is_complex() else input
 
 
 def conj_physical(input: Tensor, *, out: Tensor | None = None) -> Tensor:

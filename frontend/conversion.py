@@ -13,6 +13,7 @@ from .compiler import dtypes, primitives as p
 from .compiler.autodiff import tensor_class
 from .compiler.dtypes import DType, meant
 from .device import device, device_name
+from .memory_order import arranged_like, is_plain
 from .recording import moved, node_of, observe, tensor_of
 from .runtime import gpu
 from .tensor import Tensor, memory_format, method
@@ -42,7 +43,8 @@ def converted(tensor: Tensor, dtype: DType | None, place: str | None, copy: bool
     node = node_of(tensor)
     if moves:
         node = moved(node, place)
-    return tensor_of(p.cast(node, params=(dtype,)) if casts else node)
+    made = tensor_of(p.cast(node, params=(dtype,)) if casts else node)
+    return made if is_plain(tensor) else arranged_like(made, (tensor,))
 
 
 _TO_OPTIONS = ("dtype", "device", "other", "non_blocking", "copy", "memory_format")

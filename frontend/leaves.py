@@ -16,9 +16,10 @@ from . import levels
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import FLOATING
 from .compiler.ir import Node, grad_mode
+from .memory_order import arranged_like, is_dense, is_plain
 from .mutation import assign
 from .recording import node_of, register, storage_of, tensor_of
-from .storage import EXPORTED, Cut, leaf_node, leaf_value, without_cut
+from .storage import EXPORTED, Cut, arranged, leaf_node, leaf_value, without_cut
 from .tensor import Tensor, is_gradient_leaf, meta_of, method
 from .views import detached
 
@@ -154,10 +155,10 @@ def detach_(self: Tensor) -> Tensor:
         if self._node.requires_grad:
             self._node = s.detach(self._node)
         return self
-    if any(type(function) is not Cut for function, _ in self._chain):
+    if any(type(function) is not Cut and function is not arranged for function, _ in self._chain):
         raise RuntimeError("Can't detach views in-place. Use detach() instead.")
     if self.requires_grad:
-        self._chain = ((Cut(), ()),)
+        self._chain = (*without_cut(self._chain), (Cut(), ()))
         self._node = s.detach(node_of(self))
     return self
 
@@ -217,6 +218,8 @@ def accumulate(tensor: Tensor, gradient: Node) -> None:
     held = meta.grad
     if held is None:
         meta.grad = tensor_of(gradient)
+        if not is_plain(tensor) and is_dense(tensor):
+            arranged_like(meta.grad, (tensor,))
     elif grad_mode.enabled:
         meta.grad = tensor_of(p.add(node_of(held), gradient))
     else:

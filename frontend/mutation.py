@@ -40,6 +40,7 @@ from .storage import (
     EXPORTED,
     Cut,
     Storage,
+    arranged,
     attached,
     cut_index,
     geometry,
@@ -61,7 +62,7 @@ OVERLAP = (
     "Please clone() the tensor before performing the operation."
 )
 _MAY_OVERLAP = (s.expand, s.as_strided)
-_WHOLE = (s.reshape, s.permute)
+_WHOLE = (s.reshape, s.permute, arranged)
 
 
 def can_cast(from_: DType, to: DType) -> bool:

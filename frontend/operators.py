@@ -23,6 +23,7 @@ from .compiler.ir import Node, TensorType, grad_mode
 from .compiler.primitives import Primitive, Undefined, remember
 from .formulas_complex import absolute, power as complex_power
 from .levels import active
+from .memory_order import arranged_like, is_plain
 from .mutation import assign, original
 from .recording import (
     _pending_tensors,
@@ -208,10 +209,15 @@ def forward(operator: Operator, name: str) -> Callable:
                 _pending_tensors.append(_ref(tensor))
                 if len(_pending_tensors) > pending.limit:
                     pending.flush()
-                return tensor
+                if storage is None:
+                    if self._storage is None or is_plain(self):
+                        return tensor
+                elif is_plain(self) and (other.__class__ is float or other.__class__ is int or is_plain(other)):
+                    return tensor
+                return arranged_like(tensor, (self, other))
         if not _operand(other):
             return compared(operator, self, other) if isinstance(other, ndarray) else NotImplemented
-        return tensor_of(operator.node(self, other))
+        return arranged_like(tensor_of(operator.node(self, other)), (self, other))
 
     method.__name__ = method.__qualname__ = name
     return method
@@ -246,16 +252,17 @@ def reflected(operator: Operator, name: str) -> Callable:
                 found = number.get(kind)
                 if found is not None:
                     b = Node(_input, (), found[0], kind, float(other))
-                    return tensor_of(
+                    made = tensor_of(
                         Node(
                             row, (b, a), (), found[1], None, differentiable and a.requires_grad and grad_mode.enabled
                         )
                     )
+                    return made if storage is None else arranged_like(made, (self,))
         if not _operand(other):
             divides = row is p.div and isinstance(other, ndarray)
             # NumPy multiplies, and gives a tensor back
             return self.reciprocal() * other if divides else NotImplemented
-        return tensor_of(operator.node(other, self))
+        return arranged_like(tensor_of(operator.node(other, self)), (self, other))
 
     method.__name__ = method.__qualname__ = name
     return method

@@ -19,6 +19,7 @@ from .compiler.narrow import is_narrow, rounded_once
 from .formulas import argument, constant
 from .formulas_complex import FUNCTIONS, absolute as complex_absolute, direction
 from .limits import finfo
+from .memory_order import arranged_like, keeps_order
 from .recording import float_operands, get_default_dtype, node_of, tensor_of
 from .tensor import Tensor
 
@@ -45,13 +46,16 @@ def float_function(
         if kind == COMPLEX:
             if name not in FUNCTIONS:
                 raise p.Undefined(f"\"{name}\" not implemented for '{x.type.dtype.scalar_name}'")
-            return returned(FUNCTIONS[name](x), out)
+            return arranged_like(returned(FUNCTIONS[name](x), out), (input,))
         if kind != FLOATING:
             x = p.cast(x, params=(get_default_dtype(),))
         elif not narrow and is_narrow(x.type.dtype):
             raise p.Undefined(f"\"{name}\" not implemented for '{x.type.dtype.scalar_name}'")
-        return tensor_of(row(x)) if out is None else returned(row(x), out)
+        if out is not None:
+            return returned(row(x), out)
+        return tensor_of(row(x)) if input._storage is None else arranged_like(tensor_of(row(x)), (input,))
 
+    keeps_order(function)
     accepts = "floating point or complex" if name in FUNCTIONS else "floating point"
     return documented(function, path, says, f"{accepts}; integers and bools give the default dtype", example)
 
@@ -282,6 +286,7 @@ def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Ten
     return returned(p.mul(p.round(p.div(x, factor)), factor), out)
 
 
+@keeps_order
 def relu(input: Tensor) -> Tensor:
     """``max(x, 0)``; NaN stays NaN. Any dtype but bool. As ``torch.relu``.
 
@@ -293,7 +298,7 @@ def relu(input: Tensor) -> Tensor:
     x = tensor_argument(input, "relu", "input", 1)
     if x.type.dtype.kind == BOOL:
         raise RuntimeError("Boolean inputs not supported for relu")
-    return tensor_of(p.relu(x))
+    return tensor_of(p.relu(x)) if input._storage is None else arranged_like(tensor_of(p.relu(x)), (input,))
 
 
 def logit(input: Tensor, eps: float | None = None, *, out: Tensor | None = None) -> Tensor:

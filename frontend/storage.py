@@ -6,9 +6,9 @@ authoritative value; a view is a *chain* of movement steps that starts there. Re
 writing through it computes the storage's next value (:func:`written_through`).
 
 A chain is a tuple of steps ``(function, params)``; ``function(node, params=params)`` is the step's value. The functions
-are rows of the primitive table, :func:`diagonal_step` and at most one :class:`Cut`, the place where a tensor's
-gradient parts from that of its storage (``detach()``, a leaf that requires a gradient). Strides exist only here:
-:func:`geometry` derives PyTorch's strides and offset of a view from its chain.
+are rows of the primitive table, :func:`diagonal_step`, at most one :func:`arranged`, and at most one :class:`Cut`, the
+place where a tensor's gradient parts from that of its storage (``detach()``, a leaf that requires a gradient). Strides
+exist only here: :func:`geometry` derives PyTorch's strides and offset of a view from its chain.
 
 In: chains and nodes. Out: nodes, strides. Read next: ``tensor.py``, then ``recording.py``.
 """
@@ -220,6 +220,11 @@ def diagonal_geometry(
     )
 
 
+def arranged(node: Node, params: tuple) -> Node:
+    """The axes as they are indexed, of a memory that holds them in another order: no view (``memory_order.py``)."""
+    return s.permute(node, params=params)
+
+
 def replay(chain: Chain, node: Node) -> Node:
     """The value of a view of ``node``.
 
@@ -280,9 +285,14 @@ def _put_slice(stage: Node, params: tuple, value: Node) -> Node:
     return s.update(stage, value, params=params[:2])
 
 
+def _put_permuted(stage: Node, params: tuple, value: Node) -> Node:
+    return s.permute(value, params=s.inverse_permutation(params))
+
+
 _PUT = {
     s.reshape: lambda stage, params, value: s.reshaped(value, stage.type.shape),
-    s.permute: lambda stage, params, value: s.permute(value, params=s.inverse_permutation(params)),
+    s.permute: _put_permuted,
+    arranged: _put_permuted,
     s.slice_: _put_slice,
     p.bitcast: lambda stage, params, value: p.bitcast(value, params=(stage.type.dtype,)),
     p.real: lambda stage, params, value: p.complex_(value, p.imag(stage)),
@@ -316,10 +326,10 @@ def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 def is_contiguous(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether the elements lie in memory in index order without gaps; the strides of axes of size 1 do not matter."""
+    if 0 in shape:
+        return True
     expected = 1
     for extent, stride in zip(reversed(shape), reversed(strides)):
-        if extent == 0:
-            return True
         if extent != 1:
             if stride != expected:
                 return False
@@ -371,7 +381,7 @@ def geometry(chain: Chain, base: TensorType) -> tuple[tuple[int, ...], tuple[int
             found = view_strides(shape, strides, params)
             strides = contiguous_strides(params) if found is None else found
             shape = params
-        elif function is s.permute:
+        elif function is s.permute or function is arranged:
             shape, strides = tuple(shape[a] for a in params), tuple(strides[a] for a in params)
         elif function is s.expand:
             strides = tuple(0 if a != b else c for a, b, c in zip(shape, params, strides))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import DType
 from .compiler.ir import Node, grad_mode
+from .memory_order import arrange, arranged_like, is_plain
 from .recording import _pending_tensors, broadcast_shapes as broadcast, node_of, pending, reclaim, storage_of, tensor_of
 from .size import Size
 from .storage import EXPORTED, Chain, Cut, Storage, find_cut, view_strides, without_cut
@@ -512,13 +513,13 @@ def is_contiguous(self: Tensor, *, memory_format: memory_format = memory_format.
 def clone(input: Tensor, *, memory_format: memory_format = memory_format.preserve_format) -> Tensor:
     """A copy with memory of its own, through which gradients flow; as ``torch.clone``.
 
-    The copy is contiguous, unless ``memory_format`` asks for another order.
+    Its elements lie in memory in the order of the original's, unless ``memory_format`` asks for another.
     """
+    copied = tensor_of(s.copy(node_of(input)))
+    if memory_format.name == "preserve_format":
+        return copied if is_plain(input) else arranged_like(copied, (input,))
     order = memory_format.order(input._node.type.ndim)
-    if order is None:
-        return tensor_of(s.copy(node_of(input)))
-    inner = tensor_of(s.copy(s.permute(node_of(input), params=order)))
-    return view_of(inner, (s.permute, s.inverse_permutation(order)))
+    return copied if order is None else arrange(copied, order)
 
 
 @method

@@ -5,6 +5,9 @@ In reading order: ``functional_activation.py``, ``functional_norm.py``, ``functi
 ``functional_vision.py``, ``functional_grid.py``, ``functional_dropout.py``, ``functional_attention.py``.
 """
 
+import sys
+
+from .. import memory_order
 from ..distances import pdist
 from .functional_activation import *  # noqa: F403
 from .functional_activation import __all__ as _activation
@@ -35,3 +38,4 @@ __all__ = sorted([
     *_activation, *_attention, *_conv, *_ctc, *_dropout, *_grid, *_loss, *_norm, *_pool, *_regression, *_sparse,
     *_vision, pdist.__name__,
 ])
+memory_order.install(sys.modules[__name__])

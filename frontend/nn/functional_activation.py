@@ -16,6 +16,7 @@ from ..compiler.ir import Node
 from ..compiler.narrow import rounded_once
 from ..formulas import argument, constant
 from ..formulas_complex import FUNCTIONS
+from ..memory_order import keeps_order
 from ..mutation import assign
 from ..recording import node_of, tensor_of
 from ..storage import attached
@@ -33,6 +34,7 @@ def _argument(input: Tensor, function: str) -> Node:
     return floating_only(node_of(input), function)
 
 
+@keeps_order
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """``max(x, 0)``. As ``torch.nn.functional.relu``.
 

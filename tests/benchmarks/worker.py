@@ -129,7 +129,8 @@ def as_tuple(results) -> tuple:
 def digest(results) -> list[float]:
     """Sizes of the numbers of a step's first result, to compare contestants: mean, mean magnitude, largest."""
     first = as_tuple(results)[0]
-    first = first.detach().cpu().numpy() if hasattr(first, "detach") else first
+    first = first.cpu() if hasattr(first, "cpu") else first
+    first = first.detach().numpy() if hasattr(first, "detach") else first
     first = first.get() if type(first).__module__.startswith("cupy") else first
     values = np.asarray(first).astype(np.float64)
     return [float(values.mean()), float(np.abs(values).mean()), float(values.max())]
