@@ -15,11 +15,10 @@ from .arguments import returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import COMPLEX, FLOATING
 from .formulas_complex import angle as complex_angle
-from .memory_order import arranged_like
-from .recording import get_default_dtype, node_of, operands, tensor_of
-from .storage import from_pairs, pairs
+from .recording import get_default_dtype, operands
+from .storage import from_pairs, pairs, signs
 from .tensor import Tensor, method, strides_of
-from .views import view_of
+from .views import clone, view_of
 
 
 def _parts(function: str, first: Tensor, second: Tensor, names: tuple[str, str]) -> list:
@@ -80,6 +79,12 @@ def view_as_real(input: Tensor) -> Tensor:
     """
     if not input.is_complex():
         raise RuntimeError("view_as_real is only supported for complex tensors")
+    if is_conj(input):
+        raise RuntimeError(
+            "view_as_real doesn't work on unresolved conjugated tensors.  To resolve the conjugate tensor so you can "
+            "view it as real, use self.resolve_conj(); however, be warned that the resulting tensor will NOT alias the "
+            "original."
+        )
     return view_of(input, (pairs, ()))
 
 
@@ -158,14 +163,15 @@ def angle(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 
 def conj(input: Tensor) -> Tensor:
-    """The complex conjugates; a real tensor itself. As ``torch.conj``, but a value of its own.
+    """The complex conjugates, a view; a real tensor itself. As ``torch.conj``.
 
     Example:
         >>> import flamework as torch
-        >>> torch.conj(torch.tensor([1 + 2j]))
-        tensor([1.-2.j])
+        >>> z = torch.tensor([1 + 2j])
+        >>> z.conj().is_conj(), z.conj()
+        (True, tensor([1.-2.j]))
     """
-    return arranged_like(tensor_of(p.conj(node_of(input))), (input,)) if input.is_complex() else input
+    return view_of(input, (p.conj, ())) if input.is_complex() else input
 
 
 def conj_physical(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -175,23 +181,32 @@ def conj_physical(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 
 def resolve_conj(input: Tensor) -> Tensor:
-    """The tensor itself: no conjugate is left to be computed. As ``torch.resolve_conj``."""
-    return input
+    """The tensor itself, unless it is a view of conjugates: then a copy. As ``torch.resolve_conj``.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.tensor([1 + 2j]).conj().resolve_conj().is_conj()
+        False
+    """
+    return clone(input) if is_conj(input) else input
 
 
 def resolve_neg(input: Tensor) -> Tensor:
-    """The tensor itself: no sign is left to be changed. As ``torch.resolve_neg``."""
-    return input
+    """The tensor itself, unless it is a view of negatives: then a copy. As ``torch.resolve_neg``."""
+    return clone(input) if is_neg(input) else input
 
 
 def is_conj(input: Tensor) -> bool:
-    """Whether a conjugate is left to be computed, which is never so. As ``torch.is_conj``."""
-    return False
+    """Whether a tensor is a view of the conjugates of what is in memory. As ``torch.is_conj``."""
+    return input._storage is not None and signs(input._chain)[0]
 
 
 def is_neg(input: Tensor) -> bool:
-    """Whether a sign is left to be changed, which is never so. As ``torch.is_neg``."""
-    return False
+    """Whether a tensor is a view of the negatives of what is in memory, such as ``z.conj().imag``.
+
+    As ``torch.is_neg``.
+    """
+    return input._storage is not None and signs(input._chain)[1]
 
 
 def _property(name: str, function, doc: str) -> None:

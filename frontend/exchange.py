@@ -41,7 +41,7 @@ from .recording import (
     tensor_of,
 )
 from .runtime import engine
-from .storage import ALONE, EXPORTED, Storage, contiguous_strides, cut_index, holders, strided_array
+from .storage import ALONE, EXPORTED, Storage, contiguous_strides, cut_index, holders, signs, strided_array
 from .tensor import Tensor, method, strides_of
 from .views import detached, permute
 
@@ -162,11 +162,11 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
         force: also for tensors that require a gradient or live on another device; the array may then be a copy.
 
     Raises:
-        RuntimeError: the tensor requires a gradient.
+        RuntimeError: the tensor requires a gradient, or shows the conjugates or negatives of what is in memory.
         TypeError: the tensor is not on the CPU, or of a dtype that NumPy does not have.
     """
     if force:
-        return self.detach().cpu().numpy()
+        return self.detach().cpu().resolve_conj().resolve_neg().numpy()
     if self.requires_grad:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     if self._node.type.device != "cpu":
@@ -176,6 +176,14 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
         )
     if self._node.type.dtype is dtypes.bfloat16:
         raise TypeError("Got unsupported ScalarType BFloat16")
+    if self._storage is not None:
+        for which, found in zip(("conj", "neg"), signs(self._chain)):
+            if found:
+                name = {"conj": "conjugate", "neg": "negative"}[which]
+                raise RuntimeError(
+                    f"Can't call numpy() on Tensor that has {name} bit set. Use tensor.resolve_{which}().numpy() "
+                    "instead."
+                )
     flat = exported(self)
     return strided_array(self._chain, self._storage.node.type, flat)
 
@@ -443,7 +451,7 @@ def rebuilt(
 
 @method
 def __reduce_ex__(self: Tensor, protocol: int) -> tuple:
-    if self._storage is None:
+    if self._storage is None or any(signs(self._chain)):
         storage, geometry = np.array(observe(self), order="C"), None
     else:
         # by identity, so that a pickle holds it once

@@ -46,6 +46,7 @@ from .storage import (
     geometry,
     leaf_node,
     replay,
+    signed,
     straight_through,
     strided_array,
     without_cut,
@@ -62,7 +63,7 @@ OVERLAP = (
     "Please clone() the tensor before performing the operation."
 )
 _MAY_OVERLAP = (s.expand, s.as_strided)
-_WHOLE = (s.reshape, s.permute, arranged)
+_WHOLE = (s.reshape, s.permute, arranged, p.conj, p.neg)
 
 
 def can_cast(from_: DType, to: DType) -> bool:
@@ -188,7 +189,7 @@ def _write(tensor: Tensor, storage: Storage, node: Node, uniform: bool, replaces
         exported = False
     if exported:
         # NumPy sees the same memory, so it changes now; the graph below is kept for the gradient only
-        np.copyto(strided_array(chain, storage.node.type, storage.memory), read(node))
+        np.copyto(strided_array(chain, storage.node.type, storage.memory), signed(chain, read(node)))
     old = storage.node
     if not recorded:
         value = written_data(without_cut(chain), old, s.detach(node) if node.requires_grad else node)

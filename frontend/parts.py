@@ -215,7 +215,7 @@ def as_strided(
 def rooted(tensor: Tensor) -> Tensor:
     """All of the storage of a tensor, whatever part of it the tensor shows, above the same cut."""
     storage = storage_of(tensor)
-    kept = tuple(step for step in tensor._chain if type(step[0]) is Cut or step[0] is p.bitcast)
+    kept = tuple(step for step in tensor._chain if type(step[0]) is Cut or step[0] in (p.bitcast, p.conj, p.neg))
     root = _new(Tensor)
     root._storage = storage
     root._chain = kept

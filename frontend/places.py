@@ -32,6 +32,7 @@ from .storage import (
     is_contiguous,
     leaf_node,
     replay as replay_chain,
+    signs,
     straight_through,
 )
 from .tensor import Tensor
@@ -106,7 +107,7 @@ def is_piece(chain: Chain, storage: Storage) -> bool:
         _, steps, counts = params
         return steps[0] == 1 and counts[1:] == base.shape[1:]
     shape, strides, _ = geometry(chain, base)
-    return is_contiguous(shape, strides)
+    return is_contiguous(shape, strides) and not any(signs(chain))
 
 
 def identity(tensor: Tensor) -> int:

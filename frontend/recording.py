@@ -39,6 +39,8 @@ from .storage import (
     holders,
     leaf_value,
     replay,
+    signed,
+    signs,
     storage_references,
     strided_array,
 )
@@ -180,8 +182,8 @@ def released(tensor: Tensor) -> bool:
         # the history is its own
         return True
     shape, strides, _ = geometry(tensor._chain, tensor._storage.node.type)
-    if strides != contiguous_strides(shape):
-        # without the storage it would be contiguous
+    if strides != contiguous_strides(shape) or any(signs(tensor._chain)):
+        # without the storage it would be contiguous, and of its own signs
         return True
     if storage_references(tensor) > ONE_REFERENCE:
         return False
@@ -338,7 +340,8 @@ def snapshot(tensor: Tensor) -> Node:
     if cut is not None and cut.requires_grad:
         below = next(i for i, step in enumerate(chain) if step[0] is cut)
     array = strided_array(chain[:below], base.type, storage.memory)
-    return replay(chain[below:], input_node(np.array(array, order="C"), base.type.device))
+    array = np.array(signed(chain[:below], array), order="C")
+    return replay(chain[below:], input_node(array, base.type.device))
 
 
 # ----------------------------------------------------------------------------------------------------------- observing
@@ -348,7 +351,7 @@ def observe(tensor: Tensor) -> np.ndarray:
     """The elements of a tensor, computed now, as an array that must not be written to."""
     storage = tensor._storage
     if storage is not None and storage.stamp == EXPORTED and not reclaim(storage):
-        return strided_array(tensor._chain, storage.node.type, storage.memory)
+        return signed(tensor._chain, strided_array(tensor._chain, storage.node.type, storage.memory))
     return read(node_of(tensor))
 
 

@@ -33,7 +33,7 @@ from typing import IO, Any
 import numpy as np
 
 from .archive import Archive, write_archive
-from .compiler import dtypes
+from .compiler import dtypes, primitives as p
 from .compiler.dtypes import DType
 from .device import device, device_name
 from .exchange import LoadedStorage
@@ -44,6 +44,7 @@ from .runtime import engine, gpu
 from .size import Size
 from .storage import EXPORTED
 from .tensor import Tensor, strided, strides_of
+from .views import view_of
 
 # What the older format, from before PyTorch 1.6, begins with.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -126,8 +127,9 @@ def _rebuild_tensor(
     """A tensor over a storage, after checking that it stays inside."""
     if type(storage) is not Stored:
         raise UnpicklingError(f"a tensor is made of an object of type {type(storage).__name__}, not of a storage")
-    if not (_is_empty(hooks) and _is_empty(metadata)):
-        raise UnpicklingError("a tensor has backward hooks, or is a conjugate or negative view; neither can be loaded")
+    if not _is_empty(hooks):
+        raise UnpicklingError("a tensor has backward hooks, which cannot be loaded")
+    conjugate, negative = _signs(metadata, storage.dtype if dtype is None else dtype)
     if dtype is not None:
         storage.use_as(dtype)
     if storage.dtype is None:
@@ -148,7 +150,23 @@ def _rebuild_tensor(
             f"storage has {storage.numel}"
         )
     tensor = storage.loaded().view(size, stride, offset if count else min(offset, storage.numel))
+    tensor = tensor.conj() if conjugate else tensor
+    tensor = view_of(tensor, (p.neg, ())) if negative else tensor
     return tensor.requires_grad_() if _differentiable(tensor, requires_grad) else tensor
+
+
+def _signs(metadata: Any, dtype: DType | None) -> tuple[bool, bool]:
+    """Whether a tensor shows the conjugates, and the negatives, of what its storage holds."""
+    if _is_empty(metadata):
+        return False, False
+    if type(metadata) not in (dict, OrderedDict) or not metadata.keys() <= {"conj", "neg"}:
+        raise UnpicklingError(f"a tensor has properties that are not known: {metadata!r:.80}")
+    conjugate, negative = _flag(metadata.get("conj", False)), _flag(metadata.get("neg", False))
+    if conjugate and not (dtype is not None and dtype.is_complex):
+        raise UnpicklingError(f"a tensor of dtype {dtype} cannot be conjugate")
+    if negative and (dtype is None or dtype is dtypes.bool_):
+        raise UnpicklingError(f"a tensor of dtype {dtype} cannot be negative")
+    return conjugate, negative
 
 
 def _whole_numbers(values: Any, what: str) -> tuple[int, ...]:
@@ -401,6 +419,8 @@ class _Pickler(pickle._Pickler):
             return (_PARAMETER_WITH_STATE, (*arguments, dict(attributes))) if attributes else (_PARAMETER, arguments)
         stride, offset = strides_of(tensor)
         whole = (self.memory(tensor), offset, tuple(tensor.shape), tuple(stride), tensor.requires_grad, hooks)
+        shown = {name: True for name, found in (("conj", tensor.is_conj()), ("neg", tensor.is_neg())) if found}
+        whole = (*whole, shown) if shown else whole
         if kind is Tensor:
             return _TENSOR_V2, whole
         if kind is Buffer:
@@ -419,10 +439,11 @@ class _Pickler(pickle._Pickler):
                 )
             return known
         if storage is not None and storage.stamp == EXPORTED and not reclaim(storage):
-            source, numel = storage.memory, storage.memory.size
+            source, nbytes = storage.memory, storage.memory.nbytes
         else:
             source = tensor._node if storage is None else storage.node
-            numel = source.type.size
+            nbytes = source.type.nbytes
+        numel = nbytes // tensor.dtype.itemsize
         made = _Memory(str(len(self.memories)), tensor.dtype, numel, tensor._node.type.device, source)
         self.memories[id(owner)] = made
         self.held.append(owner)

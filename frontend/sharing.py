@@ -111,6 +111,8 @@ def __dlpack__(
     """
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    if self.is_conj():
+        raise BufferError("Can't export tensors with the conjugate bit set")
     if not self.is_cpu:
         raise BufferError(f"the memory of {self.device} cannot be exported; use tensor.cpu()")
     if stream is not None and type(stream) is not int:

@@ -252,6 +252,27 @@ def from_pairs(node: Node, params: tuple = ()) -> Node:
     return p.complex_(*[s.reshaped(part, lead) for part in parts])
 
 
+def signs(chain: Chain) -> tuple[bool, bool]:
+    """Whether a view shows the conjugates, and whether the negatives, of what is in memory."""
+    conjugate = negative = False
+    for function, _ in chain:
+        if function is p.conj:
+            conjugate = not conjugate
+        elif function is p.neg:
+            negative = not negative
+        elif function is p.real or function is p.imag:
+            negative ^= conjugate and function is p.imag
+            conjugate = False
+    return conjugate, negative
+
+
+def signed(chain: Chain, array: np.ndarray) -> np.ndarray:
+    """What a view shows of an array of its memory, or what it writes there."""
+    conjugate, negative = signs(chain)
+    array = np.conj(array) if conjugate else array
+    return np.negative(array) if negative else array
+
+
 # Steps from complex to real numbers and back. What follows one counts its elements in others.
 PART_STEPS = (p.real, p.imag, pairs, from_pairs)
 
@@ -295,6 +316,8 @@ _PUT = {
     arranged: _put_permuted,
     s.slice_: _put_slice,
     p.bitcast: lambda stage, params, value: p.bitcast(value, params=(stage.type.dtype,)),
+    p.conj: lambda stage, params, value: p.conj(value),
+    p.neg: lambda stage, params, value: p.neg(value),
     p.real: lambda stage, params, value: p.complex_(value, p.imag(stage)),
     p.imag: lambda stage, params, value: p.complex_(p.real(stage), value),
     pairs: lambda stage, params, value: from_pairs(value),
@@ -307,6 +330,9 @@ def _scattered(chain: Chain, base: Node, value: Node) -> Node:
     shape, strides, offset = geometry(chain, base.type)
     if value.type.dtype is not base.type.dtype:
         value = p.bitcast(value, params=(base.type.dtype,))
+    conjugate, negative = signs(chain)
+    value = p.conj(value) if conjugate else value
+    value = p.neg(value) if negative else value
     size = math.prod(shape)
     index = s.reshaped(s.strided_index(shape, strides, offset, base.type.device), (size,))
     flat = s.scatter(s.reshaped(base, (base.type.size,)), index, s.reshaped(value, (size,)), params=(0, "set"))
@@ -408,7 +434,7 @@ def geometry(chain: Chain, base: TensorType) -> tuple[tuple[int, ...], tuple[int
 
 
 def strided_array(chain: Chain, base: TensorType, memory: np.ndarray) -> np.ndarray:
-    """The view ``chain`` over a flat array, sharing its memory."""
+    """The view ``chain`` over a flat array, sharing its memory: without the signs that it shows (:func:`signed`)."""
     shape, strides, offset = geometry(chain, base)
     dtype = base.dtype
     for function, params in chain:

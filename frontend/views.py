@@ -20,7 +20,7 @@ from .compiler.ir import Node, grad_mode
 from .memory_order import arrange, arranged_like, is_plain
 from .recording import _pending_tensors, broadcast_shapes as broadcast, node_of, pending, reclaim, storage_of, tensor_of
 from .size import Size
-from .storage import EXPORTED, Chain, Cut, Storage, find_cut, view_strides, without_cut
+from .storage import EXPORTED, Chain, Cut, Storage, find_cut, signs, view_strides, without_cut
 from .tensor import Tensor, axis_of, contiguous_in_memory, is_gradient_leaf, memory_format, method, strides_of
 
 _new = Tensor.__new__
@@ -176,6 +176,10 @@ def viewed_as(tensor: Tensor, dtype: DType) -> Tensor:
     own = tensor.dtype
     if dtype is own:
         return view_of(tensor)
+    if tensor._storage is not None and any(signs(tensor._chain)):
+        raise RuntimeError(
+            "torch.Tensor.view is not supported for conjugate view tensors when converting to a different dtype."
+        )
     if dtype.itemsize == own.itemsize:
         if tensor.requires_grad:
             raise RuntimeError("view(dtype) of a tensor that requires a gradient is not differentiable; detach() it")

@@ -41,7 +41,7 @@ _UNARY = {
         reciprocal sin sinh sqrt square tan tanh trunc
     """,
     comparison: "bitwise_invert:bitwise_not isfinite isinf isnan logical_not signbit",
-    complex_numbers: "conj real imag",
+    complex_numbers: "conj:conj_physical real imag",
 }
 _BINARY = {
     arithmetic: """
