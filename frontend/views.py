@@ -20,7 +20,17 @@ from .compiler.ir import Node, grad_mode
 from .recording import _pending_tensors, broadcast_shapes as broadcast, node_of, pending, reclaim, storage_of, tensor_of
 from .size import Size
 from .storage import EXPORTED, Chain, Cut, Storage, find_cut, view_strides, without_cut
-from .tensor import Tensor, axis_of, contiguous_in_memory, is_gradient_leaf, memory_format, method, strides_of
+from .tensor import (
+    Creation,
+    Tensor,
+    axis_of,
+    contiguous_in_memory,
+    is_gradient_leaf,
+    memory_format,
+    meta_of,
+    method,
+    strides_of,
+)
 
 _new = Tensor.__new__
 _ref = weakref.ref
@@ -40,7 +50,36 @@ def view_of(tensor: Tensor, *steps: tuple) -> Tensor:
         chain = (*without_cut(chain), (Cut(), ()))
     for row, params in steps:
         node = row(node, params=params)
-    return _made(storage, chain + steps, node)
+    view = _made(storage, chain + steps, node)
+    meta = tensor._meta
+    creation = None if meta is None else meta.creation
+    if creation is not None:
+        maker = view_name(steps) if node.requires_grad else None
+        meta_of(view).creation = Creation(creation.kind, 0, maker, creation.requires_grad)
+    elif not grad_mode.enabled:
+        meta_of(view).creation = Creation("no_grad", 0, None, tensor.requires_grad)
+    return view
+
+
+def view_name(steps: Sequence[tuple]) -> str:
+    """What PyTorch calls the operation that makes a view through these steps."""
+    if not steps:
+        return "Alias"
+    rows = tuple(row for row, _ in steps)
+    return "Select" if rows == (s.slice_, s.reshape) else _VIEW_NAMES.get(rows[-1], "AsStrided")
+
+
+_VIEW_NAMES = {s.slice_: "Slice", s.reshape: "View", s.permute: "Permute", s.expand: "Expand", s.unfold: "Unfold"}
+
+
+def made_together(parts: Sequence[Tensor], maker: str) -> tuple[Tensor, ...]:
+    """The results of an operation that makes several views at once, to which autograd does not let anybody write."""
+    if grad_mode.enabled:
+        for i, part in enumerate(parts):
+            meta = meta_of(part)
+            kind = "multi_output" if meta.creation is None else meta.creation.kind
+            meta.creation = Creation(kind, i, maker if part.requires_grad else None, part.requires_grad)
+    return tuple(parts)
 
 
 def _made(storage: Storage, chain: Chain, node: Node) -> Tensor:
@@ -57,12 +96,52 @@ def _made(storage: Storage, chain: Chain, node: Node) -> Tensor:
     return view
 
 
+def check_creation(tensor: Tensor, requires_grad: bool) -> None:
+    """Refuse a write for which a gradient is wanted to a view that autograd does not see such writes through.
+
+    Args:
+        requires_grad: whether one is required of what is written.
+    """
+    meta = tensor._meta
+    creation = None if meta is None else meta.creation
+    if creation is None or not grad_mode.enabled or not (
+        requires_grad or creation.requires_grad or tensor.requires_grad
+    ):
+        return
+    kind, output, maker, _ = creation
+    if maker is None:
+        text = "A view was created in no_grad mode and"
+    elif kind == "no_grad":
+        text = f"Output {output} of {maker} is a view of a view which was created in no_grad mode and"
+    else:
+        text = f"Output {output} of {maker} is a view and"
+    modified = "is being modified inplace" + ("." if text.endswith("view and") else " with grad mode enabled.")
+    raise RuntimeError(f"{text} {modified} {_WHY_NOT_WRITTEN[kind]}")
+
+
+_WHY_NOT_WRITTEN = {
+    "multi_output":
+        "This view is the output of a function that returns multiple views. Such functions do not allow the output "
+        "views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
+    "no_grad":
+        "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving "
+        "both the view and the inplace either both inside the no_grad block (if you don't want the inplace to be "
+        "tracked) or both outside (if you want the inplace to be tracked).",
+    "function":
+        "This view was created inside a custom Function (or because an input was returned as-is) and the autograd "
+        "logic to handle view+inplace would override the custom backward associated with the custom Function, leading "
+        "to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom "
+        "Function.",
+}
+
+
 def become_view(tensor: Tensor, view: Tensor) -> Tensor:
     """Make ``tensor`` itself what ``view`` is: ``t_()``, ``squeeze_()`` and the like.
 
     Raises:
         RuntimeError: a leaf that requires a gradient, while gradients are enabled.
     """
+    check_creation(tensor, False)
     leaf = is_gradient_leaf(tensor)
     if leaf and grad_mode.enabled:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
