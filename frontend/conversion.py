@@ -178,12 +178,6 @@ def pin_memory(self: Tensor, device: str | device | None = None) -> Tensor:
 
 
 @method
-def share_memory_(self: Tensor) -> Tensor:
-    """The tensor itself; processes share the memory of none. As ``Tensor.share_memory_``."""
-    return self
-
-
-@method
 def cfloat(self: Tensor) -> Tensor:
     """This tensor as complex64. As ``Tensor.cfloat``."""
     return converted(self, dtypes.complex64, None)

@@ -30,6 +30,7 @@ from .exchange import exported, from_numpy
 from .parts import as_strided
 from .places import is_exported, view_of as tensor_over
 from .recording import from_array, get_default_dtype, reclaim, register, set_default_dtype, storage_of
+from .shared_memory import is_shared_storage, share
 from .size import Size
 from .storage import EXPORTED, ONE_REFERENCE, Cut, Storage, contiguous_strides, storage_references
 from .tensor import Tensor, method, strided
@@ -119,8 +120,13 @@ class _Memory:
         return self.untyped()._flat().is_pinned(device)
 
     def is_shared(self) -> bool:
-        """False: no memory is shared with other processes."""
-        return False
+        """Whether other processes can see the memory."""
+        return is_shared_storage(self.untyped()._storage)
+
+    def share_memory_(self) -> Any:
+        """This storage, moved to memory that other processes can see; as :meth:`Tensor.share_memory_`."""
+        share(self.untyped()._storage)
+        return self
 
     def __copy__(self) -> Any:
         return self.clone()
@@ -187,6 +193,9 @@ class UntypedStorage(_Memory):
         # elements of another size are no movement of nodes: both share the memory itself, as NumPy sees it
         memory = exported(flat).view(np.uint8)
         return from_numpy(memory[: memory.size // dtype.itemsize * dtype.itemsize].view(dtype.numpy))
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        return untyped_storage, (self._flat(),)
 
     def _elements(self) -> Tensor:
         return self._as(dtypes.uint8)
@@ -369,6 +378,9 @@ class TypedStorage(_Memory):
         """A storage of the same dtype without elements."""
         return TypedStorage(dtype=self.dtype)
 
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        return _typed, (self._untyped, self.dtype)
+
     def _elements(self) -> Tensor:
         return self._untyped._as(self.dtype)
 
@@ -432,6 +444,10 @@ class TypedStorage(_Memory):
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
         """The name of the class, or the numbers in a storage of another one."""
         return f"torch.{self.pickle_storage_type()}" if dtype is None else self._converted(_storage_dtype(dtype))
+
+
+def _typed(untyped: UntypedStorage, dtype: DType) -> TypedStorage:
+    return TypedStorage(wrap_storage=untyped, dtype=dtype)
 
 
 def _untyped(storage: UntypedStorage | TypedStorage) -> UntypedStorage:
