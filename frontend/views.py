@@ -252,27 +252,41 @@ def view(self: Tensor, *shape: int | Sequence[int] | DType) -> Tensor:
 def viewed_as(tensor: Tensor, dtype: DType) -> Tensor:
     """The same memory read as another dtype."""
     own = tensor.dtype
+    if tensor.requires_grad:
+        # bits have no gradient
+        tensor = detach(tensor)
     if dtype is own:
         return view_of(tensor)
     if dtype.itemsize == own.itemsize:
-        if tensor.requires_grad:
-            raise RuntimeError("view(dtype) of a tensor that requires a gradient is not differentiable; detach() it")
         return view_of(tensor, (p.bitcast, (dtype,)))
     from .exchange import from_numpy
 
+    _check_sizes(tensor, dtype)
+    # elements of other sizes are no movement of nodes: both tensors share the memory itself, as NumPy sees it
+    if not tensor.is_cpu:
+        raise RuntimeError("the memory of a GPU cannot be seen as elements of another size")
+    return from_numpy(tensor.numpy().view(dtype.numpy))
+
+
+def _check_sizes(tensor: Tensor, dtype: DType) -> None:
+    """Refuse a view as elements of another size that does not consist of whole ones. Raises RuntimeError."""
+    own, why = tensor.dtype, ""
+    strides, offset = strides_of(tensor)
+    ratio = dtype.itemsize // own.itemsize
     if tensor.ndim == 0:
-        raise RuntimeError(
-            f"self.dim() cannot be 0 to view {own} as {dtype} (different element sizes)"
-        )
-    if dtype.itemsize < own.itemsize or tensor.shape[-1] * own.itemsize % dtype.itemsize == 0:
-        # elements of other sizes are no movement of nodes: both tensors share the memory itself, as NumPy sees it
-        if not tensor.is_cpu:
-            raise RuntimeError("the memory of a GPU cannot be seen as elements of another size")
-        return from_numpy(tensor.detach().numpy().view(dtype.numpy))
-    raise RuntimeError(
-        f"self.size(-1) must be divisible by {dtype.itemsize // own.itemsize} to view {own} as {dtype} (different "
-        f"element sizes), but got {tensor.shape[-1]}"
-    )
+        why = "self.dim() cannot be 0{}"
+    elif ratio and tensor.shape[-1] % ratio:
+        why = f"self.size(-1) must be divisible by {ratio}{{}}, but got {tensor.shape[-1]}"
+    elif ratio and offset % ratio:
+        why = f"self.storage_offset() must be divisible by {ratio}{{}}, but got {offset}"
+    elif strides[-1] != 1:
+        why = f"self.stride(-1) must be 1{{}}, but got {strides[-1]}"
+    elif ratio:
+        axis = next((a for a, stride in enumerate(strides[:-1]) if stride % ratio), None)
+        if axis is not None:
+            why = f"self.stride({axis}) must be divisible by {ratio}{{}}, but got {strides[axis]}"
+    if why:
+        raise RuntimeError(why.format(f" to view {own.scalar_name} as {dtype.scalar_name} (different element sizes)"))
 
 
 @method
