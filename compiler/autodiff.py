@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from . import primitives as p, primitives_shape as shape
 from .composite import depending
 from .dtypes import FLOATING
-from .ir import Node, grad_mode
+from .gradient_names import gradient_name
+from .ir import Marks, Node, Writes, grad_mode
 from .primitives import Saved
 
 #: Fewer parts than this are added up by one kernel that reads each element once.
@@ -64,15 +65,41 @@ def check_saved(user: Node, value: Node) -> None:
         RuntimeError: PyTorch's errors for a second backward pass and for a value that was modified in place.
     """
     check_freed(user)
-    for node, count in writes_below(value):
+    check_written(value, user is value)
+
+
+def note_write(old: Node, new: Node, version: int) -> None:
+    """Say that a tensor, written to ``version`` times before, now has another value in place."""
+    marks = old.marks()
+    marks.overwritten += 1
+    writes = marks.writes
+    if writes is None:
+        writes = marks.writes = Writes()
+    marks.version = version + 1 - marks.overwritten
+    writes.version = version + 1
+    writes.maker = gradient_name(new) if new.requires_grad else None
+    new.marks().writes = writes
+
+
+def check_written(value: Node, is_result: bool = False) -> None:
+    """Refuse the use of a value that was modified in place since it was saved; ``is_result`` by what made it."""
+    for mark in writes_below(value):
         size = ", ".join(map(str, value.shape))
-        maker = gradient_name(node).removesuffix("Backward0")
-        which = f", which is output 0 of {maker}," if node.requires_grad and not is_leaf(node) else ""
+        writes = mark.writes
+        maker = None if writes is None else writes.maker
+        if is_result or writes is None:
+            maker = gradient_name(value) if value.requires_grad else None
+        elif maker is not None and mark is not value.mark:
+            maker = "AsStrided"
+        version = mark.version + mark.overwritten if writes is None else writes.version
+        traced = maker is not None and maker != "AccumulateGrad"
+        made_by = f"torch::autograd::{maker}" if maker == "CopySlices" else (maker or "").removesuffix("Backward0")
+        which = f", which is output 0 of {made_by}," if traced else ""
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[torch.{tensor_class(value)} [{size}]]{which} is at version {count}; expected version 0 instead. Hint: "
-            "enable anomaly detection to find the "
-            "operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
+            f"[torch.{tensor_class(value)} [{size}]]{which} is at version {version}; expected version "
+            f"{mark.version} instead. Hint: enable anomaly detection to find the operation that failed to compute "
+            "its gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False)."
         )
 
 
@@ -82,13 +109,13 @@ def check_freed(node: Node) -> None:
         raise RuntimeError(SECOND_TIME)
 
 
-def writes_below(node: Node) -> Iterator[tuple[Node, int]]:
-    """The nodes whose memory ``node`` shows, detached or not, that were written to, and how often."""
+def writes_below(node: Node) -> Iterator[Marks]:
+    """What happened to the nodes whose memory ``node`` shows, detached or not, that were written to."""
     while True:
         mark = node.mark
         while mark is not None:
             if mark.overwritten:
-                yield node, mark.overwritten
+                yield mark
             mark = mark.base
         if not is_view(node):
             return
@@ -102,13 +129,6 @@ def is_view(node: Node) -> bool:
 
 def tensor_class(node: Node) -> str:
     return f"{node.dtype.scalar_name}Tensor"
-
-
-def gradient_name(node: Node) -> str:
-    """What PyTorch would call the node's place in the backward graph, such as ``AddBackward0``."""
-    if is_leaf(node):
-        return "AccumulateGrad"
-    return "".join(word.capitalize() for word in node.op.name.split("_")) + "Backward0"
 
 
 # Anomaly detection: called with each node of a backward pass and the cotangents that its rules give its sources.

@@ -13,7 +13,7 @@ In: outputs and cotangents. Out: gradients. Read next: ``rewrite.py``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from . import autodiff, primitives_shape as s
@@ -22,6 +22,7 @@ from .autodiff import (
     check_saved,
     differentiable_order,
     is_leaf,
+    is_view,
     leading_to,
     recording_gradients,
     release,
@@ -147,7 +148,7 @@ def made(order: Sequence[Node], outputs: Sequence[Node], wanted: Sequence[Node] 
             walk = leading_to(walk, targets)
         result, used = walked_back(walk, targets, heads, cotangents, lambda user, value: found.append((user, value)))
     release(walk, used)
-    looked_at = {(owner[user], number.get(value, -1)): None for user, value in found}
+    looked_at = {(owner[user], number.get(shown(value, number), -1)): None for user, value in found}
     # what leads to a leaf is looked at too
     looked_at |= {(owner[node], -1): None for node in walk if is_leaf(node)}
     if not result:
@@ -159,6 +160,16 @@ def made(order: Sequence[Node], outputs: Sequence[Node], wanted: Sequence[Node] 
     return Pass(
         template, operands, [number[node] for node in result], list(looked_at), freed_numbers(walk, owner),
     )
+
+
+def shown(value: Node, number: Container[Node]) -> Node:
+    """The numbered node whose memory a value inside of a composite shows, or the value."""
+    node = value
+    while node not in number:
+        if not is_view(node):
+            return value
+        node = node.src[0]
+    return node
 
 
 def freed_numbers(walk: Sequence[Node], owner: dict[Node, int]) -> list[int]:

@@ -136,6 +136,8 @@ class Marks:
 
     Attributes:
         overwritten: how often the tensor that held this value has been written to since (0: never).
+        version: how often it had been written to before, if it was overwritten.
+        writes: what happened to that tensor, shared by all the values that it had.
         base: of a computed view, whose history was dropped, the marks of the value whose memory it shares.
         freed: the values that the gradient needed have been released by a backward pass.
         leaf: weak reference to the leaf tensor whose ``grad`` accumulates this node's gradient.
@@ -143,15 +145,27 @@ class Marks:
         origin: ``(filename, line)`` of the user's statement, where it was recorded.
     """
 
-    __slots__ = ("overwritten", "base", "freed", "leaf", "hooks", "origin")
+    __slots__ = ("overwritten", "version", "writes", "base", "freed", "leaf", "hooks", "origin")
 
     def __init__(self) -> None:
-        self.overwritten = 0
+        self.overwritten = self.version = 0
+        self.writes: Writes | None = None
         self.base: Marks | None = None
         self.freed = False
         self.leaf = None
         self.hooks = None
         self.origin = None
+
+
+class Writes:
+    """The in-place writes to a tensor.
+
+    Attributes:
+        version: how many there were.
+        maker: what made its newest value, if that requires a gradient.
+    """
+
+    __slots__ = ("version", "maker")
 
 
 class GradMode:

@@ -142,6 +142,7 @@ globals().update(legacy.TORCH)
 globals().update(removed.TORCH)
 # the classes of tensors and storages by dtype: torch.FloatTensor, torch.FloatStorage
 globals().update(storages.CLASSES)
+vars(cuda).update(storages.CUDA_CLASSES)
 # torch.exp_(x) is x.exp_(), for the functions that PyTorch has under both names
 globals().update(methods.IN_PLACE_FUNCTIONS)
 # torch.conv2d is nn.functional.conv2d, and so on

@@ -37,6 +37,15 @@ STRICT = frozenset(
     """.split()
 )
 
+# Functions that would take a bool for an int.
+_NO_BOOLS = frozenset(
+    """
+    avg_pool1d chunk diag diagonal diff dsplit eye fft hsplit ifft irfft kthvalue linspace logspace max_pool1d narrow
+    randint repeat_interleave rfft rot90 split tensor_split topk tril tril_indices triu triu_indices unfold
+    vsplit
+    """.split()
+)
+
 # What is refused for its dtype, though it could be computed: the functions, the kinds of dtype, and PyTorch's error.
 _REFUSED: dict[str, dict[int, tuple[type[Exception], str]]] = {}
 for _names, _kinds, _error, _text in (
@@ -303,6 +312,16 @@ def checked(
                 if wrong is None:
                     raise
                 raise TypeError(wrong) from None
+
+    if name in _NO_BOOLS:
+        unchecked = public
+
+        def public(*args: Any, **options: Any) -> Any:
+            if any(value.__class__ is bool for value in args):
+                wrong = complaint(name, bare, args, options, is_method)
+                if wrong is not None:
+                    raise TypeError(wrong)
+            return unchecked(*args, **options)
 
     functools.update_wrapper(public, function)
     # where the name is found, for a pickle

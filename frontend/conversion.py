@@ -112,15 +112,16 @@ def type_(self: Tensor, dtype: DType | type | str | None = None, non_blocking: b
         place = self._node.type.device
         return f"torch.{'' if place == 'cpu' else place.split(':')[0] + '.'}{tensor_class(self._node)}"
     if isinstance(dtype, str):
-        found = CLASS_NAMES.get(dtype.rpartition(".")[2])
-        if found is None:
+        module, _, name = dtype.rpartition(".")
+        found = CLASS_NAMES.get(name)
+        if found is None or module not in ("torch", "torch.cuda"):
             raise ValueError(f"invalid type: '{dtype}'")
-        dtype = found
-    elif not isinstance(dtype, DType):
-        if dtype not in TENSOR_CLASSES:
-            raise TypeError("dtype must be a type, str, or dtype object")
-        dtype = TENSOR_CLASSES[dtype]
-    return converted(self, dtype, None)
+        return converted(self, found, device_name("cpu" if module == "torch" else "cuda"))
+    if isinstance(dtype, DType):
+        return converted(self, dtype, None)
+    if dtype not in TENSOR_CLASSES:
+        raise TypeError("dtype must be a type, str, or dtype object")
+    return converted(self, TENSOR_CLASSES[dtype], device_name("cuda" if dtype.is_cuda else "cpu"))
 
 
 Tensor.type = type_
@@ -177,12 +178,6 @@ def pin_memory(self: Tensor, device: str | device | None = None) -> Tensor:
     from .exchange import from_numpy
 
     return from_numpy(array)
-
-
-@method
-def share_memory_(self: Tensor) -> Tensor:
-    """The tensor itself; processes share the memory of none. As ``Tensor.share_memory_``."""
-    return self
 
 
 @method

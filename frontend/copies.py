@@ -71,11 +71,6 @@ def _copying(name: str, view: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-# PyTorch's unsafe functions share memory without telling autograd; a view that does tell is all that they promise.
-UNSAFE = {f"unsafe_{name}": getattr(Tensor, name) for name in ("chunk", "split", "split_with_sizes")}
-for _name, _function in UNSAFE.items():
-    setattr(Tensor, _name, _function)
-
 TORCH: dict[str, Callable[..., Any]] = {
     name + "_copy": _copying(name, view or getattr(Tensor, name)) for name, view in _VIEWS.items()
-} | UNSAFE
+} | {name: getattr(Tensor, name) for name in ("unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes")}

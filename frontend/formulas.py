@@ -432,15 +432,18 @@ def log_sigmoid(x: Node) -> Node:
 
 @composite
 def elu(x: Node, alpha: float, scale: float = 1.0, input_scale: float = 1.0) -> Node:
-    positive = p.lt(constant(x, 0), x)
+    negative = p.lt(x, constant(x, 0))
     # expm1 only sees what its branch is taken for, so that its gradient stays finite
-    inner = p.where(positive, constant(x, 0), x)
+    inner = p.where(negative, x, constant(x, 0))
     if input_scale != 1:
         inner = p.mul(inner, argument(x, input_scale))
     curved = p.expm1(inner)
     if alpha != 1:
         curved = p.mul(curved, argument(x, alpha))
-    out = p.where(positive, x, curved)
+    # at 0 the slope is that of the curve, and does not change
+    slope = alpha * input_scale
+    straight = x if slope == 1 else p.where(p.le(x, constant(x, 0)), p.mul(x, argument(x, slope)), x)
+    out = p.where(negative, curved, straight)
     return out if scale == 1 else p.mul(out, argument(x, scale))
 
 

@@ -16,8 +16,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .arguments import type_name
 from .compiler import primitives_shape as s
-from .compiler.autodiff import recording_gradients
+from .compiler.autodiff import check_written, recording_gradients
 from .compiler.batching import Rule
 from .compiler.dtypes import FLOATING
 from .compiler.ir import Node, grad_mode
@@ -25,7 +26,7 @@ from .compiler.primitives import Primitive, Saved
 from .mutation import assign
 from .recording import node_of, tensor_of
 from .runtime import engine
-from .tensor import Tensor
+from .tensor import Creation, Tensor, is_gradient_leaf, meta_of
 
 # What a node of ``user_gradient`` belongs to. Beside the node and not in its parameters, so that two calls of one
 # function are the same program.
@@ -41,11 +42,11 @@ def _note(arrived: set[int], i: int, g: Node) -> None:
 
 
 def _tangent(tangents: Sequence[Node | None], saved: Saved) -> Node:
-    return _calls[saved.node].jvp(tangents[1:])
+    return _calls[saved.node].jvp(tangents[1:], saved.node)
 
 
 def _gradients(g: Node, saved: Saved) -> list[Node | None]:
-    return [None, *_calls[saved.node].backward(g)]
+    return [None, *_calls[saved.node].backward(g, saved.node)]
 
 
 user_gradient = Primitive(
@@ -63,22 +64,55 @@ class FunctionCtx:
         saved_tensors: what ``save_for_backward`` was given.
     """
 
-    saved_tensors: tuple = ()
     needs_input_grad: tuple[bool, ...] = ()
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
+        self.to_save: tuple[Tensor | None, ...] = ()
+        # each tensor that was saved with its value then; or None and which result of the function it is
+        self._saved: list[tuple[Tensor | None, Node | int | None]] = []
+        # the results, while a derivative is taken
+        self._results: list[Node] = []
         self.materialize_grads = True
         self.non_differentiable: tuple[Tensor, ...] = ()
         self.dirty_tensors: tuple[Tensor, ...] = ()
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
         """Keep tensors for ``jvp``, where they are ``saved_tensors``."""
-        self.saved_tensors = tensors
+        self.to_save = tensors
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Keep tensors for ``backward``, where they are ``saved_tensors``."""
-        self.saved_tensors = tensors
+        """Keep tensors for ``backward``, where they are ``saved_tensors``.
+
+        At the end of ``forward`` a TypeError is raised for what is no tensor.
+        """
+        self.to_save = tensors
+
+    def _save(self, results: dict[int, int]) -> None:
+        """Keep what is to be saved; ``results`` tells by identity which of it a gradient flows from."""
+        for i, tensor in enumerate(self.to_save):
+            if tensor is not None and not isinstance(tensor, Tensor):
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument {i} is of type {type_name(tensor)}"
+                )
+        # a result is told by its number: the tensor in ``forward`` has no gradient, and its node would hold this call
+        self._saved = [
+            (None, results[id(t)]) if id(t) in results else (t, None if t is None else node_of(t)) for t in self.to_save
+        ]
+        self.to_save = ()
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor | None, ...]:
+        found: list[Tensor | None] = []
+        for tensor, value in self._saved:
+            if isinstance(value, int):
+                node = self._results[value]
+                check_written(node, True)
+                tensor = tensor_of(node)
+            elif value is not None:
+                check_written(value)
+            found.append(tensor)
+        return tuple(found)
 
     def mark_non_differentiable(self, *outputs: Tensor) -> None:
         """Say that these results have no gradient."""
@@ -96,43 +130,81 @@ class FunctionCtx:
 class Call:
     """One call of a function whose gradient is wanted."""
 
-    def __init__(self, function: type[Function], ctx: FunctionCtx, wanted: list[int], count: int) -> None:
+    def __init__(self, function: type[Function], ctx: FunctionCtx, wanted: list[int], args: Sequence[Any]) -> None:
         self.function = function
         self.ctx = ctx
         self.wanted = wanted
-        self.count = count
+        self.count = len(args)
+        self.types = [a._node.type if isinstance(a, Tensor) else None for a in args]
         # for each result its place in the joint vector and its shape, None without a gradient
         self.parts: list[tuple[int, tuple[int, ...]] | None] = []
         self.arrived: set[int] = set()
+        # the nodes of the vector of all results and of each of them; strong references would be to this call's owner
+        self.nodes: list[weakref.ref[Node]] = []
 
-    def backward(self, g: Node) -> list[Node | None]:
-        """The gradients of the arguments that want one, for the gradient of all results as one vector."""
+    def results(self, joint: Node) -> list[Node | None]:
+        """The results as parts of the vector of them all; those that were handed out while they are there."""
+        own = [reference() for reference in self.nodes]
+        kept = iter(own[1:] if own and own[0] is joint else ())
+        found: list[Node | None] = []
+        for part in self.parts:
+            node = None if part is None else next(kept, None)
+            found.append(_part(joint, part, len(self.parts)) if node is None and part is not None else node)
+        return found
+
+    def backward(self, g: Node, joint: Node) -> list[Node | None]:
+        """The gradients of the arguments that want one, for the gradient of all results as one vector, ``joint``."""
         grads: list[Tensor | None] = []
         for i, part in enumerate(self.parts):
             if part is None or (i not in self.arrived and not self.ctx.materialize_grads):
                 grads.append(None)
-            elif len(self.parts) == 1:
-                grads.append(tensor_of(s.copy(g)))
             else:
-                start, shape = part
-                flat = s.sliced(g, (start,), (math.prod(shape),))
-                grads.append(tensor_of(s.copy(s.reshaped(flat, shape))))
+                grads.append(tensor_of(s.copy(_part(g, part, len(self.parts)))))
         self.arrived.clear()
-        found = self.function.backward(self.ctx, *grads)
+        self.ctx._results = self.results(joint)
+        try:
+            found = self.function.backward(self.ctx, *grads)
+        finally:
+            self.ctx._results = []
         found = found if isinstance(found, tuple) else (found,)
         if len(found) < self.count or any(extra is not None for extra in found[self.count :]):
             raise RuntimeError(
                 f"function {self.function.__name__}Backward returned an incorrect number of gradients (expected "
                 f"{self.count}, got {len(found)})"
             )
-        return [None if found[i] is None else node_of(found[i]) for i in self.wanted]
+        return [None if found[i] is None else self._fitted(found[i], i) for i in self.wanted]
 
-    def jvp(self, tangents: Sequence[Node | None]) -> Node:
+    def _fitted(self, gradient: Any, i: int) -> Node:
+        """A gradient that ``backward`` returned as one of argument ``i``: summed where that was expanded, and cast.
+
+        Raises:
+            RuntimeError: no tensor, or not of the argument's shape.
+        """
+        if not isinstance(gradient, Tensor):
+            raise RuntimeError(f"expected Variable or None (got {type_name(gradient)})")
+        wanted = self.types[i]
+        have = gradient._node.type
+        if have.shape != wanted.shape:
+            try:
+                gradient = gradient.sum_to_size(wanted.shape)
+            except RuntimeError:
+                at = sum(type is not None for type in self.types[:i])
+                raise RuntimeError(
+                    f"Function {self.function.__name__}Backward returned an invalid gradient at index {at} - got "
+                    f"{list(have.shape)} but expected shape compatible with {list(wanted.shape)}"
+                ) from None
+        return s.converted(node_of(gradient), wanted.dtype)
+
+    def jvp(self, tangents: Sequence[Node | None], joint: Node) -> Node:
         """The tangent of all results as one vector, for tangents of the arguments that may have one."""
         given: list[Tensor | None] = [None] * self.count
         for i, tangent in zip(self.wanted, tangents):
             given[i] = None if tangent is None else tensor_of(s.copy(tangent))
-        found = self.function.jvp(self.ctx, *given)
+        self.ctx._results = self.results(joint)
+        try:
+            found = self.function.jvp(self.ctx, *given)
+        finally:
+            self.ctx._results = []
         found = found if isinstance(found, tuple) else (found,)
         nodes = [node_of(t) for t, part in zip(found, self.parts, strict=True) if part is not None]
         if len(self.parts) == 1:
@@ -140,27 +212,37 @@ class Call:
         return s.cat(*[s.reshaped(x, (x.type.size,)) for x in nodes], params=(0,))
 
 
+def _part(joint: Node, part: tuple[int, tuple[int, ...]], count: int) -> Node:
+    """One of so many results, of the vector that holds them all."""
+    if count == 1:
+        return joint
+    start, shape = part
+    return s.reshaped(s.sliced(joint, (start,), (math.prod(shape),)), shape)
+
+
 class MovedCall:
     """A call that was recorded inside a transform: the derivatives of what stands for it now.
 
     Attributes:
         call: the call as it was recorded.
+        joint: the vector of its results.
         enter: gives what stands for a node from outside in the function.
         leave: gives what stands outside for nodes of the function.
     """
 
-    def __init__(self, call: Call | MovedCall, enter: Callable[[Node], Node], leave: Callable) -> None:
+    def __init__(self, call: Call | MovedCall, joint: Node, enter: Callable[[Node], Node], leave: Callable) -> None:
         self.call = call
+        self.joint = joint
         self.enter = enter
         self.leave = leave
 
-    def backward(self, g: Node) -> list[Node | None]:
-        found = self.call.backward(self.enter(g))
+    def backward(self, g: Node, joint: Node) -> list[Node | None]:
+        found = self.call.backward(self.enter(g), self.joint)
         nodes = iter(self.leave([x for x in found if x is not None]))
         return [None if x is None else next(nodes) for x in found]
 
-    def jvp(self, tangents: Sequence[Node | None]) -> Node:
-        (made,) = self.leave([self.call.jvp([None if t is None else self.enter(t) for t in tangents])])
+    def jvp(self, tangents: Sequence[Node | None], joint: Node) -> Node:
+        (made,) = self.leave([self.call.jvp([None if t is None else self.enter(t) for t in tangents], self.joint)])
         return made
 
 
@@ -175,7 +257,7 @@ def moved_rule(rule: Rule, enter: Callable[[Node], Node], leave: Callable[[Seque
     def inner(node: Node, src: Sequence[Node | None]) -> Node:
         made = rule(node, src)
         if node.op is user_gradient:
-            _calls[made] = MovedCall(_calls[node], enter, lambda nodes: leave(nodes, inner))
+            _calls[made] = MovedCall(_calls[node], node, enter, lambda nodes: leave(nodes, inner))
         if node.mark is not None and node.mark.hooks and _ARRIVED in node.mark.hooks:
             made.marks().hooks = OrderedDict({_ARRIVED: node.mark.hooks[_ARRIVED]})
         return made
@@ -227,7 +309,7 @@ class Function(FunctionCtx):
         if not wanted:
             return result
         outputs = result if isinstance(result, tuple) else (result,)
-        attached = cls._attached(outputs, ctx, args, sources, Call(cls, ctx, wanted, len(args)))
+        attached = cls._attached(outputs, ctx, args, sources, Call(cls, ctx, wanted, args))
         return attached if isinstance(result, tuple) else attached[0]
 
     @classmethod
@@ -241,7 +323,11 @@ class Function(FunctionCtx):
         ]
         nodes = [node_of(o) for o, d in zip(outputs, differentiable) if d]
         if not nodes:
+            ctx._save({})
             return tuple(outputs)
+        dirty = {id(t) for t in ctx.dirty_tensors}
+        passed = {id(a) for a in args} - dirty
+        ctx._save({id(o): i for i, (o, d) in enumerate(zip(outputs, differentiable)) if d and id(o) not in passed})
         if len(outputs) == 1:
             value = nodes[0]
         else:
@@ -252,6 +338,8 @@ class Function(FunctionCtx):
         tracked = any(x.requires_grad for x in sources) and grad_mode.enabled
         joint = Node(user_gradient, (value, *sources), (), value.type, None, tracked)
         _calls[joint] = call
+        call.nodes.append(weakref.ref(joint))
+        storages = {id(a._storage) for a in args if isinstance(a, Tensor) and a._storage is not None}
         results, start = [], 0
         for i, (output, d) in enumerate(zip(outputs, differentiable)):
             if not d:
@@ -260,13 +348,19 @@ class Function(FunctionCtx):
                 continue
             kind = output._node.type
             call.parts.append((start, kind.shape))
-            node = joint if len(outputs) == 1 else s.reshaped(s.sliced(joint, (start,), (kind.size,)), kind.shape)
+            node = _part(joint, call.parts[-1], len(outputs))
+            call.nodes.append(weakref.ref(node))
             start += kind.size
             node.marks().hooks = OrderedDict({_ARRIVED: functools.partial(_note, call.arrived, i)})
-            if any(output is dirty for dirty in ctx.dirty_tensors):
+            if id(output) in dirty:
+                if is_gradient_leaf(output):
+                    raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
                 results.append(assign(output, node))
-            else:
-                results.append(tensor_of(node))
+                continue
+            results.append(tensor_of(node))
+            if id(output) in passed or id(output._storage) in storages:
+                kind = "function" if len(outputs) == 1 else "multi_output"
+                meta_of(results[-1]).creation = Creation(kind, i, cls.__name__, tracked)
         return tuple(results)
 
     @staticmethod

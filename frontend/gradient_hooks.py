@@ -13,9 +13,10 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 
-from .compiler import primitives as p, primitives_shape as s
+from .compiler import primitives_shape as s
 from .compiler.autodiff import is_leaf
-from .compiler.composite import call, is_composite
+from .compiler.composite import is_composite
+from .compiler.gradient_names import gradient_name
 from .compiler.ir import Node
 from .leaves import accumulate
 from .recording import node_of, tensor_of
@@ -142,47 +143,6 @@ Tensor.retains_grad = property(_retains_grad)
 
 
 # -------------------------------------------------------------------------------------------------------------- grad_fn
-
-_NAMES = {
-    "recip": "Reciprocal", "reshape": "View", "reduce_max": "Amax", "reduce_min": "Amin", "max": "Maximum",
-    "min": "Minimum", "copy": "Clone", "dot": "Bmm", "convolve": "Convolution", "rem": "Remainder",
-    "filter_gradient": "ConvolutionBackward",
-    "floordiv": "FloorDivide", "cast": "ToCopy",
-    "update": "CopySlices", "scatter": "IndexPut", "gather": "Index", "pad": "ConstantPadNd", "cat": "Cat",
-    "as_strided": "AsStrided", "user_gradient": "Function", "straight_through": "CopySlices", "rsqrt": "Rsqrt",
-}
-
-
-# What PyTorch calls the last step of a formula that is recorded as one node.
-_COMPOSITES = {
-    "linear": "Addmm", "matmul": "Mm", "nll_loss": "NllLoss", "cross_entropy": "NllLoss", "soft_cross_entropy": "Div",
-    "layer_norm": "NativeLayerNorm", "rms_norm": "Mul", "softmax": "Softmax", "log_softmax": "LogSoftmax",
-    "masked_softmax": "Softmax", "log_sum_exp": "Logsumexp", "gelu": "Gelu", "gelu_tanh": "Gelu", "silu": "Silu",
-    "softplus": "Softplus", "mish": "Mish", "log_sigmoid": "LogSigmoid", "elu": "Elu", "log_add_exp": "Logaddexp",
-    "x_log_y": "Xlogy",
-}
-
-
-def gradient_name(node: Node) -> str:
-    """The name that PyTorch gives to a place in the backward graph, such as ``AddBackward0``."""
-    if is_leaf(node):
-        return "AccumulateGrad"
-    op = node.op
-    if op is call:
-        return f"{_COMPOSITES[node.params[0].name]}Backward0"
-    if op is s.reshape and node.src[0].op in (s.dot, s.reduce_sum, s.reduce_prod, s.reduce_max, s.reduce_min):
-        # the shape of a result is put right after the fact: the operation is what is below
-        node = node.src[0]
-        if node.op is s.dot:
-            return "MmBackward0"
-        op = node.op
-    if op in (p.mul, p.div) and node.src[0].op is s.reduce_sum and node.src[1].op is p.const:
-        return "MeanBackward0"
-    name = _NAMES.get(op.name)
-    if name is None:
-        name = "".join(word.capitalize() for word in op.name.split("_"))
-    return name if name == "CopySlices" else f"{name}Backward0"
-
 
 class GradFunction:
     """The place of a tensor in the backward graph, ``tensor.grad_fn``.

@@ -13,6 +13,7 @@ import warnings
 import weakref
 
 from . import levels
+from .arguments import type_name
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import FLOATING
 from .compiler.ir import Node, grad_mode
@@ -27,9 +28,9 @@ _new = Tensor.__new__
 _ref = weakref.ref
 
 
-def check_differentiable(tensor: Tensor) -> None:
+def check_differentiable(tensor: Tensor, text: str = "only Tensors of floating point") -> None:
     if tensor._node.type.dtype.kind < FLOATING:
-        raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        raise RuntimeError(f"{text} dtype can require gradients")
 
 
 @method
@@ -86,7 +87,11 @@ def unmake_leaf(tensor: Tensor) -> None:
 
 
 def _set_requires_grad(self: Tensor, requires_grad: bool) -> None:
-    requires_grad_(self, bool(requires_grad))
+    if requires_grad.__class__ is not bool:
+        raise RuntimeError("requires_grad must be a bool")
+    if requires_grad:
+        check_differentiable(self, "only Tensors of floating point and complex")
+    requires_grad_(self, requires_grad)
 
 
 Tensor.requires_grad = Tensor.requires_grad.setter(_set_requires_grad)
@@ -95,7 +100,7 @@ Tensor.requires_grad = Tensor.requires_grad.setter(_set_requires_grad)
 def _make_subclass(cls: type[Tensor], data: Tensor, require_grad: bool = False) -> Tensor:
     """A leaf of another class that shares the memory of ``data``; what ``Parameter`` is made with."""
     if require_grad:
-        check_differentiable(data)
+        check_differentiable(data, "Only Tensors of floating point and complex")
     storage = storage_of(data)
     tensor = _new(cls)
     cut = Cut(_ref(tensor) if require_grad else None)
@@ -116,9 +121,9 @@ Tensor._make_subclass = staticmethod(_make_subclass)
 def _set_data(self: Tensor, data: Tensor) -> None:
     """Take over the memory of ``data``; the tensor keeps its gradient and its place in the graph."""
     if not isinstance(data, Tensor):
-        raise TypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
+        raise TypeError(f"Variable data has to be a tensor, but got {type_name(data)}")
     if self.requires_grad and data._node.type.dtype.kind < FLOATING:
-        raise RuntimeError("data set to a tensor that requires gradients must be floating point dtype")
+        raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
     storage = storage_of(data)
     if is_gradient_leaf(self):
         hooks = self._node.mark.hooks if self._node.mark is not None else None
@@ -132,7 +137,13 @@ def _set_data(self: Tensor, data: Tensor) -> None:
     self._chain = (*without_cut(data._chain), (cut, ()))
     self._node = cut(value)
     self._seen = storage.serial
+    if self._meta is not None:
+        self._meta.creation = None
     register(self)
+
+
+def _del_data(self: Tensor) -> None:
+    raise RuntimeError("Deleting tensor data is not allowed. Delete tensor instead!")
 
 
 def _get_data(self: Tensor) -> Tensor:
@@ -140,7 +151,7 @@ def _get_data(self: Tensor) -> Tensor:
     return detached(self, silent=True)
 
 
-Tensor.data = property(_get_data, _set_data)
+Tensor.data = property(_get_data, _set_data, _del_data)
 
 
 @method
@@ -156,7 +167,12 @@ def detach_(self: Tensor) -> Tensor:
             self._node = s.detach(self._node)
         return self
     if any(type(function) is not Cut and function is not arranged for function, _ in self._chain):
-        raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        raise RuntimeError(
+            "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "
+            "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence "
+            "detach_() cannot be called on these gradients. To fix this error, please refer to the "
+            "Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
+        )
     if self.requires_grad:
         self._chain = (*without_cut(self._chain), (Cut(), ()))
         self._node = s.detach(node_of(self))
@@ -182,17 +198,28 @@ def _get_grad(self: Tensor) -> Tensor | None:
     return None
 
 
+# What PyTorch calls the dtype of a gradient that does not fit.
+_C_NAMES = {
+    "bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short int", "int32": "int",
+    "int64": "long int", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float",
+    "float64": "double", "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
+}
+
+
 def _set_grad(self: Tensor, grad: Tensor | None) -> None:
     if grad is not None:
         if not isinstance(grad, Tensor):
-            raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(grad).__name__}")
+            raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type_name(grad)}")
         if grad is self:
             raise RuntimeError("can't assign Variable as its own grad")
         own, other = self._node.type, grad._node.type
         if own.dtype is not other.dtype:
             raise RuntimeError(
-                f"attempting to assign a gradient with dtype '{other.dtype}' to a tensor with grad_dtype "
-                f"'{own.dtype}'. The gradient must match the tensor's grad_dtype (defaults to the tensor's dtype)."
+                f"attempting to assign a gradient with dtype '{_C_NAMES.get(other.dtype.name, other.dtype.name)}' to a "
+                f"tensor with grad_dtype '{own.dtype.scalar_name}'. The gradient must match the tensor's grad_dtype "
+                "(defaults to the tensor's dtype). You can set the tensor's grad_dtype attribute with a specific "
+                "dtype, or None to allow any dtype. Set grad_dtype with caution. Diverging the dtypes of a tensor and "
+                "its gradient may break downstream systems that assume they match."
             )
         if own.device != other.device:
             raise RuntimeError(
@@ -200,7 +227,8 @@ def _set_grad(self: Tensor, grad: Tensor | None) -> None:
             )
         if own.shape != other.shape:
             raise RuntimeError(
-                f"assigned grad has data of a different size: {list(other.shape)}, and the tensor {list(own.shape)}"
+                f"attempting to assign a gradient of size '{list(other.shape)}' to a tensor of size "
+                f"'{list(own.shape)}'. Please ensure that the gradient and the tensor are the same size"
             )
     meta_of(self).grad = grad
 

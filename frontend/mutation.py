@@ -19,7 +19,7 @@ import numpy as np
 
 from . import levels
 from .compiler import primitives as p, primitives_shape as s
-from .compiler.autodiff import recording_gradients
+from .compiler.autodiff import note_write, recording_gradients
 from .compiler.dtypes import DType
 from .compiler.ir import Node, TensorType, grad_mode
 from .compiler.primitives import same_device
@@ -53,6 +53,7 @@ from .storage import (
     written_through,
 )
 from .tensor import Tensor, method
+from .views import check_creation
 
 if TYPE_CHECKING:
     from .storage import Chain
@@ -91,13 +92,15 @@ def assign(tensor: Tensor, node: Node, *, uniform: bool = False, replaces: bool 
     if node.type is not old.type:
         node = fitted(old.type, node)
     storage = tensor._storage
+    if tensor._meta is not None:
+        check_creation(tensor, node.requires_grad)
     if levels.active:
         levels.check_write(tensor, node)
     if storage is not None:
         return _write(tensor, storage, node, uniform, replaces)
     if old.requires_grad or node.requires_grad:
         node = _next_value(old, node, replaces)
-    old.marks().overwritten += 1
+    note_write(old, node, tensor._seen)
     tensor._node = node
     tensor._seen += 1
     register(tensor)
@@ -175,13 +178,13 @@ def _overlaps(chain: Chain, base: TensorType) -> bool:
 
 def _write(tensor: Tensor, storage: Storage, node: Node, uniform: bool, replaces: bool) -> Tensor:
     chain = tensor._chain
-    if not uniform and _overlaps(chain, storage.node.type):
-        raise RuntimeError(OVERLAP)
     at = cut_index(chain)
     cut: Cut | None = chain[at][0] if at >= 0 else None
     recorded = grad_mode.enabled
     if recorded and cut is not None and cut.leaf is not None:
         raise RuntimeError(LEAF if at == len(chain) - 1 and cut.leaf() is tensor else VIEW_OF_LEAF)
+    if not uniform and _overlaps(chain, storage.node.type):
+        raise RuntimeError(OVERLAP)
 
     exported = storage.stamp == EXPORTED and not reclaim(storage)
     if exported and not storage.memory.flags.writeable:
@@ -206,7 +209,7 @@ def _write(tensor: Tensor, storage: Storage, node: Node, uniform: bool, replaces
         value = written_data(chain[:at], old, above)
     silent = cut is not None and cut.silent
     if not silent:
-        old.marks().overwritten += 1
+        note_write(old, value, storage.version)
     storage.replace(value, silent=silent)
     if exported:
         return tensor

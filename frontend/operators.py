@@ -18,6 +18,7 @@ from numpy import ndarray
 
 from .arguments import term_last
 from .compiler import primitives as p, primitives_shape as s
+from .compiler.autodiff import note_write
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, bool_, int64
 from .compiler.ir import Node, TensorType, grad_mode
 from .compiler.primitives import Primitive, Undefined, remember
@@ -291,7 +292,7 @@ def in_place(operator: Operator, name: str) -> Callable:
             node = Node(row, (a, b), (), kind)
             if own is not None or a.requires_grad or active:
                 return assign(self, node)
-            a.marks().overwritten += 1
+            note_write(a, node, self._seen)
             self._node = node
             self._seen += 1
             _pending_tensors.append(_ref(self))

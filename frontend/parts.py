@@ -14,7 +14,7 @@ from .compiler import primitives as p, primitives_shape as s
 from .recording import node_of, storage_of, tensor_of
 from .storage import Cut, diagonal_step
 from .tensor import Tensor, axis_of, method, strides_of
-from .views import become_view, clone, squeeze, t, transpose, unsqueeze, view_of
+from .views import become_view, clone, made_together, squeeze, t, transpose, unsqueeze, view_of
 
 _new = Tensor.__new__
 
@@ -85,6 +85,13 @@ def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 @method
 def split(tensor: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of a size (the last may be smaller), or of given sizes, along an axis; as ``torch.split``."""
+    maker = "Split" if hasattr(split_size, "__index__") else "SplitWithSizes"
+    return made_together(unsafe_split(tensor, split_size, dim), maker)
+
+
+@method
+def unsafe_split(tensor: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """:func:`split`, whose results may be written to while a gradient is wanted; as ``torch.unsafe_split``."""
     shape = tensor._node.type.shape
     axis = axis_of(dim, len(shape))
     if not shape:
@@ -120,6 +127,12 @@ def split(tensor: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tupl
 
 
 @method
+def unsafe_split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """:func:`split_with_sizes`, whose results may be written to while a gradient is wanted."""
+    return unsafe_split(self, list(split_sizes), dim)
+
+
+@method
 def split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of given sizes along an axis."""
     return split(self, list(split_sizes), dim)
@@ -128,6 +141,12 @@ def split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) -> 
 @method
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of equal size (the last may be smaller) along an axis; as ``torch.chunk``."""
+    return made_together(unsafe_chunk(input, chunks, dim), "Split")
+
+
+@method
+def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """:func:`chunk`, whose results may be written to while a gradient is wanted; as ``torch.unsafe_chunk``."""
     shape = input._node.type.shape
     if not shape:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
@@ -137,7 +156,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     width = -(-shape[axis] // chunks)
     if width == 0:
         return tuple(view_of(input) for _ in range(chunks))
-    return split(input, width, axis)
+    return unsafe_split(input, width, axis)
 
 
 @method
@@ -147,7 +166,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     if not shape:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = axis_of(dim, len(shape))
-    return tuple(selected(input, axis, i) for i in range(shape[axis]))
+    return made_together([selected(input, axis, i) for i in range(shape[axis])], "Unbind")
 
 
 @method

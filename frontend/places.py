@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from .compiler import primitives as p, primitives_shape as s
-from .compiler.ir import Marks, Node
+from .compiler.autodiff import note_write
+from .compiler.ir import Node
 from .recording import input_node, node_of, reclaim, register, snapshot
 from .runtime import engine
 from .runtime.allocator import Buffer
@@ -340,17 +341,15 @@ def overwrite(tensor: Tensor, value: Node, silent: bool) -> None:
     storage = tensor._storage
     if storage is None:
         old = tensor._node
-        mark = old.mark
-        if mark is None:
-            mark = old.mark = Marks()
-        mark.overwritten += 1
+        mark = old.marks()
         if mark.leaf is not None and old.requires_grad and not value.requires_grad:
             value = leaf_node(value, weakref.ref(tensor), mark.hooks)
+        note_write(old, value, tensor._seen)
         tensor._node = value
         tensor._seen += 1
         return
     if not silent:
-        storage.node.marks().overwritten += 1
+        note_write(storage.node, value, storage.version)
     if storage.stamp == EXPORTED and not reclaim(storage):
         if storage.memory.flags.writeable:
             np.copyto(storage.memory, engine.read_node(value).reshape(-1))

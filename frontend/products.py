@@ -14,8 +14,9 @@ from .arguments import exactly_returned, factors_first, returned, scalar_type, t
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
-from .recording import broadcast_shapes, node_of, operands
+from .recording import broadcast_shapes, node_of, operands, tensor_of
 from .tensor import Tensor, axis_of
+from .views import axes_of
 
 _DOUBLE = {"Float": "float", "Double": "double", "Long": "long int", "Int": "int"}
 
@@ -405,11 +406,15 @@ def tensordot(
             raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         left, right = list(range(x.ndim - dims, x.ndim)), list(range(dims))
     else:
-        left, right = ([axis_of(d, n.ndim) for d in side] for side, n in zip(dims, (x, y)))
-    if len(left) != len(right):
-        raise RuntimeError("both dimension lists should have same length")
+        if len(dims[0]) != len(dims[1]):
+            raise RuntimeError("both dimension lists should have same length")
+        left, right = (list(axes_of(side, n.ndim)) for side, n in zip(dims, (x, y)))
     for i, j in zip(left, right):
-        if x.type.shape[i] != y.type.shape[j]:
+        if x.type.shape[i] == 1 != y.type.shape[j]:
+            y = node_of(tensor_of(y).sum(j, keepdim=True, dtype=y.type.dtype))
+        elif y.type.shape[j] == 1 != x.type.shape[i]:
+            x = node_of(tensor_of(x).sum(i, keepdim=True, dtype=x.type.dtype))
+        elif x.type.shape[i] != y.type.shape[j]:
             raise RuntimeError(
                 f"contracted dimensions need to match, but first has size {x.type.shape[i]} in dim {i} and second has "
                 f"size {y.type.shape[j]} in dim {j}"

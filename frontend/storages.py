@@ -25,11 +25,13 @@ from . import creation
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import DType
 from .conversion import CAST_NAMES, TENSOR_CLASSES
-from .device import device, device_name, device_named
+from .device import device, device_name, device_named, set_default
 from .exchange import exported, from_numpy
 from .parts import as_strided
 from .places import is_exported, view_of as tensor_over
 from .recording import from_array, get_default_dtype, reclaim, register, set_default_dtype, storage_of
+from .runtime import gpu
+from .shared_memory import is_shared_storage, share
 from .size import Size
 from .storage import EXPORTED, ONE_REFERENCE, Cut, Storage, contiguous_strides, storage_references
 from .tensor import Tensor, method, strided
@@ -119,8 +121,13 @@ class _Memory:
         return self.untyped()._flat().is_pinned(device)
 
     def is_shared(self) -> bool:
-        """False: no memory is shared with other processes."""
-        return False
+        """Whether other processes can see the memory."""
+        return is_shared_storage(self.untyped()._storage)
+
+    def share_memory_(self) -> Any:
+        """This storage, moved to memory that other processes can see; as :meth:`Tensor.share_memory_`."""
+        share(self.untyped()._storage)
+        return self
 
     def __copy__(self) -> Any:
         return self.clone()
@@ -187,6 +194,9 @@ class UntypedStorage(_Memory):
         # elements of another size are no movement of nodes: both share the memory itself, as NumPy sees it
         memory = exported(flat).view(np.uint8)
         return from_numpy(memory[: memory.size // dtype.itemsize * dtype.itemsize].view(dtype.numpy))
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        return untyped_storage, (self._flat(),)
 
     def _elements(self) -> Tensor:
         return self._as(dtypes.uint8)
@@ -369,6 +379,9 @@ class TypedStorage(_Memory):
         """A storage of the same dtype without elements."""
         return TypedStorage(dtype=self.dtype)
 
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        return _typed, (self._untyped, self.dtype)
+
     def _elements(self) -> Tensor:
         return self._untyped._as(self.dtype)
 
@@ -432,6 +445,10 @@ class TypedStorage(_Memory):
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
         """The name of the class, or the numbers in a storage of another one."""
         return f"torch.{self.pickle_storage_type()}" if dtype is None else self._converted(_storage_dtype(dtype))
+
+
+def _typed(untyped: UntypedStorage, dtype: DType) -> TypedStorage:
+    return TypedStorage(wrap_storage=untyped, dtype=dtype)
 
 
 def _untyped(storage: UntypedStorage | TypedStorage) -> UntypedStorage:
@@ -577,10 +594,19 @@ class tensortype(type):
     __module__ = "torch"
 
     def __call__(cls, *data: Any, device: Any = None) -> Tensor:
-        return constructed(cls.dtype, data, device)
+        if cls.is_cuda:
+            _check_available(cls)
+        return constructed(cls.dtype, data, "cuda" if cls.is_cuda and device is None else device)
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.is_cpu
+        return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.is_cuda == cls.is_cuda
+
+
+def _check_available(cls: tensortype) -> None:
+    if not gpu.count():
+        raise TypeError(
+            f"type torch.cuda.{cls.__name__} not available. Torch not compiled with CUDA enabled."
+        )
 
 
 class storagetype(type):
@@ -621,7 +647,17 @@ CLASSES = {
     if not (dtype.is_complex and isinstance(kind, tensortype))
 }
 CLASSES["Storage"] = CLASSES["FloatStorage"]
-TENSOR_CLASSES.update({kind: kind.dtype for kind in CLASSES.values() if isinstance(kind, tensortype)})
+# of tensors on a GPU: torch.cuda.FloatTensor
+CUDA_CLASSES = {
+    name: tensortype(name, (), {
+        "dtype": kind.dtype, "is_cuda": True, "__module__": "torch.cuda",
+        "__doc__": f"The tensors of {kind.dtype} on a GPU; as ``torch.cuda.{name}``.",
+    })
+    for name, kind in CLASSES.items() if isinstance(kind, tensortype)
+}
+TENSOR_CLASSES.update({
+    kind: kind.dtype for kind in (*CLASSES.values(), *CUDA_CLASSES.values()) if isinstance(kind, tensortype)
+})
 _STORAGE_DTYPES = {f"torch.{name}": kind.dtype for name, kind in CLASSES.items() if isinstance(kind, storagetype)}
 
 
@@ -640,7 +676,21 @@ def set_default_tensor_type(t: tensortype | str) -> None:
     Raises:
         TypeError: no such class, or not one of floating point numbers.
     """
-    kind = CLASSES.get(t.rpartition(".")[2]) if isinstance(t, str) else t
+    kind = t
+    if isinstance(t, str):
+        module, _, name = t.rpartition(".")
+        kind = (CUDA_CLASSES if module.endswith("cuda") else CLASSES).get(name)
     if not isinstance(kind, tensortype):
         raise TypeError("invalid type object")
+    global _on_gpu
+    if kind.is_cuda:
+        _check_available(kind)
+    if kind.is_cuda != _on_gpu:
+        # a device that set_default_device() chose stays
+        set_default("cuda" if kind.is_cuda else None)
+        _on_gpu = kind.is_cuda
     set_default_dtype(kind.dtype)
+
+
+# Whether set_default_tensor_type() has put new tensors on a GPU.
+_on_gpu = False

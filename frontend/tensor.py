@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .compiler import dtypes
 from .compiler.ir import Node
@@ -23,16 +23,35 @@ from .size import Size
 from .storage import Chain, Storage, contiguous_strides, find_cut, geometry, is_contiguous
 
 
-class TensorMeta:
-    """What only few tensors have: an accumulated gradient, hooks that run after accumulation, Python attributes."""
+class Creation(NamedTuple):
+    """How a view was made, if autograd does not see writes through it.
 
-    __slots__ = ("grad", "accumulated", "retains_grad", "name")
+    Attributes:
+        kind: ``"no_grad"``, of a view that was made while gradients were disabled, ``"multi_output"``, of one of the
+            results of ``split`` or ``unbind``, or ``"function"``, of an argument that a user's function returned.
+        output: which result of ``maker`` it is.
+        maker: what PyTorch calls the operation that made it; None if that was not recorded for a gradient.
+        requires_grad: whether what it is a view of required a gradient.
+    """
+
+    kind: str
+    output: int
+    maker: str | None
+    requires_grad: bool
+
+
+class TensorMeta:
+    """What only few tensors have: an accumulated gradient, hooks that run after accumulation, Python attributes, how a
+    view was made."""
+
+    __slots__ = ("grad", "accumulated", "retains_grad", "name", "creation")
 
     def __init__(self) -> None:
         self.grad: Tensor | None = None
         self.accumulated: dict[int, Callable] | None = None
         self.retains_grad = False
         self.name: str | None = None
+        self.creation: Creation | None = None
 
 
 class Tensor:

@@ -21,7 +21,17 @@ from .memory_order import arrange, arranged_like, is_plain
 from .recording import _pending_tensors, broadcast_shapes as broadcast, node_of, pending, reclaim, storage_of, tensor_of
 from .size import Size
 from .storage import EXPORTED, Chain, Cut, Storage, find_cut, signs, view_strides, without_cut
-from .tensor import Tensor, axis_of, contiguous_in_memory, is_gradient_leaf, memory_format, method, strides_of
+from .tensor import (
+    Creation,
+    Tensor,
+    axis_of,
+    contiguous_in_memory,
+    is_gradient_leaf,
+    memory_format,
+    meta_of,
+    method,
+    strides_of,
+)
 
 _new = Tensor.__new__
 _ref = weakref.ref
@@ -41,7 +51,36 @@ def view_of(tensor: Tensor, *steps: tuple) -> Tensor:
         chain = (*without_cut(chain), (Cut(), ()))
     for row, params in steps:
         node = row(node, params=params)
-    return _made(storage, chain + steps, node)
+    view = _made(storage, chain + steps, node)
+    meta = tensor._meta
+    creation = None if meta is None else meta.creation
+    if creation is not None:
+        maker = view_name(steps) if node.requires_grad else None
+        meta_of(view).creation = Creation(creation.kind, 0, maker, creation.requires_grad)
+    elif not grad_mode.enabled:
+        meta_of(view).creation = Creation("no_grad", 0, None, tensor.requires_grad)
+    return view
+
+
+def view_name(steps: Sequence[tuple]) -> str:
+    """What PyTorch calls the operation that makes a view through these steps."""
+    if not steps:
+        return "Alias"
+    rows = tuple(row for row, _ in steps)
+    return "Select" if rows == (s.slice_, s.reshape) else _VIEW_NAMES.get(rows[-1], "AsStrided")
+
+
+_VIEW_NAMES = {s.slice_: "Slice", s.reshape: "View", s.permute: "Permute", s.expand: "Expand", s.unfold: "Unfold"}
+
+
+def made_together(parts: Sequence[Tensor], maker: str) -> tuple[Tensor, ...]:
+    """The results of an operation that makes several views at once, to which autograd does not let anybody write."""
+    if grad_mode.enabled:
+        for i, part in enumerate(parts):
+            meta = meta_of(part)
+            kind = "multi_output" if meta.creation is None else meta.creation.kind
+            meta.creation = Creation(kind, i, maker if part.requires_grad else None, part.requires_grad)
+    return tuple(parts)
 
 
 def _made(storage: Storage, chain: Chain, node: Node) -> Tensor:
@@ -58,12 +97,52 @@ def _made(storage: Storage, chain: Chain, node: Node) -> Tensor:
     return view
 
 
+def check_creation(tensor: Tensor, requires_grad: bool) -> None:
+    """Refuse a write for which a gradient is wanted to a view that autograd does not see such writes through.
+
+    Args:
+        requires_grad: whether one is required of what is written.
+    """
+    meta = tensor._meta
+    creation = None if meta is None else meta.creation
+    if creation is None or not grad_mode.enabled or not (
+        requires_grad or creation.requires_grad or tensor.requires_grad
+    ):
+        return
+    kind, output, maker, _ = creation
+    if maker is None:
+        text = "A view was created in no_grad mode and"
+    elif kind == "no_grad":
+        text = f"Output {output} of {maker} is a view of a view which was created in no_grad mode and"
+    else:
+        text = f"Output {output} of {maker} is a view and"
+    modified = "is being modified inplace" + ("." if text.endswith("view and") else " with grad mode enabled.")
+    raise RuntimeError(f"{text} {modified} {_WHY_NOT_WRITTEN[kind]}")
+
+
+_WHY_NOT_WRITTEN = {
+    "multi_output":
+        "This view is the output of a function that returns multiple views. Such functions do not allow the output "
+        "views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
+    "no_grad":
+        "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving "
+        "both the view and the inplace either both inside the no_grad block (if you don't want the inplace to be "
+        "tracked) or both outside (if you want the inplace to be tracked).",
+    "function":
+        "This view was created inside a custom Function (or because an input was returned as-is) and the autograd "
+        "logic to handle view+inplace would override the custom backward associated with the custom Function, leading "
+        "to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom "
+        "Function.",
+}
+
+
 def become_view(tensor: Tensor, view: Tensor) -> Tensor:
     """Make ``tensor`` itself what ``view`` is: ``t_()``, ``squeeze_()`` and the like.
 
     Raises:
         RuntimeError: a leaf that requires a gradient, while gradients are enabled.
     """
+    check_creation(tensor, False)
     leaf = is_gradient_leaf(tensor)
     if leaf and grad_mode.enabled:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
@@ -174,6 +253,9 @@ def view(self: Tensor, *shape: int | Sequence[int] | DType) -> Tensor:
 def viewed_as(tensor: Tensor, dtype: DType) -> Tensor:
     """The same memory read as another dtype."""
     own = tensor.dtype
+    if tensor.requires_grad:
+        # bits have no gradient
+        tensor = detach(tensor)
     if dtype is own:
         return view_of(tensor)
     if tensor._storage is not None and any(signs(tensor._chain)):
@@ -181,24 +263,35 @@ def viewed_as(tensor: Tensor, dtype: DType) -> Tensor:
             "torch.Tensor.view is not supported for conjugate view tensors when converting to a different dtype."
         )
     if dtype.itemsize == own.itemsize:
-        if tensor.requires_grad:
-            raise RuntimeError("view(dtype) of a tensor that requires a gradient is not differentiable; detach() it")
         return view_of(tensor, (p.bitcast, (dtype,)))
     from .exchange import from_numpy
 
+    _check_sizes(tensor, dtype)
+    # elements of other sizes are no movement of nodes: both tensors share the memory itself, as NumPy sees it
+    if not tensor.is_cpu:
+        raise RuntimeError("the memory of a GPU cannot be seen as elements of another size")
+    return from_numpy(tensor.numpy().view(dtype.numpy))
+
+
+def _check_sizes(tensor: Tensor, dtype: DType) -> None:
+    """Refuse a view as elements of another size that does not consist of whole ones. Raises RuntimeError."""
+    own, why = tensor.dtype, ""
+    strides, offset = strides_of(tensor)
+    ratio = dtype.itemsize // own.itemsize
     if tensor.ndim == 0:
-        raise RuntimeError(
-            f"self.dim() cannot be 0 to view {own} as {dtype} (different element sizes)"
-        )
-    if dtype.itemsize < own.itemsize or tensor.shape[-1] * own.itemsize % dtype.itemsize == 0:
-        # elements of other sizes are no movement of nodes: both tensors share the memory itself, as NumPy sees it
-        if not tensor.is_cpu:
-            raise RuntimeError("the memory of a GPU cannot be seen as elements of another size")
-        return from_numpy(tensor.detach().numpy().view(dtype.numpy))
-    raise RuntimeError(
-        f"self.size(-1) must be divisible by {dtype.itemsize // own.itemsize} to view {own} as {dtype} (different "
-        f"element sizes), but got {tensor.shape[-1]}"
-    )
+        why = "self.dim() cannot be 0{}"
+    elif ratio and tensor.shape[-1] % ratio:
+        why = f"self.size(-1) must be divisible by {ratio}{{}}, but got {tensor.shape[-1]}"
+    elif ratio and offset % ratio:
+        why = f"self.storage_offset() must be divisible by {ratio}{{}}, but got {offset}"
+    elif strides[-1] != 1:
+        why = f"self.stride(-1) must be 1{{}}, but got {strides[-1]}"
+    elif ratio:
+        axis = next((a for a, stride in enumerate(strides[:-1]) if stride % ratio), None)
+        if axis is not None:
+            why = f"self.stride({axis}) must be divisible by {ratio}{{}}, but got {strides[axis]}"
+    if why:
+        raise RuntimeError(why.format(f" to view {own.scalar_name} as {dtype.scalar_name} (different element sizes)"))
 
 
 @method

@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 import numpy as np
 
 from ..compiler import autodiff
-from ..compiler.autodiff import gradient_name
+from ..compiler.gradient_names import gradient_name
 from ..compiler.ir import Node, topological
 from ..recording import pending, read
 from ..tensor import Tensor

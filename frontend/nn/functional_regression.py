@@ -133,7 +133,7 @@ def huber_loss(
     gap = p.abs(difference)
     width = argument(gap, delta)
     near, far = p.mul(p.scale(difference, 0.5), difference), p.mul(width, p.sub(gap, p.scale(width, 0.5)))
-    loss = p.where(p.le(gap, width), near, far)
+    loss = p.where(p.lt(gap, width), near, far)
     return tensor_of(_weighted_mean(fitted_dtype(input.dtype, loss), weight, mode))
 
 

@@ -86,11 +86,15 @@ def _constant(x: Node, low: Sequence[int], high: Sequence[int], value: float | N
 
 def _extended(x: Node, axis: int, near: int, far: int, extend, pad: list[int]) -> Node:
     cut_near, cut_far = max(0, -near), max(0, -far)
-    x = f.axis_slice(x, axis, cut_near, x.type.shape[axis] - cut_near - cut_far)
     near, far = max(0, near), max(0, far)
+    if extend is _wrapped:
+        x = f.axis_slice(x, axis, cut_near, x.type.shape[axis] - cut_near - cut_far)
+        cut_near = cut_far = 0
     parts = extend(x, axis, near, far, pad)
     kept = [part for part in parts if part.type.shape[axis]]
-    return s.cat(*kept, params=(axis,)) if len(kept) > 1 else x
+    y = s.cat(*kept, params=(axis,)) if len(kept) > 1 else x
+    # what is mirrored or repeated at one end may have been cut at the other
+    return f.axis_slice(y, axis, cut_near, y.type.shape[axis] - cut_near - cut_far) if cut_near or cut_far else y
 
 
 def _reflected(x: Node, axis: int, near: int, far: int, pad: list[int]) -> tuple[Node, ...]:

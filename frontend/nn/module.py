@@ -462,6 +462,10 @@ class Module(StateDictMixin):
         """Cast all parameters and buffers to ``dst_type``, whatever they are."""
         return self._apply(lambda tensor: tensor.type(dst_type))
 
+    def share_memory(self) -> Self:
+        """Move parameters and buffers to memory that other processes can see; as ``Tensor.share_memory_``."""
+        return self._apply(lambda tensor: tensor.share_memory_())
+
     def float(self) -> Self:
         """Cast floating-point parameters and buffers to float32."""
         return self._apply(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)

@@ -67,3 +67,22 @@ def test_switches_of_backends_that_are_not_there():
         backends.cudnn.deterministic = "yes"
     with pytest.raises(AttributeError):
         backends.cudnn.unknown = True
+
+
+@pytest.mark.parametrize("expression", [
+    "torch.cuda.FloatTensor(2)", "torch.cuda.HalfTensor([1])", "isinstance(torch.ones(2), torch.cuda.FloatTensor)",
+    "isinstance(torch.ones(2), torch.FloatTensor)", "torch.cuda.ByteTensor.dtype.itemsize",
+    "torch.cuda.ShortTensor.is_cuda",
+    "repr(torch.cuda.IntTensor)", "issubclass(torch.cuda.LongTensor, torch.Tensor)", "torch.cuda.ComplexFloatTensor",
+    "torch.cuda.DoubleTensor.__name__", "torch.cuda.CharTensor.is_sparse", "torch.ones(2).type(torch.FloatTensor)",
+    "torch.ones(2).type('FloatTensor')", "torch.ones(2).type('torch.LongTensor')",
+    "torch.set_default_tensor_type(torch.cuda.FloatTensor)", "torch.set_default_tensor_type('torch.cuda.FloatTensor')",
+])
+def test_classes_of_tensors_on_a_gpu(expression):
+    assert_same(lambda torch: eval(expression, {"torch": torch}), messages="Complex" not in expression)
+
+
+def test_no_tensor_becomes_one_of_a_gpu_by_its_class():
+    for kind in ("torch.cuda.FloatTensor", flamework.cuda.FloatTensor):
+        with pytest.raises(AssertionError, match="Torch not compiled with CUDA enabled"):
+            flamework.ones(1).type(kind)

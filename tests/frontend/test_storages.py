@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 
 import flamework
 import numpy as np
@@ -254,3 +255,13 @@ def test_default_tensor_type():
 def test_a_new_storage_has_the_dtype_and_no_elements():
     storage = flamework.IntStorage([1, 2]).new()
     assert (storage.dtype, len(storage)) == (flamework.int32, 0)
+
+
+def test_pickles_of_storages_are_copies():
+    storage = flamework.IntStorage([1, 2, 3])
+    copies = [pickle.loads(pickle.dumps(s)) for s in (storage, storage.untyped())]
+    assert [type(s) for s in copies] == [flamework.TypedStorage, flamework.UntypedStorage]
+    assert copies[0].dtype is flamework.int32 and copies[0].tolist() == [1, 2, 3]
+    assert copies[1].tolist() == [1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]
+    copies[0][0] = 5
+    assert storage.tolist() == [1, 2, 3]
