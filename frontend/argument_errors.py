@@ -25,7 +25,7 @@ import numpy as np
 from .compiler.dtypes import BOOL, COMPLEX, INTEGER, OF_PYTHON, DType, meant
 from .compiler.primitives import Undefined
 from .operators import NO_BOOL_DIFFERENCE
-from .tensor import Tensor
+from .tensor import SparseOperand, Tensor, sparse_call
 
 # Functions that take what is no tensor for one, or any object for an int or a bool, without failing.
 STRICT = frozenset(
@@ -292,6 +292,8 @@ def checked(
         def public(*args: Any, **options: Any) -> Any:
             try:
                 return function(*args, **options)
+            except SparseOperand:
+                return sparse_call(name, args, options)
             except Exception as error:
                 meant = as_meant(bare, args, options)
                 if meant is not None:

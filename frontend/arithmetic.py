@@ -35,7 +35,7 @@ from .formulas_complex import (
 from .operators import OPERATORS, Operator, forward, power, rounded_quotient, whole_operands
 from .recording import float_operands, node_of, operands, promoted, tensor_of
 from .storage import straight_through
-from .tensor import Tensor
+from .tensor import SparseOperand, Tensor, sparse_call
 
 Scalar = int | float | bool
 TensorLike = Tensor | int | float | bool
@@ -67,7 +67,10 @@ def add(
         if out is None and isinstance(input, Tensor):
             return input + other
         return returned(OPERATORS["add"].node(input, other), out)
-    a, b = operands(input, other)
+    try:
+        a, b = operands(input, other)
+    except SparseOperand:
+        return sparse_call("add", (input, other), {"alpha": alpha})
     _check_alpha(a.type.dtype, alpha)
     return returned(_plus_scaled(a, b, argument(b, alpha)), out)
 
@@ -91,7 +94,10 @@ def sub(
         if out is None and isinstance(input, Tensor):
             return input - other
         return returned(OPERATORS["sub"].node(input, other), out)
-    a, b = operands(input, other)
+    try:
+        a, b = operands(input, other)
+    except SparseOperand:
+        return sparse_call("sub", (input, other), {"alpha": alpha})
     OPERATORS["sub"].check((input, other))
     _check_alpha(a.type.dtype, alpha)
     return returned(_plus_scaled(a, b, argument(b, alpha), p.sub), out)

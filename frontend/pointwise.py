@@ -20,7 +20,7 @@ from .formulas import argument, constant
 from .formulas_complex import FUNCTIONS, absolute as complex_absolute, direction
 from .limits import finfo
 from .recording import float_operands, get_default_dtype, node_of, tensor_of
-from .tensor import Tensor
+from .tensor import SparseOperand, Tensor, sparse_call
 
 
 def float_function(
@@ -200,7 +200,10 @@ def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.neg(torch.tensor([1, -2])).tolist()
         [-1, 2]
     """
-    x = tensor_argument(input, "neg", "input", 1)
+    try:
+        x = tensor_argument(input, "neg", "input", 1)
+    except SparseOperand:
+        return sparse_call("neg", (input,), {} if out is None else {"out": out})
     if x.type.dtype.kind == BOOL:
         raise RuntimeError(
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "

@@ -580,7 +580,10 @@ class tensortype(type):
         return constructed(cls.dtype, data, device)
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.is_cpu
+        return (
+            isinstance(instance, Tensor)
+            and instance.dtype is cls.dtype and instance.is_cpu and instance.layout is cls.layout
+        )
 
 
 class storagetype(type):
