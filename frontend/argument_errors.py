@@ -261,6 +261,9 @@ def checked(
 ) -> FunctionType:
     """The function as the user calls it."""
     bare = inspect.unwrap(function)
+    # linalg.norm is another operation than norm, which PyTorch calls linalg_norm
+    plain = is_method or module in (__package__, f"{__package__}.nn.functional")
+    group = "" if plain else module.rpartition(".")[2] + "_"
     refused = _REFUSED.get(name) or _REFUSED.get(name.rstrip("_"))
     if refused is not None and not dtypes_checked:
         unrefused = checked(name, function, is_method, module, True)
@@ -285,7 +288,10 @@ def checked(
             wrong = complaint(name, bare, args, options, is_method)
             if wrong is not None:
                 raise TypeError(wrong)
-            return function(*args, **options)
+            try:
+                return function(*args, **options)
+            except SparseOperand:
+                return sparse_call(group + name, args, options)
 
     else:
 
@@ -293,7 +299,7 @@ def checked(
             try:
                 return function(*args, **options)
             except SparseOperand:
-                return sparse_call(name, args, options)
+                return sparse_call(group + name, args, options)
             except Exception as error:
                 meant = as_meant(bare, args, options)
                 if meant is not None:

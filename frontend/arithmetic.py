@@ -220,7 +220,10 @@ def pow(input: TensorLike, exponent: TensorLike, *, out: Tensor | None = None) -
         >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2).tolist()
         [1.0, 4.0, 9.0]
     """
-    return returned(power(input, exponent), out)
+    try:
+        return returned(power(input, exponent), out)
+    except SparseOperand:
+        return sparse_call("pow", (input, exponent), {} if out is None else {"out": out})
 
 
 def float_power(input: TensorLike, exponent: TensorLike, *, out: Tensor | None = None) -> Tensor:

@@ -236,6 +236,63 @@ def neg_(self: SparseTensor) -> SparseTensor:
 SparseTensor.negative_ = neg_
 
 
+# ------------------------------------------------------------------------------------------------ functions that keep 0
+
+
+def _of_values(name: str, function: str | None = None) -> None:
+    """Let sparse tensors have a function of one argument that gives 0 for 0."""
+
+    def apply(self: SparseTensor) -> SparseTensor:
+        tensor = coalesce(self)
+        return _scaled(tensor, getattr(tensor._value, name)(), name.capitalize())
+
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = f"The function of each value of the coalesced tensor; as ``torch.{name}``."
+    supported(name, *([function] if function else []))(apply)
+
+
+_of_values("abs", "absolute")
+_of_values("trunc", "fix")
+for _name in """
+    asin asinh atan atanh ceil deg2rad erf expm1 floor log1p rad2deg relu sgn sign sin sinh sqrt square tan tanh
+""".split():
+    _of_values(_name)
+SparseTensor.__abs__ = SparseTensor.abs
+for _name in "arcsin arcsinh arctan arctanh".split():
+    supported(_name)(getattr(SparseTensor, _name.replace("rc", "")))
+
+
+@supported("pow", "__pow__")
+def pow(self: SparseTensor, exponent: float) -> SparseTensor:
+    """Each value of the coalesced tensor to the power of a number; as ``torch.pow``.
+
+    Raises:
+        RuntimeError: the exponent is 0, of which the result would be dense.
+        NotImplementedError: the exponent is a tensor.
+    """
+    if plain_number(exponent) is None:
+        raise SparseOperand("pow")
+    if exponent == 0:
+        raise RuntimeError("pow: cannot raise to zeroth power on sparse tensor; it would make the result tensor dense")
+    tensor = coalesce(self)
+    return _scaled(tensor, tensor._value**exponent, "Pow")
+
+
+@supported()
+def norm(self: SparseTensor, p: float | str | None = "fro") -> Tensor:
+    """The norm of all elements; as ``torch.norm``.
+
+    Raises:
+        NotImplementedError: an order that looks at zeros.
+    """
+    if p not in (None, "fro") and (isinstance(p, str) or not p > 0):
+        raise SparseOperand("norm")
+    return coalesce(self)._value.reshape(-1).norm(2 if p in (None, "fro") else p)
+
+
+# ------------------------------------------------------------------------------------------------------------ operators
+
+
 def _operator(function: Any, *, reverse: bool = False) -> Any:
     def operate(self: SparseTensor, other: Any) -> Any:
         if not isinstance(other, Tensor) and plain_number(other) is None:

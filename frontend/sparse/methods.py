@@ -1,6 +1,6 @@
 """What can be asked of a sparse tensor, and what moves, converts or selects its elements without computing with them.
 
-In: sparse tensors. Out: numbers, parts, and sparse tensors. Read next: ``arithmetic.py``.
+In: sparse tensors. Out: numbers, parts, and sparse tensors. Read next: ``selection.py``.
 """
 
 from __future__ import annotations
@@ -266,7 +266,7 @@ def typename(obj: Any) -> str:
     return type(obj) if isinstance(obj, SparseTensor) else dense_typename(obj)
 
 
-@supported()
+@supported("zeros_like", "empty_like")
 def zeros_like(
     input: SparseTensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
     layout: Any = None,

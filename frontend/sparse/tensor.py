@@ -499,20 +499,31 @@ def requires_grad_(self: SparseTensor, requires_grad: bool = True) -> SparseTens
     return self
 
 
-def _collect(owner: weakref.ref, value: Tensor) -> None:
-    """Add the gradient that has arrived at the values of a leaf to the leaf's own.
+def values_of(tensor: SparseTensor) -> Tensor:
+    """The dense tensor that carries the gradient of a sparse one."""
+    return tensor._value
 
-    Equal coordinates have equal gradients, and the gradient has each of them once.
+
+def gradient_of(tensor: SparseTensor, gradient: Tensor) -> SparseTensor:
+    """The gradient of a sparse tensor, of that of its values.
+
+    Equal coordinates have equal gradients, and the result has each of them once.
     """
+    where, place = groups(coordinates(tensor))
+    if not tensor._is_coalesced:
+        first = np.zeros(where.shape[1], np.int64)
+        first[place[::-1]] = np.arange(len(place))[::-1]
+        gradient = rows_of(gradient, first)
+    return made(where.copy(), gradient, tensor._extents, True)
+
+
+def _collect(owner: weakref.ref, value: Tensor) -> None:
+    """Add the gradient that has arrived at the values of a leaf to the leaf's own."""
     gradient, value.grad = value.grad, None
     tensor = owner()
     if tensor is None:
         return
-    where, place = groups(coordinates(tensor))
-    first = np.zeros(where.shape[1], np.int64)
-    first[place[::-1]] = np.arange(len(place))[::-1]
-    gradient = gradient if len(first) == len(place) and tensor._is_coalesced else rows_of(gradient, first)
-    new = made(where.copy(), gradient, tensor._extents, True)
+    new = gradient_of(tensor, gradient)
     if tensor._gradient is None:
         tensor._gradient = new
     else:

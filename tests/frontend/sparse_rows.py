@@ -2,6 +2,82 @@
 both refuse."""
 
 SAME = """
+c[1]
+s[1]
+c.select(1, 2)
+h[1]
+h.select(2, 1)
+h[:, 0]
+u[2]
+u[1]
+u[0]
+u.bool()[2]
+m.coalesce()[1]
+m.coalesce()[1, 2]
+m.coalesce()[-1]
+m[:, 2]
+m[1][2]
+m[1, :]
+m.unbind()
+list(m)
+len(u)
+c.unsqueeze(0)
+c.unsqueeze(-1)
+h.unsqueeze(3)
+h.unsqueeze(2)
+torch.cat([m, m.coalesce()])
+torch.cat([m.coalesce(), m.coalesce()], 1)
+torch.cat([m.coalesce()], 1)
+torch.cat([h, h], 2)
+torch.cat([h, h], -1)
+torch.cat([m, m.double()])
+torch.stack([m, m.coalesce()])
+torch.stack([m, m.coalesce()], 1)
+torch.stack([m, m.coalesce()], -1)
+torch.stack([h, h], 3)
+torch.concat([m, m])
+m.abs()
+m.int().abs()
+m.sqrt()
+m.int().sqrt()
+m.sin()
+m.relu()
+m.sign()
+m.sgn()
+m.square()
+m.pow(2)
+m**3
+m**-1
+m**0.5
+torch.pow(m, 2)
+m.tanh()
+m.expm1()
+m.log1p()
+m.floor()
+torch.sqrt(m)
+torch.abs(m)
+abs(m)
+torch.square(m)
+torch.relu(m)
+m.norm()
+m.norm(1)
+m.norm(3)
+torch.norm(m)
+h.norm()
+torch.empty_like(m)
+torch.empty_like(h, dtype=torch.int32)
+torch.zeros_like(h)
+m.erf()
+m.deg2rad()
+m.asinh()
+m.atan()
+m.trunc()
+m.sinh()
+m.tan()
+m.asin()
+m.atanh()
+m.ceil()
+m.rad2deg()
 s
 s.coalesce()
 s.to_dense()
@@ -24,11 +100,20 @@ torch.sparse_coo_tensor(i, v.bool(), (2, 3)).to_dense()
 s.requires_grad_()
 s.detach().t()
 torch.zeros_like(s)
+torch.empty_like(s)
 len(s)
+s[0]
+s[0, 1]
+list(s)
 s.numel()
 s.T
 s.mT
 s.permute(1, 0)
+s.unsqueeze(0)
+s.sin()
+s.relu()
+s.abs()
+s.sqrt()
 s*2
 s/2
 2*s
@@ -39,9 +124,12 @@ torch.ones(2, 3)*s
 s*s
 s-s
 torch.ones(2, 3)-s
+s**2
 -s
+abs(s)
 s.sum()
 s.sum(0)
+s.norm()
 torch.sparse.sum(s)
 torch.sparse.sum(s, 0)
 torch.sparse.sum(s, (0, 1))
@@ -66,6 +154,8 @@ torch.hspmm(s, torch.ones(3, 2))
 torch.sspaddmm(torch.sparse_coo_tensor(size=(2, 2)), s, torch.ones(3, 2))
 s.sspaddmm(s, torch.ones(3, 3))
 torch.spmm(s, torch.ones(3, 2))
+torch.stack([s, s])
+torch.cat([s, s])
 s.to(torch.float64)
 s.double()
 s.half()
@@ -80,6 +170,7 @@ isinstance(s, torch.FloatTensor)
 s.clone()
 s.index_select(0, torch.tensor([1, 0, 1]))
 s.narrow_copy(1, 0, 2)
+s.select(0, 1)
 s.get_device()
 s.is_cuda
 s._version
@@ -106,6 +197,11 @@ s.is_floating_point()
 s.is_same_size(s)
 s.zero_()
 s.data
+s.sign()
+s.floor()
+s.pow(2)
+s.square()
+s.unbind()
 torch.sparse_coo_tensor(i, v, (2, 3)).device
 s.ndim
 torch.sparse_coo_tensor([[0]], [3.0], (2, ))
@@ -261,6 +357,18 @@ torch.t(torch.sparse_coo_tensor([[1]], [2.], (3, )))
 s.swapaxes(0, 1)
 c.narrow_copy(1, 0, 3)
 s.narrow_copy(1, 0, 3)
+s.unsqueeze(2)
+torch.cat([c, e])
+torch.cat([c, c], 1)
+torch.stack([c, e], 1)
+c[1, 0]
+c[1, 2]
+h[1, 0]
+h[1, 0, 1]
+h[-1]
+c[:, 0]
+c[None]
+c.select(1, 0)
 len(z)
 c.size(-1)
 c.to(torch.int32)
@@ -297,6 +405,7 @@ str(c)
 format(c, "")
 f"{c}"
 torch.zeros_like(c, dtype=torch.int32)
+torch.empty_like(h)
 torch.zeros_like(c, layout=torch.strided)
 torch.numel(c)
 torch.is_floating_point(c)
@@ -313,6 +422,9 @@ bool(torch.sparse_coo_tensor([[0]], [1.], (1, )))
 torch.sparse_coo_tensor([[0]], [1.], (1, )).item()
 torch.sparse_coo_tensor(torch.empty(0, 1).long(), torch.ones(1), ()).item()
 torch.is_same_size(c, e)
+c.unbind()
+c.log1p()
+c.expm1()
 c.cpu()
 torch.clone(c)
 torch.detach(c)
@@ -332,6 +444,26 @@ torch.sparse.FloatTensor.layout
 """.strip().split("\n")
 
 REFUSED = """
+c.select(2, 0)
+m[:]
+m[2]
+m[0, 3]
+m[True]
+m.select(2, 0)
+m.unsqueeze(5)
+torch.cat([m, h])
+torch.cat([m, m.t()])
+torch.cat([m, torch.ones(2, 3)])
+torch.cat([torch.ones(2, 3), m])
+torch.cat([m, m], 2)
+m**0
+2**m
+m**m
+m.exp()
+m.cos()
+m.sigmoid()
+m.bool().abs()
+m.int().norm()
 s.indices()
 s.values()
 torch.sparse_coo_tensor(-i, v)
@@ -515,6 +647,7 @@ d.sparse_resize_((2, 2), 2, 0)
 d.sparse_resize_and_clear_((2, 2), 2, 0)
 c.narrow_copy(-1, 0, 3)
 torch.cat([c, d])
+c[2]
 c[...]
 c.size(5)
 c.to_dense(torch.float64)

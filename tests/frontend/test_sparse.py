@@ -1,8 +1,8 @@
 """Sparse tensors next to PyTorch: how they print, what may be done with them, and what is refused.
 
 A row is an expression, or statements and an expression, over a few tensors: ``s`` has a coordinate twice, ``c`` is the
-same coalesced, ``e`` has other coordinates, ``h`` has a dense axis, ``z`` has no elements, and ``d`` is dense. Both
-packages must print the same.
+same coalesced, ``e``, ``m`` and ``u`` have other coordinates, ``h`` has a dense axis, ``z`` has no elements, and ``d``
+is dense. Both packages must print the same.
 """
 
 import copy
@@ -35,7 +35,8 @@ def scope(torch):
         "torch": torch, "i": i, "v": v, "s": s, "c": s.coalesce(), "d": torch.arange(6.0).reshape(2, 3),
         "e": torch.sparse_coo_tensor([[0, 0, 1], [0, 2, 1]], [1.0, 2.0, 3.0], (2, 3)).coalesce(),
         "h": torch.sparse_coo_tensor(i, torch.arange(6.0).reshape(3, 2), (2, 3, 2)),
-        "z": torch.sparse_coo_tensor(size=(2, 3)),
+        "m": torch.sparse_coo_tensor([[0, 1, 1, 1], [2, 0, 2, 2]], [3.0, -4.0, 5.0, 6.0], (2, 3)),
+        "u": torch.sparse_coo_tensor([[0, 2, 2]], [1.0, 2.0, 3.0], (3,)), "z": torch.sparse_coo_tensor(size=(2, 3)),
     }
 
 
@@ -176,7 +177,7 @@ def test_every_method_is_defined_for_sparse_tensors_or_refused():
 def test_a_sparse_tensor_has_no_node():
     s = flamework.eye(2).to_sparse()
     for refused in (lambda: s._node, lambda: s.exp(), lambda: flamework.exp(s), lambda: s.T.sigmoid(),
-                    lambda: flamework.cat([s, flamework.ones(2, 2)]), lambda: flamework.ones(2, 2).copy_(s),
+                    lambda: flamework.bmm(s[None], flamework.ones(1, 2, 2)), lambda: flamework.ones(2, 2).copy_(s),
                     lambda: flamework.nn.functional.linear(flamework.ones(2, 2), s), lambda: s == s,
                     lambda: flamework.where(flamework.ones(2, 2) > 0, flamework.ones(2, 2), s),
                     lambda: flamework.add(flamework.ones(2, 2), flamework.ones(2, 2), out=s)):
@@ -284,6 +285,40 @@ def test_gradients_of_gradients_flow_through_values():
     assert g.tolist() == [27, 27] and v.grad.tolist() == [36, 36]
 
 
+def test_grad_by_sparse_tensors():
+    s = scope(flamework)["s"].requires_grad_()
+    w = flamework.ones(3, 1, requires_grad=True)
+    by_s, by_w = flamework.autograd.grad((s @ w).sum(), (s, w))
+    assert by_s.is_sparse and by_s.to_dense().tolist() == [[0, 0, 1], [1, 0, 0]] and by_w.tolist() == [[9], [0], [3]]
+    assert s.grad is None
+    double = s * 2
+    (by_double,) = flamework.autograd.grad(double.to_dense().sum(), double)
+    assert by_double.to_dense().tolist() == [[0, 0, 1], [1, 0, 0]]
+    with pytest.raises(RuntimeError, match="not have been used"):
+        flamework.autograd.grad(w.sum(), s)
+
+
+def test_gradients_of_parts_and_functions():
+    s = flamework.sparse_coo_tensor([[0, 1, 1], [2, 0, 0]], [3.0, 4.0, 5.0], (2, 3), requires_grad=True)
+    for value, gradient in (
+        (s[1].to_dense().sum(), [0, 1]), (s[0, 2], [1, 0]), (s.select(1, 0).to_dense().sum(), [0, 1]),
+        (flamework.cat([s, s * 2]).to_dense().sum(), [3, 3]), (s.unsqueeze(0).to_dense().sum(), [1, 1]),
+        (s.square().to_dense().sum(), [6, 18]), ((s**3).sum(), [27, 243]), (s.abs().to_dense().sum(), [1, 1]),
+        (flamework.stack([s, s]).to_dense().sum(), [2, 2]), (s.norm() ** 2, [6, 18]),
+        (s.index_select(0, flamework.tensor([1, 1, 0])).sum(), [1, 2]), (s.narrow_copy(0, 1, 1).sum(), [0, 1]),
+    ):
+        (found,) = flamework.autograd.grad(value, s)
+        np.testing.assert_allclose(found.values().numpy(), gradient, rtol=1e-5)
+
+
+def test_functions_of_other_modules_with_the_same_name_are_refused():
+    s = flamework.eye(2).to_sparse()
+    assert s.norm(2).item() == flamework.norm(s, 2).item() == pytest.approx(2**0.5)
+    # which is the largest singular value
+    with pytest.raises(SparseOperand, match="linalg_norm"):
+        flamework.linalg.norm(s, 2)
+
+
 # ----------------------------------------------------------------------------------------------------- files and copies
 
 
@@ -368,6 +403,14 @@ def test_reductions_and_selections_are_those_of_the_dense_forms(data):
         picked = data.draw(st.lists(st.integers(-x.shape[axis], x.shape[axis] - 1), max_size=5))
         chosen = a.index_select(axis, flamework.tensor(picked, dtype=flamework.int64))
         np.testing.assert_array_equal(chosen.to_dense().numpy(), x.take(np.array(picked, np.int64), axis))
+        position = data.draw(st.integers(-x.shape[axis], x.shape[axis] - 1))
+        np.testing.assert_array_equal(a.select(axis, position).to_dense().numpy(), x.take(position, axis))
+    for dim in range(x.ndim + 1):
+        np.testing.assert_array_equal(a.unsqueeze(dim).to_dense().numpy(), np.expand_dims(x, dim))
+        np.testing.assert_array_equal(flamework.stack([a, a * 2], dim).to_dense().numpy(), np.stack([x, x * 2], dim))
+    twice = flamework.cat([a, a * 2, a], axis)
+    np.testing.assert_array_equal(twice.to_dense().numpy(), np.concatenate([x, x * 2, x], axis))
+    assert flamework.equal(a.square().to_dense(), flamework.tensor(x * x))
     start = data.draw(st.integers(0, x.shape[axis]))
     length = data.draw(st.integers(0, x.shape[axis] - start))
     part = tuple(slice(start, start + length) if d == axis else slice(None) for d in range(x.ndim))
