@@ -19,7 +19,7 @@ from .device import device
 from .size import Size
 from .tensor import (
     Tensor, get_device, is_complex, is_floating_point, is_same_size, is_signed, is_tensor, layout, memory_format,
-    numel, strided,
+    numel, sparse_coo, strided,
 )
 from .limits import e, finfo, iinfo, inf, nan, newaxis, pi
 from .recording import get_default_dtype, promoted as result_type, realize, set_default_dtype
@@ -107,9 +107,11 @@ from .statistics import (
 from .storages import TypedStorage, UntypedStorage, is_storage, set_default_tensor_type
 from . import (
     argument_errors, autograd, backends, conversion, copies, cuda, fft, func, gradient_hooks, legacy, linalg,
-    memory_order, methods,
-    native, nn, optim, profiler, removed, serialization, signal, special, storages, testing, utils,
+    memory_order, methods, native, nn, optim, profiler, removed, serialization, signal, sparse, special, storages,
+    testing, utils,
 )
+from .sparse.products import hspmm, smm, sspaddmm
+from .sparse.tensor import sparse_coo_tensor
 from .settings import (
     are_deterministic_algorithms_enabled, compiled_with_cxx11_abi, get_default_device,
     is_deterministic_algorithms_warn_only_enabled,
@@ -145,8 +147,11 @@ globals().update(storages.CLASSES)
 vars(cuda).update(storages.CUDA_CLASSES)
 # torch.exp_(x) is x.exp_(), for the functions that PyTorch has under both names
 globals().update(methods.IN_PLACE_FUNCTIONS)
+# torch.spmm and torch.dsmm, for a sparse matrix and a dense one
+spmm = dsmm = mm
 # torch.conv2d is nn.functional.conv2d, and so on
 globals().update(native.FUNCTIONS)
 memory_order.install(sys.modules[__name__], special, Tensor)
 argument_errors.install(sys.modules[__name__], nn.functional, linalg, fft, special)
+sparse.dense.install()
 del sys

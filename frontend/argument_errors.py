@@ -25,7 +25,7 @@ import numpy as np
 from .compiler.dtypes import BOOL, COMPLEX, INTEGER, OF_PYTHON, DType, meant
 from .compiler.primitives import Undefined
 from .operators import NO_BOOL_DIFFERENCE
-from .tensor import Tensor
+from .tensor import SparseOperand, Tensor, sparse_call
 
 # Functions that take what is no tensor for one, or any object for an int or a bool, without failing.
 STRICT = frozenset(
@@ -270,6 +270,9 @@ def checked(
 ) -> FunctionType:
     """The function as the user calls it."""
     bare = inspect.unwrap(function)
+    # linalg.norm is another operation than norm, which PyTorch calls linalg_norm
+    plain = is_method or module in (__package__, f"{__package__}.nn.functional")
+    group = "" if plain else module.rpartition(".")[2] + "_"
     refused = _REFUSED.get(name) or _REFUSED.get(name.rstrip("_"))
     if refused is not None and not dtypes_checked:
         unrefused = checked(name, function, is_method, module, True)
@@ -294,13 +297,18 @@ def checked(
             wrong = complaint(name, bare, args, options, is_method)
             if wrong is not None:
                 raise TypeError(wrong)
-            return function(*args, **options)
+            try:
+                return function(*args, **options)
+            except SparseOperand:
+                return sparse_call(group + name, args, options)
 
     else:
 
         def public(*args: Any, **options: Any) -> Any:
             try:
                 return function(*args, **options)
+            except SparseOperand:
+                return sparse_call(group + name, args, options)
             except Exception as error:
                 meant = as_meant(bare, args, options)
                 if meant is not None:

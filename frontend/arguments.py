@@ -94,7 +94,7 @@ def placed(function: Callable) -> Callable:
     @functools.wraps(function)
     def made(*args: Any, layout: Any = strided, pin_memory: bool = False, **options: Any) -> Any:
         if layout is not strided and layout is not None:
-            raise RuntimeError(f"{function.__name__}(): torch.strided is the only layout, but got {layout}")
+            raise RuntimeError(f"{function.__name__}(): torch.strided is the layout of its result, but got {layout}")
         check_pinning(pin_memory)
         return pinned(function(*args, **options), pin_memory)
 

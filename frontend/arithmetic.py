@@ -35,7 +35,7 @@ from .formulas_complex import (
 from .operators import OPERATORS, Operator, forward, power, rounded_quotient, whole_operands
 from .recording import float_operands, node_of, operands, promoted, tensor_of
 from .storage import straight_through
-from .tensor import Tensor
+from .tensor import SparseOperand, Tensor, sparse_call
 
 Scalar = int | float | bool
 TensorLike = Tensor | int | float | bool
@@ -67,7 +67,10 @@ def add(
         if out is None and isinstance(input, Tensor):
             return input + other
         return returned(OPERATORS["add"].node(input, other), out)
-    a, b = operands(input, other)
+    try:
+        a, b = operands(input, other)
+    except SparseOperand:
+        return sparse_call("add", (input, other), {"alpha": alpha})
     _check_alpha(a.type.dtype, alpha)
     return returned(_plus_scaled(a, b, argument(b, alpha)), out)
 
@@ -91,7 +94,10 @@ def sub(
         if out is None and isinstance(input, Tensor):
             return input - other
         return returned(OPERATORS["sub"].node(input, other), out)
-    a, b = operands(input, other)
+    try:
+        a, b = operands(input, other)
+    except SparseOperand:
+        return sparse_call("sub", (input, other), {"alpha": alpha})
     OPERATORS["sub"].check((input, other))
     _check_alpha(a.type.dtype, alpha)
     return returned(_plus_scaled(a, b, argument(b, alpha), p.sub), out)
@@ -214,7 +220,10 @@ def pow(input: TensorLike, exponent: TensorLike, *, out: Tensor | None = None) -
         >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2).tolist()
         [1.0, 4.0, 9.0]
     """
-    return returned(power(input, exponent), out)
+    try:
+        return returned(power(input, exponent), out)
+    except SparseOperand:
+        return sparse_call("pow", (input, exponent), {} if out is None else {"out": out})
 
 
 def float_power(input: TensorLike, exponent: TensorLike, *, out: Tensor | None = None) -> Tensor:

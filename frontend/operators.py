@@ -37,7 +37,7 @@ from .recording import (
     promoted,
     tensor_of,
 )
-from .tensor import Tensor, method
+from .tensor import SparseOperand, Tensor, method, sparse_call
 
 _new = Tensor.__new__
 _new_node = Node.__new__
@@ -284,7 +284,10 @@ def in_place(operator: Operator, name: str) -> Callable:
             if found is not None and found[1] is kind and kind.dtype.kind == FLOATING:
                 b = Node(_input, (), found[0], kind, float(other))
         elif isinstance(other, Tensor) and same.get(kind) is kind:
-            storage = other._storage
+            try:
+                storage = other._storage
+            except SparseOperand:
+                return _sparse_in_place(self, other, name)
             b = other._node if storage is None or storage.stamp == other._seen else node_of(other)
             if b.type is not kind:
                 b = None
@@ -301,10 +304,17 @@ def in_place(operator: Operator, name: str) -> Callable:
             return self
         if not _operand(other):
             return NotImplemented
+        if isinstance(other, Tensor) and other.is_sparse:
+            return _sparse_in_place(self, other, name)
         return assign(self, operator.node(original(self, other), other))
 
     method.__name__ = method.__qualname__ = name
     return method
+
+
+def _sparse_in_place(tensor: Tensor, other: Tensor, name: str) -> Tensor:
+    """``tensor <op>= other`` of a dense and a sparse tensor."""
+    return assign(tensor, node_of(getattr(other, name.replace("__i", "__r"))(tensor).to_dense()))
 
 
 OPERATORS = {
@@ -343,6 +353,8 @@ def _named(name: str, fast: Callable, scaled: Operator | None) -> Callable:
             other, alpha = term_last(name, other, rest)
         if alpha == 1:
             result = fast(self, other)
+        elif isinstance(other, Tensor) and other.is_sparse:
+            result = assign(self, node_of(sparse_call(name[:-1], (self, other), {"alpha": alpha})))
         else:
             result = assign(self, scaled.node(original(self, other), scaled_by(other, alpha)))
         if result is NotImplemented:

@@ -21,7 +21,7 @@ from .formulas_complex import FUNCTIONS, absolute as complex_absolute, direction
 from .limits import finfo
 from .memory_order import arranged_like, keeps_order
 from .recording import float_operands, get_default_dtype, node_of, tensor_of
-from .tensor import Tensor
+from .tensor import SparseOperand, Tensor, sparse_call
 
 
 def float_function(
@@ -40,6 +40,8 @@ def float_function(
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         try:
             x = node_of(input)
+        except SparseOperand:
+            return _of_sparse(name, input, out)
         except AttributeError:
             x = tensor_argument(input, name, "input", 1)
         kind = x.type.dtype.kind
@@ -66,6 +68,8 @@ def _kept_integers(row: p.Primitive, name: str, says: str, example: str):
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         try:
             x = node_of(input)
+        except SparseOperand:
+            return _of_sparse(name, input, out)
         except AttributeError:
             x = tensor_argument(input, name, "input", 1)
         if x.type.dtype.kind == FLOATING:
@@ -77,6 +81,11 @@ def _kept_integers(row: p.Primitive, name: str, says: str, example: str):
         return returned(x, out, x)
 
     return documented(function, name, says, "floating point; integers are returned as they are", example)
+
+
+def _of_sparse(name: str, input: Tensor, out: Tensor | None) -> Tensor:
+    """The function of a sparse tensor, if sparse tensors have it."""
+    return sparse_call(name, (input,), {} if out is None else {"out": out})
 
 
 def documented(function, path: str, says: str, accepts: str, example: str):
@@ -187,7 +196,10 @@ def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.abs(torch.tensor([-1, 2])).tolist()
         [1, 2]
     """
-    x = tensor_argument(input, "abs", "input", 1)
+    try:
+        x = tensor_argument(input, "abs", "input", 1)
+    except SparseOperand:
+        return _of_sparse("abs", input, out)
     if x.type.dtype.kind == BOOL:
         raise p.Undefined("\"abs\" not implemented for 'Bool'")
     return exactly_returned(complex_absolute(x) if x.type.dtype.kind == COMPLEX else p.abs(x), out)
@@ -204,7 +216,10 @@ def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.neg(torch.tensor([1, -2])).tolist()
         [-1, 2]
     """
-    x = tensor_argument(input, "neg", "input", 1)
+    try:
+        x = tensor_argument(input, "neg", "input", 1)
+    except SparseOperand:
+        return _of_sparse("neg", input, out)
     if x.type.dtype.kind == BOOL:
         raise RuntimeError(
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
@@ -228,7 +243,10 @@ def sign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.sign(torch.tensor([-3, 0, 5])).tolist()
         [-1, 0, 1]
     """
-    x = tensor_argument(input, "sign", "input", 1)
+    try:
+        x = tensor_argument(input, "sign", "input", 1)
+    except SparseOperand:
+        return _of_sparse("sign", input, out)
     if x.type.dtype.kind == COMPLEX:
         raise p.Undefined("Unlike NumPy, torch.sign doesn't support complex inputs. Use torch.sgn instead.")
     signs = p.sign(x)
@@ -245,7 +263,10 @@ def square(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.square(torch.tensor([3.0])).tolist()
         [9.0]
     """
-    x = tensor_argument(input, "square", "input", 1)
+    try:
+        x = tensor_argument(input, "square", "input", 1)
+    except SparseOperand:
+        return _of_sparse("square", input, out)
     if x.type.dtype.kind == BOOL:
         x = f.converted(x, dtypes.int64)
     return returned(p.mul(x, x), out)
@@ -295,7 +316,10 @@ def relu(input: Tensor) -> Tensor:
         >>> torch.relu(torch.tensor([-1.0, 2.0])).tolist()
         [0.0, 2.0]
     """
-    x = tensor_argument(input, "relu", "input", 1)
+    try:
+        x = tensor_argument(input, "relu", "input", 1)
+    except SparseOperand:
+        return _of_sparse("relu", input, None)
     if x.type.dtype.kind == BOOL:
         raise RuntimeError("Boolean inputs not supported for relu")
     return tensor_of(p.relu(x)) if input._storage is None else arranged_like(tensor_of(p.relu(x)), (input,))
@@ -374,7 +398,10 @@ def sgn(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.sgn(torch.tensor([-3.0, 0.0])).tolist()
         [-1.0, 0.0]
     """
-    x = tensor_argument(input, "sgn", "input", 1)
+    try:
+        x = tensor_argument(input, "sgn", "input", 1)
+    except SparseOperand:
+        return _of_sparse("sgn", input, out)
     return returned(direction(x), out) if x.type.dtype.kind == COMPLEX else sign(input, out=out)
 
 

@@ -185,10 +185,10 @@ def _rows(shown: NDArray, full_shape: Sequence[int], column: _Column | _ComplexC
     return "[" + ("," + "\n" * (shown.ndim - 1) + margin).join(blocks) + "]"
 
 
-def _with_suffixes(text: str, suffixes: Iterable[str], indent: int, width: int) -> str:
+def _with_suffixes(text: str, suffixes: Iterable[str], indent: int, width: int, free: int = 2) -> str:
     """Append ``suffixes`` and the closing parenthesis; a suffix that does not fit into the line begins a new one."""
-    # PyTorch keeps two columns free after the numbers, and none on a line that begins with a suffix.
-    column = len(text) - (text.rfind("\n") + 1) + 2
+    # PyTorch keeps two columns free after numbers, and none on a line that begins with a suffix.
+    column = len(text) - (text.rfind("\n") + 1) + free
     for suffix in suffixes:
         if column + 2 + len(suffix) > width:
             text += ",\n" + " " * indent + suffix
@@ -197,6 +197,57 @@ def _with_suffixes(text: str, suffixes: Iterable[str], indent: int, width: int) 
             text += ", " + suffix
             column += 2 + len(suffix)
     return text + ")"
+
+
+def _numbers(array: NDArray, dtype_name: str, indent: int, options: PrintOptions) -> str:
+    """The elements of an array in nested brackets; of a large one the edges."""
+    if array.size == 0:
+        return "[]"
+    summarise = array.size > options.threshold
+    if summarise and options.edgeitems == 0 and array.shape:
+        return "[...]"
+    shown = _edges(array, options.edgeitems) if summarise else array
+    if dtype_name == "bfloat16" and shown.dtype == np.uint16:
+        shown = (shown.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    column = (_ComplexColumn if shown.dtype.kind == "c" else _Column)(shown, options)
+    return _rows(shown, array.shape, column, indent, options.linewidth)
+
+
+def format_sparse(
+    indices: NDArray, values: NDArray, shape: Sequence[int], dtype_name: str, default_dtype_name: str, *,
+    requires_grad: bool = False, grad_fn: str | None = None, device: str | None = None,
+) -> str:
+    """The text that ``repr`` of a sparse tensor gives, of its indices and values, which are as for
+    :func:`format_tensor`.
+
+    >>> print(format_sparse(np.array([[1]]), np.array([2.5], np.float32), (3,), "float32", "float32"))
+    tensor(indices=tensor([[1]]),
+           values=tensor([2.5000]),
+           size=(3,), nnz=1, layout=torch.sparse_coo)
+    """
+    indent, parts = len("tensor("), []
+    for name, array in (("indices", indices), ("values", values)):
+        head = f"{name}=tensor("
+        text = _numbers(array, dtype_name if array is values else "int64", indent + len(head), _current)
+        parts.append(head + text + (f", size={array.shape}" if array.size == 0 else "") + ")")
+    suffixes = [] if device is None else [f"device='{device}'"]
+    suffixes += [f"size={tuple(shape)}", f"nnz={indices.shape[1]}"]
+    if dtype_name not in _unnamed_dtypes(default_dtype_name):
+        suffixes.append(f"dtype=torch.{dtype_name}")
+    suffixes.append("layout=torch.sparse_coo")
+    if grad_fn is not None:
+        suffixes.append(f"grad_fn=<{grad_fn}>")
+    elif requires_grad:
+        suffixes.append("requires_grad=True")
+    margin = " " * indent
+    # a line begins with the first suffix in any case
+    last = _with_suffixes(margin + suffixes[0], suffixes[1:], indent, _current.linewidth, free=0)
+    return f"tensor({parts[0]},\n{margin}{parts[1]},\n{last}"
+
+
+def _unnamed_dtypes(default_dtype_name: str) -> set[str]:
+    """The dtypes that numbers are taken to have if nothing is said."""
+    return {default_dtype_name, "int64", "bool", "complex128" if default_dtype_name == "float64" else "complex64"}
 
 
 def format_tensor(
@@ -241,17 +292,9 @@ def format_tensor(
     elif size == 0:
         text, show_size = "[]", len(shape) != 1
     else:
-        default_dtypes |= {"int64", "bool", "complex128" if default_dtype_name == "float64" else "complex64"}
+        default_dtypes = _unnamed_dtypes(default_dtype_name)
         show_size = options.edgeitems == 0
-        summarise = size > options.threshold
-        if summarise and options.edgeitems == 0 and shape:
-            text = "[...]"
-        else:
-            shown = _edges(array, options.edgeitems) if summarise else array
-            if dtype_name == "bfloat16" and shown.dtype == np.uint16:
-                shown = (shown.astype(np.uint32) << np.uint32(16)).view(np.float32)
-            column = (_ComplexColumn if shown.dtype.kind == "c" else _Column)(shown, options)
-            text = _rows(shown, shape, column, len(prefix), options.linewidth)
+        text = _numbers(array, dtype_name, len(prefix), options)
 
     suffixes = []
     if device is not None:

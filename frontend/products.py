@@ -15,7 +15,7 @@ from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
 from .recording import broadcast_shapes, node_of, operands, tensor_of
-from .tensor import Tensor, axis_of
+from .tensor import SparseOperand, Tensor, axis_of, sparse_call
 from .views import axes_of
 
 _DOUBLE = {"Float": "float", "Double": "double", "Long": "long int", "Int": "int"}
@@ -61,7 +61,10 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         >>> torch.matmul(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, 4.0])).tolist()
         [11.0]
     """
-    a, b = _matrices("matmul", (input, "input"), (other, "other"))
+    try:
+        a, b = _matrices("matmul", (input, "input"), (other, "other"))
+    except SparseOperand:
+        return sparse_call("matmul", (input, other), {} if out is None else {"out": out})
     if a.ndim == 0 or b.ndim == 0:
         raise RuntimeError(
             f"both arguments to matmul need to be at least 1D, but they are {a.ndim}D and {b.ndim}D"
@@ -110,7 +113,10 @@ def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.mm(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]])).tolist()
         [[11.0]]
     """
-    a, b = _matrices("mm", (input, "input"), (mat2, "mat2"))
+    try:
+        a, b = _matrices("mm", (input, "input"), (mat2, "mat2"))
+    except SparseOperand:
+        return sparse_call("mm", (input, mat2), {} if out is None else {"out": out})
     return exactly_returned(_mm(a, b, "self", "mat2"), out)
 
 

@@ -406,7 +406,7 @@ def rand_like(
 ) -> Tensor:
     """Numbers drawn uniformly from [0, 1), in the shape and dtype of ``input``. As ``torch.rand_like``."""
     return rand(
-        input.shape, generator=generator, dtype=dtype or input.dtype, device=device or input.device,
+        input._node.type.shape, generator=generator, dtype=dtype or input.dtype, device=device or input.device,
         requires_grad=requires_grad,
     )
 
@@ -419,7 +419,7 @@ def randn_like(
 ) -> Tensor:
     """Numbers from the standard normal distribution, in the shape and dtype of ``input``. As ``torch.randn_like``."""
     return randn(
-        input.shape, generator=generator, dtype=dtype or input.dtype, device=device or input.device,
+        input._node.type.shape, generator=generator, dtype=dtype or input.dtype, device=device or input.device,
         requires_grad=requires_grad,
     )
 
@@ -433,7 +433,8 @@ def randint_like(
     """Integers from [low, high), or [0, low), in the shape and dtype of ``input``. As ``torch.randint_like``."""
     low, high = (0, low) if high is None else (low, high)
     return randint(
-        low, high, tuple(input.shape), generator=generator, dtype=dtype or input.dtype, device=device or input.device,
+        low, high, input._node.type.shape, generator=generator, dtype=dtype or input.dtype,
+        device=device or input.device,
         requires_grad=requires_grad,
     )
 

@@ -42,8 +42,9 @@ from .recording import read, reclaim
 from .restricted_pickle import PYTHON_NAMES, Names, Reader, set_attributes
 from .runtime import engine, gpu
 from .size import Size
+from .sparse.tensor import SparseTensor, sparse_coo_tensor
 from .storage import EXPORTED
-from .tensor import Tensor, strided, strides_of
+from .tensor import Tensor, layout, sparse_coo, strided, strides_of
 from .views import view_of
 
 # What the older format, from before PyTorch 1.6, begins with.
@@ -245,9 +246,29 @@ def _device(reader: Reader, kind: str, *index: int) -> device:
 
 
 def _layout(reader: Reader, name: str) -> Any:
-    if type(name) is not str or name != "torch.strided":
-        raise UnpicklingError(f"a tensor has the layout {name!r:.40}, and torch.strided is the only one")
-    return strided
+    if type(name) is not str or name not in _LAYOUTS:
+        raise UnpicklingError(f"a tensor has the layout {name!r:.40}, which is none of {', '.join(_LAYOUTS)}")
+    return _LAYOUTS[name]
+
+
+_LAYOUTS = {repr(kind): kind for kind in (strided, sparse_coo)}
+
+
+def _rebuild_sparse(reader: Reader, kind: Any, parts: tuple) -> Tensor | Stored:
+    """A sparse tensor, after checking that its coordinates are inside of its size."""
+    if kind is not sparse_coo or type(parts) is not tuple or len(parts) not in (3, 4):
+        raise UnpicklingError("a sparse tensor is not given by its layout, and indices, values and size")
+    index, value, size = parts[:3]
+    if type(value) is Stored:
+        return value
+    if not (type(index) is type(value) is Tensor) or index.dtype is not dtypes.int64:
+        raise UnpicklingError("a sparse tensor is made of other objects than a tensor of integers and one of values")
+    try:
+        return sparse_coo_tensor(
+            index, value, _whole_numbers(size, "sizes"), is_coalesced=_flag(parts[3]) if len(parts) == 4 else None
+        )
+    except (RuntimeError, IndexError) as error:
+        raise UnpicklingError(f"a sparse tensor is inconsistent: {error}") from error
 
 
 class _Function:
@@ -268,6 +289,7 @@ _PARAMETER = _Function("torch._utils._rebuild_parameter")
 _PARAMETER_WITH_STATE = _Function("torch._utils._rebuild_parameter_with_state")
 _FROM_TYPE = _Function("torch._tensor._rebuild_from_type_v2")
 _GET_LAYOUT = _Function("torch.serialization._get_layout")
+_SPARSE = _Function("torch._utils._rebuild_sparse_tensor")
 _TENSOR_FUNCTIONS = {_TENSOR_V2: _TENSOR_V2.name, _TENSOR_V3: _TENSOR_V3.name}
 _STORAGE_TYPES = {dtype: StorageType(dtype) for dtype in dtypes.ALL}
 
@@ -281,6 +303,7 @@ NAMES: dict[str, tuple[Any, Callable | None]] = {
     _PARAMETER_WITH_STATE.name: (_PARAMETER_WITH_STATE, _rebuild_parameter),
     _FROM_TYPE.name: (_FROM_TYPE, _rebuild_from_type),
     _GET_LAYOUT.name: (_GET_LAYOUT, _layout),
+    _SPARSE.name: (_SPARSE, _rebuild_sparse),
     "torch.Size": (Size, _size),
     "torch.device": (device, _device),
     "torch.Tensor": (Tensor, None),
@@ -390,8 +413,8 @@ class _Pickler(pickle._Pickler):
             return _NAME_OF[id(obj)]
         if kind in _PLAIN:
             return NotImplemented
-        if obj is strided:
-            return _GET_LAYOUT, ("torch.strided",)
+        if kind is layout:
+            return _GET_LAYOUT, (repr(obj),)
         for name, thing in _trusted.items():
             if obj is thing:
                 return name
@@ -417,6 +440,9 @@ class _Pickler(pickle._Pickler):
             arguments = (tensor.detach(), tensor.requires_grad, hooks)
             attributes = vars(tensor)
             return (_PARAMETER_WITH_STATE, (*arguments, dict(attributes))) if attributes else (_PARAMETER, arguments)
+        if kind is SparseTensor:
+            parts = (tensor._indices(), tensor._values(), tensor.shape, tensor.is_coalesced())
+            return _SPARSE, (sparse_coo, parts)
         stride, offset = strides_of(tensor)
         whole = (self.memory(tensor), offset, tuple(tensor.shape), tuple(stride), tensor.requires_grad, hooks)
         shown = {name: True for name, found in (("conj", tensor.is_conj()), ("neg", tensor.is_neg())) if found}

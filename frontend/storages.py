@@ -599,7 +599,10 @@ class tensortype(type):
         return constructed(cls.dtype, data, "cuda" if cls.is_cuda and device is None else device)
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.is_cuda == cls.is_cuda
+        return (
+            isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.is_cuda == cls.is_cuda
+            and instance.layout is cls.layout
+        )
 
 
 def _check_available(cls: tensortype) -> None:

@@ -135,10 +135,10 @@ class Tensor:
 
     @property
     def layout(self) -> layout:
-        """How the elements are stored: always ``flamework.strided``."""
+        """How the elements are stored: ``flamework.strided``, or ``flamework.sparse_coo``."""
         return strided
 
-    # No tensor is sparse, quantised or without elements of its own.
+    # A sparse tensor is of a class of its own; none is quantised or without elements of its own.
     is_sparse = is_quantized = is_meta = False
 
     # A tensor is what it is by identity, so that it can be a key: equality is elementwise.
@@ -166,18 +166,53 @@ def meta_of(tensor: Tensor) -> TensorMeta:
 
 
 class layout:
-    """How a tensor's elements are stored, as ``torch.layout``; ``strided`` is the only one."""
+    """How a tensor's elements are stored, as ``torch.layout``: ``strided``, or ``sparse_coo`` by their coordinates."""
 
-    __slots__ = ()
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __repr__(self) -> str:
-        return "torch.strided"
+        return f"torch.{self._name}"
 
     def __reduce__(self):
-        return "strided"
+        return self._name
 
 
-strided = layout()
+strided = layout("strided")
+sparse_coo = layout("sparse_coo")
+
+
+class SparseOperand(NotImplementedError):
+    """An operation on dense tensors has asked for the elements of a sparse one.
+
+    Every function reads a tensor through its node, and a sparse tensor has none: so what is not in
+    :data:`sparse_functions` is refused, and no sparse tensor is ever taken for a dense one.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        operation = f"'aten::{name}'" if name else "this operation"
+        super().__init__(
+            f"Could not run {operation} with arguments from the 'SparseCPU' backend: it takes no sparse tensor. Pass "
+            "to_dense() of it instead."
+        )
+
+
+# The functions and methods that take sparse tensors, by the name that they have in ``torch``; ``sparse/`` fills it.
+sparse_functions: dict[str, Callable[..., Any]] = {}
+
+
+def sparse_call(name: str, args: tuple, options: dict[str, Any]) -> Any:
+    """A call of a function, one of whose arguments turned out to be sparse.
+
+    Raises:
+        SparseOperand: the function takes no sparse tensor.
+    """
+    function = sparse_functions.get(name)
+    if function is None:
+        raise SparseOperand(name) from None
+    return function(*args, **options)
 
 
 class memory_format:

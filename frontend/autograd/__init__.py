@@ -211,6 +211,9 @@ def grad(
         RuntimeError: an input that requires no gradient or is unused, or as for :func:`backward`.
     """
     results, targets = _sequence(outputs), _sequence(inputs)
+    if any(isinstance(t, Tensor) and t.is_sparse for t in targets):
+        return _sparse_grad(targets, outputs, grad_outputs, retain_graph, create_graph, allow_unused, is_grads_batched,
+                            materialize_grads)
     if materialize_grads and allow_unused is False:
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
@@ -246,6 +249,14 @@ def grad(
                     "allow_unused=True if this is the desired behavior."
                 )
     return tuple(answer)
+
+
+def _sparse_grad(inputs: Sequence[Tensor], outputs: Tensor | Sequence[Tensor], *options: Any) -> tuple:
+    """The gradients by tensors some of which are sparse: those of their values, with their coordinates."""
+    from ..sparse.tensor import gradient_of, values_of  # they are made of what this chapter exports
+
+    found = grad(outputs, [values_of(t) if t.is_sparse else t for t in inputs], *options)
+    return tuple(gradient_of(t, g) if t.is_sparse and g is not None else g for t, g in zip(inputs, found))
 
 
 def _batched_grad(

@@ -56,7 +56,7 @@ TENSORS = {
                                      + text(b"backward") + b"K\x01stR",
     "a size of texts": b"ctorch\nSize\n((" + text(b"a") + b"ttR",
     "a device that is none": b"ctorch\ndevice\n(" + text(b"nowhere") + b"tR",
-    "a layout that is none": b"ctorch.serialization\n_get_layout\n(" + text(b"torch.sparse_coo") + b"tR",
+    "a layout that is none": b"ctorch.serialization\n_get_layout\n(" + text(b"torch.sparse_csr") + b"tR",
 }
 
 
