@@ -38,7 +38,7 @@ help:
 	@echo 'make bench   measure against PyTorch, JAX, MLX, ... for hours (ARGS="--quick small" is short)'
 	@echo 'make bench-gpu  the same on a GPU, against PyTorch, torch.compile, JAX and CuPy'
 	@echo 'make gpu-report  compile the kernels of these programs for a GPU, and list what they take; needs no GPU'
-	@echo 'make test-gpu    the tests that need a GPU, and those of the GPU part that need none'
+	@echo 'make test-gpu    the tests that need a GPU; says why where there is none'
 	@echo 'make lint    ruff, and mypy over the public surface'
 	@echo 'make clean   remove environments, caches and outputs'
 	@echo 'ARGS="..." is handed to the program that a target runs; PYTHON=python3.12 chooses the interpreter.'
@@ -64,6 +64,10 @@ bench: $(BENCH_STAMP)
 
 bench-gpu: .venv-gpu/.installed-bench-gpu
 	.venv-gpu/bin/python tests/benchmarks/run.py --device cuda --markdown tests/benchmarks/RESULTS-GPU.md $(ARGS)
+
+# The rows that need a GPU are skipped, with the reason, where there is none.
+test-gpu: $(TEST_STAMP)
+	.venv/bin/python -m pytest tests/gpu -rs $(ARGS)
 
 gpu-report: $(TEST_STAMP)
 	.venv/bin/python tests/benchmarks/gpu_report.py $(if $(ARGS),,--markdown tests/benchmarks/RESULTS-GPU.md) $(ARGS)
