@@ -28,7 +28,7 @@ install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --r
 environment = $(patsubst %/bin/python,%,$@)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test oracle record bench bench-gpu lint clean
+.PHONY: help run test oracle record bench bench-gpu gpu-report test-gpu lint clean
 
 help:
 	@echo 'make run     train a digits classifier, and write the fused graph of its training step to fused-graph/'
@@ -37,6 +37,8 @@ help:
 	@echo 'make record  run them and keep what PyTorch answers, for make test to compare with (tests/expected)'
 	@echo 'make bench   measure against PyTorch, JAX, MLX, ... for hours (ARGS="--quick small" is short)'
 	@echo 'make bench-gpu  the same on a GPU, against PyTorch, torch.compile, JAX and CuPy'
+	@echo 'make gpu-report  compile the kernels of these programs for a GPU, and list what they take; needs no GPU'
+	@echo 'make test-gpu    the tests that need a GPU; says why where there is none'
 	@echo 'make lint    ruff, and mypy over the public surface'
 	@echo 'make clean   remove environments, caches and outputs'
 	@echo 'ARGS="..." is handed to the program that a target runs; PYTHON=python3.12 chooses the interpreter.'
@@ -62,6 +64,13 @@ bench: $(BENCH_STAMP)
 
 bench-gpu: .venv-gpu/.installed-bench-gpu
 	.venv-gpu/bin/python tests/benchmarks/run.py --device cuda --markdown tests/benchmarks/RESULTS-GPU.md $(ARGS)
+
+# The rows that need a GPU are skipped, with the reason, where there is none.
+test-gpu: $(TEST_STAMP)
+	.venv/bin/python -m pytest tests/gpu -rs $(ARGS)
+
+gpu-report: $(TEST_STAMP)
+	.venv/bin/python tests/benchmarks/gpu_report.py $(if $(ARGS),,--markdown tests/benchmarks/RESULTS-GPU.md) $(ARGS)
 
 # mypy knows packages by their folders, and this one's folders get their names from pyproject.toml: link them up.
 lint: $(LINT_STAMP)

@@ -40,14 +40,14 @@ MAX_REPEATED = 8  # if their statements are few
 def identity(op: str, dtype: DType) -> str:
     """The value that a reduction starts from."""
     code = dtype.code
+    if dtype.kind == BOOL:
+        return "False" if op in ("sum", "reduce_max") else "True"
     if op in ("sum", "prod"):
         value = "0" if op == "sum" else "1"
-        return f"{code}({value}.0)" if dtype.kind == FLOATING else f"{code}({value})" if dtype.kind else "False"
+        return f"{code}({value}.0)" if dtype.kind == FLOATING else f"{code}({value})"
     low = op == "reduce_max"
     if dtype.kind == FLOATING:
         return f"{code}({'-inf' if low else 'inf'})"
-    if dtype.kind == BOOL:
-        return "False" if low else "True"
     bits = dtype.itemsize * 8
     smallest, largest = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dtype.is_signed else (0, (1 << bits) - 1)
     return f"{code}({smallest if low else largest})"

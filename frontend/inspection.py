@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .compiler.cluster import Cluster
     from .compiler.lowering import Lowered
-    from .runtime.plan import Item, Plan
+    from .runtime.plan import Plan
 
 
 @dataclass
@@ -48,11 +48,13 @@ class Kernel:
 
     Attributes:
         name: from its operations and a digest of its source.
-        kind: ``kernel``, ``dot`` (a matrix product), ``convolve`` (a depthwise one, or its gradient) or ``sort``.
+        kind: ``kernel``, ``dot`` (a matrix product), ``convolve`` (a depthwise one, or its gradient), ``sort`` or
+            ``library`` (computed by a library of Python).
         operations: rows of the primitive table, in the order of evaluation.
         operands: buffers read and written.
-        bytes_read, bytes_written: memory traffic if every operand is touched once.
+        bytes_read, bytes_written: memory traffic if every operand is touched once; by a sort on a GPU, once a launch.
         calls: how many pieces of work share the launch (parameters of an optimizer step).
+        launches: how many launches it is on a GPU; 0 in a program of the CPU.
         cpu_source: numba source for the CPU; empty for library calls.
         loops: the loop IR as text.
     """
@@ -66,13 +68,16 @@ class Kernel:
     calls: int
     cpu_source: str
     loops: str
+    launches: int = 0
     _lowered: Lowered | None = field(repr=False, default=None)
+    _on_gpu: str = field(repr=False, default="")
 
     @functools.cached_property
     def cuda_source(self) -> str:
-        """numba.cuda source of the same loops; empty for library calls."""
-        if self._lowered is None:
-            return ""
+        """numba.cuda source: of a program on a GPU, what it runs there, its products and sorts too; else of the same
+        loops, and empty for library calls."""
+        if self._on_gpu or self._lowered is None:
+            return self._on_gpu
         from .compiler import codegen_cuda
 
         return codegen_cuda.generate(self._lowered.kernel)
@@ -90,15 +95,15 @@ class Kernel:
 
     def gpu_resources(self, cc: tuple[int, int] = (9, 0)) -> dict[str, int]:
         """What the GPU kernel takes: ``registers`` of a thread, bytes of ``spills``, bytes of ``shared`` memory of a
-        block; empty for library calls. As :meth:`ptx`."""
+        block, and how many ``barriers`` it names; empty for library calls. As :meth:`ptx`."""
         return self._for_gpu("sass_report", cc) or {}
 
     def _for_gpu(self, what: str, cc: tuple[int, int]) -> Any:
-        if self._lowered is None:
+        if not self.cuda_source:
             return None
         from .kernels.cuda import toolchain
 
-        return getattr(toolchain, what)(self._lowered.kernel, cc)
+        return getattr(toolchain, what)(self.cuda_source, cc)
 
     def assembly(self) -> str:
         """The machine code of the CPU kernel as text; compiles it."""
@@ -141,8 +146,8 @@ class Explanation:
         lines: list[str] = []
         for plan in self.plans:
             names = node_names(plan)
-            for item in plan.items:
-                kernel = describe(item, plan, names)
+            for number in range(len(plan.items)):
+                kernel = describe(plan, number, names)
                 self.kernels.append(kernel)
                 lines.append(f"{kernel.name}: {' '.join(kernel.operations)}")
                 described = [(o.mode == "read", f"{o.name} : {o.dtype}{list(o.shape)}") for o in kernel.operands]
@@ -224,7 +229,8 @@ class Explanation:
                     {
                         "name": k.name, "kind": k.kind, "operations": k.operations, "calls": k.calls,
                         "operands": [vars(o) for o in k.operands],
-                        "bytes_read": k.bytes_read, "bytes_written": k.bytes_written, "cpu_source": k.cpu_source,
+                        "bytes_read": k.bytes_read, "bytes_written": k.bytes_written, "launches": k.launches,
+                        "cpu_source": k.cpu_source,
                     }
                     for k in self.kernels
                 ],
@@ -235,9 +241,14 @@ class Explanation:
             indent=1,
         )
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, cc: tuple[int, int] | None = None) -> Path:
         """Write everything to a folder: ``explanation.txt``, ``graph.json``, ``graph.dot``, ``before.txt``,
-        ``after.txt`` and the sources of each kernel. Returns the folder."""
+        ``after.txt`` and the sources of each kernel. Returns the folder.
+
+        Args:
+            cc: a GPU's compute capability, such as ``(9, 0)``, for which PTX, machine code and a table of the
+                registers and memory that kernels take are written, too; see :meth:`Kernel.ptx` for what that needs.
+        """
         folder = Path(folder)
         sources = folder / "kernels"
         sources.mkdir(parents=True, exist_ok=True)
@@ -246,12 +257,19 @@ class Explanation:
             ("before.txt", self.before), ("after.txt", self.after),
         ):
             (folder / name).write_text(text + "\n")
+        resources = []
         for i, kernel in enumerate(self.kernels):
-            if kernel.cpu_source:
-                stem = f"{i:03d}_{kernel.name}"
-                (sources / f"{stem}.cpu.py").write_text(kernel.cpu_source)
-                (sources / f"{stem}.cuda.py").write_text(kernel.cuda_source)
-                (sources / f"{stem}.loops.txt").write_text(kernel.loops + "\n")
+            texts = {"cpu.py": kernel.cpu_source, "cuda.py": kernel.cuda_source, "loops.txt": kernel.loops}
+            if cc is not None and kernel.cuda_source:
+                texts |= {"ptx": kernel.ptx(cc), "sass": kernel.sass(cc)}
+                found = ", ".join(f"{value} {name}" for name, value in kernel.gpu_resources(cc).items())
+                traffic = f"{kernel.bytes_read} bytes read, {kernel.bytes_written} written"
+                resources.append(f"[{i}] {kernel.name}: {found}, {traffic}\n")
+            for ending, text in texts.items():
+                if text:
+                    (sources / f"{i:03d}_{kernel.name}.{ending}").write_text(text.rstrip("\n") + "\n")
+        if cc is not None:
+            (folder / "gpu.txt").write_text("".join(resources))
         return folder
 
 
@@ -284,11 +302,14 @@ def members(cluster: Cluster) -> list[Node]:
     return [*(n for n in cluster.values if n.value is None), *(store.target for store in cluster.stores)]
 
 
-def describe(item: Item, plan: Plan, names: dict[Node, str]) -> Kernel:
-    """The report of one launch."""
+def describe(plan: Plan, number: int, names: dict[Node, str]) -> Kernel:
+    """The report of an item of a plan's schedule."""
+    from .compiler import codegen_cpu
     from .runtime.kernels import digest
 
-    fusion = plan.fusion
+    item, fusion = plan.items[number], plan.fusion
+    steps = plan.steps(number)
+    gpu = {"launches": len(steps), "_on_gpu": next((step.source for step in steps if step.source), "")}
     operands: dict[tuple, Operand] = {}
 
     def add(node: Node, mode: str) -> None:
@@ -303,9 +324,12 @@ def describe(item: Item, plan: Plan, names: dict[Node, str]) -> Kernel:
         for source in sources:
             add(fusion.base(source), "read")
         add(node, "write")
-        read = sum(x.type.nbytes for x in node.src)
+        read, written = sum(x.type.nbytes for x in node.src), node.type.nbytes
+        if item.kind == "sort" and steps:
+            order = 8 * node.src[0].type.size
+            read, written = len(steps) * (read + order), len(steps) * order
         return Kernel(f"{node.op.name}_{node.dtype.code}", item.kind, [node.op.name], list(operands.values()), read,
-                      node.type.nbytes, 1, "", "")
+                      written, 1, "", "", **gpu)
     for cluster, lowered in zip(item.clusters, item.lowered):
         targets = {fusion.base(store.target) for store in cluster.stores}
         for node in lowered.operands:
@@ -317,7 +341,7 @@ def describe(item: Item, plan: Plan, names: dict[Node, str]) -> Kernel:
     return Kernel(
         f"{kernel.mode}_{short}_{digest(item.source)[:6]}", "kernel", list(kernel.operations), list(operands.values()),
         sum(x.bytes_read for x in item.lowered), sum(x.bytes_written for x in item.lowered), len(item.lowered),
-        item.source, str(kernel), lowered,
+        codegen_cpu.generate(kernel) if steps else item.source, str(kernel), _lowered=lowered, **gpu,
     )
 
 

@@ -63,7 +63,9 @@ class GpuPlanner(Planner):
 
     def write_tape(self) -> None:
         self.steps: list[Step] = []
+        self.first_steps: list[int] = []
         for item, scratch in zip(self.items, self.placement.scratch):
+            self.first_steps.append(len(self.steps))
             if item.kind == "kernel":
                 for lowered, place in zip(item.lowered, scratch):
                     self.kernel_steps(lowered, place)
@@ -158,6 +160,11 @@ class GpuPlan:
     items = property(lambda self: self.planner.items)
     fusion = property(lambda self: self.planner.fusion)
     roots = property(lambda self: self.planner.roots)
+
+    def steps(self, number: int) -> list[Step]:
+        """What an item of the schedule becomes."""
+        begin, *end = self.planner.first_steps[number : number + 2]
+        return self.planner.steps[begin : end[0] if end else None]
 
     def run(
         self, inputs: Sequence[DeviceBuffer], numbers: Sequence[float], dying: frozenset[int] = frozenset(),

@@ -377,7 +377,7 @@ def function_events(events: Sequence[Event], shapes: bool = False) -> EventList:
                 plan, position = event.launch
                 if plan not in names:
                     names[plan] = node_names(plan)
-                kernel = kernels[event.launch] = describe(plan.items[position], plan, names[plan])
+                kernel = kernels[event.launch] = describe(plan, position, names[plan])
         made = of[event] = FunctionEvent(len(found), event, origin, kernel, shapes)
         if event.parent in of:
             made.cpu_parent = of[event.parent]

@@ -5,7 +5,7 @@ PTX and ``ptxas`` into SASS, none of which needs a GPU. They come with ``pip ins
 and does not find them raises :class:`ToolchainMissing`. The simulator is part of numba: with ``NUMBA_ENABLE_CUDASIM=1``
 in the environment before the first import, :func:`simulate` runs a kernel thread by thread in Python.
 
-In: a kernel of the loop IR. Out: :func:`ptx`, :func:`sass`, :func:`sass_report`, :func:`simulate`.
+In: a kernel of the loop IR, or generated source. Out: :func:`ptx`, :func:`sass`, :func:`sass_report`, :func:`simulate`.
 Read next: ``compiler/codegen_cuda.py``, which writes the source.
 """
 
@@ -140,9 +140,11 @@ def compile_to_ptx(source: str, functions: Sequence[str], cc: tuple[int, int], t
     return re.sub(r"^\.common \.global .*NumbaEnv.*\n", "", ptx, flags=re.MULTILINE)
 
 
-def ptx(kernel: Kernel, cc: tuple[int, int], threads: int = codegen_cuda.THREADS) -> str:
-    """The PTX of a kernel for a compute capability, such as ``(8, 0)``; see :func:`compile_to_ptx`."""
-    return compile_to_ptx(codegen_cuda.generate(kernel, threads), codegen_cuda.functions(kernel), cc, threads)
+def ptx(kernel: Kernel | str, cc: tuple[int, int], threads: int = codegen_cuda.THREADS) -> str:
+    """The PTX of a kernel, or of generated source, for a compute capability, such as ``(8, 0)``; see
+    :func:`compile_to_ptx`."""
+    source = kernel if isinstance(kernel, str) else codegen_cuda.generate(kernel, threads)
+    return compile_to_ptx(source, re.findall(r"^def (\w+)\(", source, re.MULTILINE), cc, threads)
 
 
 @functools.cache
@@ -166,29 +168,35 @@ def _run(*command: str) -> subprocess.CompletedProcess[str]:
     return finished
 
 
-def sass_report(kernel: Kernel, cc: tuple[int, int], threads: int = codegen_cuda.THREADS) -> dict[str, int]:
-    """What a kernel's machine code takes: ``registers`` of a thread, ``spills`` (bytes that do not fit into registers
-    and are stored or loaded), ``shared`` bytes of a block. Of several functions the largest.
+def sass_report(kernel: Kernel | str, cc: tuple[int, int], threads: int = codegen_cuda.THREADS) -> dict[str, int]:
+    """What the machine code of a kernel, or of generated source, takes: ``registers`` of a thread, ``spills`` (bytes
+    that do not fit into registers and are stored or loaded), ``shared`` bytes of a block, and how many ``barriers`` it
+    names. Of several functions the largest.
 
     Raises :class:`ToolchainMissing` where the compiler or ``ptxas`` is not installed, and
     :class:`KernelCompilationError` where ptxas refuses, for example because it is older than the compiler.
     """
+    return resources(ptx(kernel, cc, threads), cc)
+
+
+def resources(text: str, cc: tuple[int, int]) -> dict[str, int]:
+    """The same of PTX."""
     with tempfile.TemporaryDirectory() as folder:
-        return read_report(_assembled(kernel, cc, threads, Path(folder, "kernel.cubin")))
+        return read_report(_assembled(text, cc, Path(folder, "kernel.cubin")))
 
 
-def sass(kernel: Kernel, cc: tuple[int, int], threads: int = codegen_cuda.THREADS) -> str:
+def sass(kernel: Kernel | str, cc: tuple[int, int], threads: int = codegen_cuda.THREADS) -> str:
     """A kernel's machine code as text, by ``nvdisasm``; raises as :func:`sass_report` does."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kernel.cubin")
-        _assembled(kernel, cc, threads, path)
+        _assembled(ptx(kernel, cc, threads), cc, path)
         return _run(find_program("nvdisasm"), "-c", str(path)).stdout
 
 
-def _assembled(kernel: Kernel, cc: tuple[int, int], threads: int, path: Path) -> str:
-    """Write a kernel's machine code to a file; returns what ``ptxas -v`` says."""
+def _assembled(text: str, cc: tuple[int, int], path: Path) -> str:
+    """Write the machine code of PTX to a file; returns what ``ptxas -v`` says."""
     source = path.with_suffix(".ptx")
-    source.write_text(ptx(kernel, cc, threads))
+    source.write_text(text)
     return _run(find_program("ptxas"), "-v", f"-arch=sm_{cc[0]}{cc[1]}", str(source), "-o", str(path)).stderr
 
 
@@ -202,6 +210,7 @@ def read_report(text: str) -> dict[str, int]:
         "registers": largest(r"Used (\d+) registers"),
         "spills": largest(r"(\d+) bytes spill (?:stores|loads)"),
         "shared": largest(r"(\d+) bytes smem"),
+        "barriers": largest(r"used (\d+) barriers"),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import statistics
 from pathlib import Path
 
@@ -20,6 +21,15 @@ PACKAGES = ("flamework", "numba", "numba-cuda", "llvmlite", "torch", "jax", "mlx
             "cupy-cuda13x")
 INTRODUCTION = """What `run.py` in this folder measured, written by it. Times compare within one row only: the
 machine is shared and its speed changes. A ratio above 1 in the column "/ best peer" is a row that Flamework loses.
+"""
+
+GPU_PAGE = """# Results on a GPU
+
+## Measured
+
+No GPU has been measured yet. On a machine with one of NVIDIA's and its driver, `make bench-gpu` measures Flamework,
+PyTorch eager, torch.compile, JAX and CuPy on the same programs in turns, and writes its tables here, with the device's
+name and the bandwidth of a copy in the same minute. `make bench-gpu ARGS="--quick reductions"` takes minutes.
 """
 
 
@@ -52,6 +62,20 @@ def machine(threads: int, missing: list[str], device: str = "cpu") -> str:
     if missing:
         lines.append(f"- Not installed, and so left out: {', '.join(missing)}")
     return "\n".join(lines) + "\n"
+
+
+def write_section(path: Path, heading: str, text: str) -> None:
+    """Write the section ``## heading`` of the page about GPUs, in place of the one that it has, or at its end."""
+    page = path.read_text() if path.exists() else GPU_PAGE
+    sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)
+    at = next((i for i, section in enumerate(sections) if section.startswith(f"## {heading}\n")), len(sections))
+    sections[at : at + 1] = [f"## {heading}\n\n{text}"]
+    path.write_text("\n\n".join(section.strip("\n") for section in sections) + "\n")
+
+
+def demoted(text: str) -> str:
+    """The same with each heading one level lower."""
+    return re.sub(r"^(#+ )", r"#\1", text, flags=re.MULTILINE)
 
 
 def memory_size() -> str:

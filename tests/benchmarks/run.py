@@ -296,6 +296,16 @@ def import_seconds(module: str, repeats: int = 5) -> float:
     return min(float(done.stdout) for done in runs)
 
 
+def chosen(parser: argparse.ArgumentParser, names: list[str]) -> list[str]:
+    """The workloads of groups and workloads that are named; all where none is."""
+    found = []
+    for name in names or GROUPS:
+        if name not in GROUPS and name not in WORKLOADS:
+            parser.error(f"no group or workload is named {name!r}; there are {', '.join([*GROUPS, *WORKLOADS])}")
+        found += [workload.name for workload in GROUPS[name]] if name in GROUPS else [name]
+    return found
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure Flamework against its peers.")
     parser.add_argument("names", nargs="*", metavar="NAME",
@@ -312,11 +322,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables to FILE as well")
     parser.add_argument("--record", metavar="FILE", type=Path, help="keep what is measured in FILE, too")
     options = parser.parse_args(arguments)
-    options.workloads, options.primed = [], None
-    for name in options.names or GROUPS:
-        if name not in GROUPS and name not in WORKLOADS:
-            parser.error(f"no group or workload is named {name!r}; there are {', '.join([*GROUPS, *WORKLOADS])}")
-        options.workloads += [workload.name for workload in GROUPS[name]] if name in GROUPS else [name]
+    options.workloads, options.primed = chosen(parser, options.names), None
     if options.quick:
         options.rounds, options.seconds = 1, 0.2
     return options
@@ -379,8 +385,11 @@ def main() -> None:
         details = "".join(report.workload_table(row, options.size) for row in ordered)
         missing = len(WORKLOADS) - len(ordered)
         left_out = f"- Not measured: {missing} of {len(WORKLOADS)} workloads\n" if missing else ""
-        page = f"# Results\n\n{report.INTRODUCTION}\n{text}{left_out}{summary}\n## Details\n{details}"
-        options.markdown.write_text(page)
+        page = f"{report.INTRODUCTION}\n{text}{left_out}{summary}\n## Details\n{details}"
+        if options.device == "cuda":
+            report.write_section(options.markdown, "Measured", report.demoted(page))
+        else:
+            options.markdown.write_text(f"# Results\n\n{page}")
 
 
 if __name__ == "__main__":

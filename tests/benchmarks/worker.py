@@ -129,8 +129,9 @@ def as_tuple(results) -> tuple:
 def digest(results) -> list[float]:
     """Sizes of the numbers of a step's first result, to compare contestants: mean, mean magnitude, largest."""
     first = as_tuple(results)[0]
-    first = first.cpu() if hasattr(first, "cpu") else first
-    first = first.detach().numpy() if hasattr(first, "detach") else first
+    if hasattr(first, "detach"):
+        first = first.detach()
+        first = (first.cpu() if hasattr(first, "cpu") else first).numpy()
     first = first.get() if type(first).__module__.startswith("cupy") else first
     values = np.asarray(first).astype(np.float64)
     return [float(values.mean()), float(np.abs(values).mean()), float(values.max())]
@@ -163,13 +164,14 @@ class Runner:
         if step is None:
             return
         self.step = step
-        results = self._finish(step())
+        results = self.finish(step())
         self.report["first"] = time.perf_counter() - start
         self.report["digest"] = digest(results)
         if self.contestant.module == "flamework":
             self.report["counters"] = self.module.counters()
 
-    def _finish(self, results):
+    def finish(self, results):
+        """Wait for the results of a step; returns them."""
         self.contestant.finish(self.module, results)
         return results
 
@@ -179,11 +181,11 @@ class Runner:
             start = time.perf_counter()
             results = self.step()
             seconds = time.perf_counter() - start
-            self._finish(results)
+            self.finish(results)
             return seconds / self.workload.operations
         start = time.perf_counter()
         for _ in range(repeats):
-            self._finish(self.step())
+            self.finish(self.step())
         return (time.perf_counter() - start) / repeats / self.workload.operations
 
     def round(self, seconds: float) -> list[float]:

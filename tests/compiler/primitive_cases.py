@@ -335,7 +335,8 @@ CASES: dict[str, list[Case]] = {
         ((2, 1), (1,)), ((30, 200), (1,)), ((200, 30), (0,)))],
     "prod": [case(X(*a, values=v), params=b, rtol=1e-5) for a, b, v in (
         ((3, 4), (1,), SIGNED), ((3, 4), (0,), SIGNED), ((2, 3, 2), (0, 2), SIGNED), ((0, 3), (0,), SIGNED),
-        ((4, 4), (1,), with_zeros(0, 1, 2, 3)), ((5,), (0,), with_zeros(1)), ((30, 7), (1,), uniform(0.5, 2)))],
+        ((4, 4), (1,), with_zeros(0, 1, 2, 3)), ((5,), (0,), with_zeros(1)), ((30, 7), (1,), uniform(0.5, 2)),
+        ((2, 3), (1,), always(1)))],
     "reduce_max": [case(X(*a, values=distinct), params=b) for a, b in (
         ((3, 4), (1,)), ((3, 4), (0,)), ((2, 3, 4), (0, 2)), ((5,), (0,)), ((3, 0), (0,)), ((6, 40), (1,)))],
     "reduce_min": [case(X(*a, values=distinct), params=b) for a, b in (

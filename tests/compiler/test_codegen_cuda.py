@@ -49,11 +49,6 @@ def test_kernels_agree_with_the_reference(report, name):
     assert "problem" not in report["cases"][name], report["cases"][name]["problem"]
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_every_row_of_the_table_agrees_with_its_reference(report, name):
-    assert "problem" not in report["rows"][name], report["rows"][name]["problem"]
-
-
 def test_cases_divide_work_in_every_way(report):
     assert {how for found in report["cases"].values() for how in found.get("distributions", ())} == DISTRIBUTIONS
 
@@ -283,5 +278,5 @@ def test_every_row_of_the_table_compiles_for_gpus():
 
     for name in ROWS:
         if p.TABLE[name].kind == "elementwise":
-            for kernel in kernels_of(uses_of(name, every_shape=False)):
+            for kernel in kernels_of(uses_of(name)):
                 assert ".entry flamework_kernel(" in toolchain.ptx(kernel, (9, 0)), name

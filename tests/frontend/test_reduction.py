@@ -220,3 +220,9 @@ def test_extremum_of_long_vectors_of_bools(name, first, shape):
         return list(getattr(x if name == "max" else ~x, name)(axis))
 
     assert_same(script)
+
+
+def test_product_of_bools_is_whether_all_are_true():
+    rows = flamework.tensor([[True, True, True], [True, False, True]])
+    assert rows.prod(1, dtype=flamework.bool).tolist() == [True, False]
+    assert flamework.ones(100_000, dtype=flamework.bool).prod(dtype=flamework.bool).item() is True

@@ -226,7 +226,7 @@ def test_report_is_read_from_what_the_assembler_says():
             0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
         ptxas info    : Used 21 registers, used 0 barriers, 400 bytes cmem[0]
     """)
-    assert toolchain.read_report(text) == {"registers": 40, "spills": 12, "shared": 1024}
+    assert toolchain.read_report(text) == {"registers": 40, "spills": 12, "shared": 1024, "barriers": 1}
 
 
 # ------------------------------------------------------------------------------------------------- the real compiler
@@ -322,13 +322,20 @@ def test_explain_shows_what_a_gpu_would_run(compiler):
     assert (product.ptx(), product.sass(), product.gpu_resources()) == ("", "", {})
 
 
-def test_machine_code_is_shown(compiler):
+def test_machine_code_is_shown(compiler, tmp_path):
     if not has_program("nvdisasm"):
         pytest.skip("nvdisasm is not installed")
     import flamework
 
-    (kernel,) = flamework.explain(lambda x: x + 1)(flamework.rand(64)).kernels
+    explained = flamework.explain(lambda x: x + 1)(flamework.rand(64))
+    (kernel,) = explained.kernels
     assert "FADD" in kernel.sass()
+    names = {path.name.partition(".")[2] for path in (explained.save(tmp_path, cc=(9, 0)) / "kernels").iterdir()}
+    assert names == {"cpu.py", "cuda.py", "loops.txt", "ptx", "sass"}
+    assert re.fullmatch(
+        r"\[0\] flat_add_\w+: \d+ registers, 0 spills, 0 shared, 0 barriers, 256 bytes read, 256 written\n",
+        (tmp_path / "gpu.txt").read_text(),
+    )
 
 
 def has_program(name: str) -> bool:
