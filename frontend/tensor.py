@@ -24,15 +24,17 @@ from .storage import Chain, Storage, contiguous_strides, find_cut, geometry, is_
 
 
 class TensorMeta:
-    """What only few tensors have: an accumulated gradient, hooks that run after accumulation, Python attributes."""
+    """What only few tensors have: an accumulated gradient, hooks that run after accumulation, a name, and the memory
+    that others see for as long as the tensor lives."""
 
-    __slots__ = ("grad", "accumulated", "retains_grad", "name")
+    __slots__ = ("grad", "accumulated", "retains_grad", "name", "shown")
 
     def __init__(self) -> None:
         self.grad: Tensor | None = None
         self.accumulated: dict[int, Callable] | None = None
         self.retains_grad = False
         self.name: str | None = None
+        self.shown: Any = None
 
 
 class Tensor:

@@ -179,7 +179,7 @@ def viewed_as(tensor: Tensor, dtype: DType) -> Tensor:
         if tensor.requires_grad:
             raise RuntimeError("view(dtype) of a tensor that requires a gradient is not differentiable; detach() it")
         return view_of(tensor, (p.bitcast, (dtype,)))
-    from .exchange import from_numpy
+    from .exchange import shared_array, tensor_over
 
     if tensor.ndim == 0:
         raise RuntimeError(
@@ -187,9 +187,7 @@ def viewed_as(tensor: Tensor, dtype: DType) -> Tensor:
         )
     if dtype.itemsize < own.itemsize or tensor.shape[-1] * own.itemsize % dtype.itemsize == 0:
         # elements of other sizes are no movement of nodes: both tensors share the memory itself, as NumPy sees it
-        if not tensor.is_cpu:
-            raise RuntimeError("the memory of a GPU cannot be seen as elements of another size")
-        return from_numpy(tensor.detach().numpy().view(dtype.numpy))
+        return tensor_over(shared_array(tensor.detach()).view(dtype.numpy), str(tensor.device))
     raise RuntimeError(
         f"self.size(-1) must be divisible by {dtype.itemsize // own.itemsize} to view {own} as {dtype} (different "
         f"element sizes), but got {tensor.shape[-1]}"
