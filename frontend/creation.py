@@ -22,6 +22,7 @@ from .compiler import dtypes, primitives as p
 from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, complex_of, meant
 from .compiler.ir import Node, tensor_type
 from .compiler.primitives import Undefined
+from .cuda_interface import from_cuda_array_interface
 from .device import device, device_name
 from .exchange import from_numpy
 from .mutation import write_out
@@ -568,6 +569,9 @@ def tensor(
         copied = data.detach().clone()
         where = data.device if device is None else device
         return pinned(copied.to(where, dtype or data.dtype).requires_grad_(requires_grad), pin_memory)
+    if hasattr(data, "__cuda_array_interface__"):
+        found = as_tensor(from_cuda_array_interface(data).clone(), dtype=dtype, device=device)
+        return requiring_grad(found) if requires_grad else found
     return pinned(made(input_node(array_of(data, dtype), place), requires_grad), pin_memory)
 
 
@@ -666,7 +670,8 @@ def _no_numbers(data: Any, array: np.ndarray) -> Exception:
 
 
 def as_tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = None) -> Tensor:
-    """``data`` as a tensor, without a copy where that is possible: a tensor itself, an array sharing memory.
+    """``data`` as a tensor, without a copy where that is possible: a tensor itself, an array sharing memory, an object
+    with ``__cuda_array_interface__`` sharing a GPU's.
 
     As ``torch.as_tensor``.
 
@@ -683,6 +688,8 @@ def as_tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = Non
     if isinstance(data, np.ndarray) and device_name(device) == "cpu":
         if dtype is None or dtype.numpy == data.dtype:
             return from_numpy(data)
+    if hasattr(data, "__cuda_array_interface__"):
+        return as_tensor(from_cuda_array_interface(data), dtype=dtype, device=device)
     return tensor(data, dtype=dtype, device=device)
 
 

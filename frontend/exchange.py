@@ -29,9 +29,9 @@ from .leaves import make_leaf
 from .parts import as_strided
 from .printing import format_tensor
 from .recording import (
+    copied_home,
     from_array,
     get_default_dtype,
-    input_node,
     node_of,
     observe,
     pending,
@@ -41,6 +41,7 @@ from .recording import (
     tensor_of,
 )
 from .runtime import engine
+from .runtime.shared import copied, exposed
 from .storage import ALONE, EXPORTED, Storage, contiguous_strides, cut_index, holders, signs, strided_array
 from .tensor import Tensor, method, strides_of
 from .views import detached, permute
@@ -49,13 +50,18 @@ _new = Tensor.__new__
 
 
 class Exporter:
-    """What arrays outside are based on: while one of them lives, so does this, and the memory is exported."""
+    """What arrays outside are based on: while one of them lives, so does this, and the memory is exported.
+
+    Args:
+        memory: who holds the memory.
+        interface: NumPy's description of it, by default the holder's.
+    """
 
     __slots__ = ("memory", "__array_interface__", "__weakref__")
 
-    def __init__(self, memory: np.ndarray) -> None:
+    def __init__(self, memory: Any, interface: dict[str, Any] | None = None) -> None:
         self.memory = memory
-        self.__array_interface__ = memory.__array_interface__
+        self.__array_interface__ = memory.__array_interface__ if interface is None else interface
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
@@ -80,7 +86,20 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
             "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
             "currently not supported."
         )
-    dtype = dtypes.from_numpy(ndarray.dtype)
+    check_array(ndarray)
+    if not ndarray.flags.writeable:
+        warnings.warn(
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means "
+            "writing to this tensor will result in undefined behavior. You may want to copy the array to protect its "
+            "data or make it writable before converting it to a tensor.",
+            UserWarning, stacklevel=2,
+        )
+    return tensor_over(ndarray)
+
+
+def check_array(ndarray: np.ndarray) -> None:
+    """Raise TypeError or ValueError if a tensor cannot share an array's memory; see :func:`from_numpy`."""
+    dtypes.from_numpy(ndarray.dtype)
     if any(stride < 0 for stride in ndarray.strides):
         raise ValueError(
             "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
@@ -92,22 +111,23 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
             "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate "
             "the memory."
         )
-    if not ndarray.flags.writeable:
-        warnings.warn(
-            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means "
-            "writing to this tensor will result in undefined behavior. You may want to copy the array to protect its "
-            "data or make it writable before converting it to a tensor.",
-            UserWarning, stacklevel=2,
-        )
+
+
+def tensor_over(ndarray: np.ndarray, device: str = "cpu") -> Tensor:
+    """A tensor that shares the memory of an array, or of a GPU, which the array describes.
+
+    Strides are positive and multiples of the size of an element.
+    """
     if ndarray.size == 0:
-        return from_array(np.empty(ndarray.shape, ndarray.dtype))
+        return from_array(np.empty(ndarray.shape, ndarray.dtype), device)
+    dtype = dtypes.from_numpy(ndarray.dtype)
     strides = tuple(stride // ndarray.itemsize for stride in ndarray.strides)
     extent = 1 + sum((e - 1) * stride for e, stride in zip(ndarray.shape, strides))
     memory = np.lib.stride_tricks.as_strided(ndarray, (extent,), (ndarray.itemsize,), writeable=ndarray.flags.writeable)
     whole = ndarray.flags.c_contiguous
     shape = ndarray.shape if whole else (extent,)
-    kind = tensor_type(shape, dtype)
-    storage = Storage(Node(p.input_, (), (shape, dtype, "cpu"), kind))
+    kind = tensor_type(shape, dtype, device)
+    storage = Storage(Node(p.input_, (), (shape, dtype, device), kind))
     storage.stamp = EXPORTED
     storage.memory = memory
     storage.owner = ndarray
@@ -121,13 +141,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 
 def exported(tensor: Tensor) -> np.ndarray:
-    """The memory of a tensor's storage as a flat array for somebody outside.
-
-    Raises:
-        RuntimeError: it is the memory of a GPU.
-    """
-    if tensor._node.type.device != "cpu":
-        raise RuntimeError("the memory of a GPU cannot be shared with the CPU, or seen as elements of another size")
+    """The memory of a tensor's storage as a flat array for somebody outside; of a GPU's memory a description."""
     storage = storage_of(tensor)
     if storage.stamp != EXPORTED or reclaim(storage):
         export(tensor, storage)
@@ -142,16 +156,25 @@ def export(tensor: Tensor, storage: Storage) -> None:
     """Make the storage's value memory that changes: its own buffer if no other node needs it, else a copy."""
     base = storage.node
     if base.value is None or base.op is p.scalar:
-        read(base)
+        engine.realize([base])
+    elif engine.refuse is not None:
+        engine.refuse([base])
+    device = base.type.device
     shared = base.requires_grad or base.src
     known = ALONE[0] + (tensor._node is base)
     del base
     nodes, values, _ = holders(storage)
-    memory = read(storage.node).reshape(-1)
+    memory = exposed(storage.node.value)
     if shared or nodes > known or values > ALONE[1] or not memory.flags.writeable:
-        memory = memory.copy()
-    storage.memory = memory
+        memory = exposed(copied(memory, device))
+    storage.memory = memory.view(storage.node.type.dtype.numpy)
     storage.stamp = EXPORTED
+
+
+def shared_array(tensor: Tensor) -> np.ndarray:
+    """The elements as an array that shares the tensor's memory; a description, if that is a GPU's."""
+    memory = exported(tensor)
+    return strided_array(tensor._chain, tensor._storage.node.type, memory)
 
 
 @method
@@ -184,8 +207,7 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
                     f"Can't call numpy() on Tensor that has {name} bit set. Use tensor.resolve_{which}().numpy() "
                     "instead."
                 )
-    flat = exported(self)
-    return strided_array(self._chain, self._storage.node.type, flat)
+    return shared_array(self)
 
 
 @method
@@ -360,7 +382,7 @@ def __deepcopy__(self: Tensor, memo: dict) -> Tensor:
     if copied is None:
         base = storage.node
         if storage.stamp == EXPORTED:
-            base = input_node(storage.memory.copy().reshape(base.type.shape), base.type.device)
+            base = copied_home(storage)
         copied = memo[id(storage)] = Storage(s.copy(s.detach(base)) if base.requires_grad else s.copy(base))
     at = cut_index(self._chain)
     result = _new(type(self))

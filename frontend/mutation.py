@@ -26,6 +26,7 @@ from .compiler.primitives import same_device
 from .levels import LEAF
 from .recording import (
     broadcast_shapes,
+    copied_home,
     moved,
     node_of,
     plain_number,
@@ -36,6 +37,7 @@ from .recording import (
     take_back,
     tensor_of,
 )
+from .runtime import engine, shared
 from .storage import (
     EXPORTED,
     Cut,
@@ -47,6 +49,7 @@ from .storage import (
     leaf_node,
     replay,
     signed,
+    signs,
     straight_through,
     strided_array,
     without_cut,
@@ -188,11 +191,11 @@ def _write(tensor: Tensor, storage: Storage, node: Node, uniform: bool, replaces
 
     exported = storage.stamp == EXPORTED and not reclaim(storage)
     if exported and not storage.memory.flags.writeable:
-        take_back(storage, storage.memory.copy())
+        take_back(storage, shared.copied(storage.memory, storage.node.type.device))
         exported = False
     if exported:
-        # NumPy sees the same memory, so it changes now; the graph below is kept for the gradient only
-        np.copyto(strided_array(chain, storage.node.type, storage.memory), signed(chain, read(node)))
+        # others see the same memory, so it changes now; the graph below is kept for the gradient only
+        write_shared(storage, chain, node)
     old = storage.node
     if not recorded:
         value = written_data(without_cut(chain), old, s.detach(node) if node.requires_grad else node)
@@ -219,6 +222,21 @@ def _write(tensor: Tensor, storage: Storage, node: Node, uniform: bool, replaces
         tensor._seen = storage.stamp
     register(tensor)
     return tensor
+
+
+def write_shared(storage: Storage, chain: Chain, node: Node) -> None:
+    """Write the elements of a view into exported memory. On a GPU a view with gaps is written with what is between."""
+    kind, memory = storage.node.type, storage.memory
+    if kind.device == "cpu":
+        np.copyto(strided_array(chain, kind, memory), signed(chain, read(node)))
+        return
+    view = strided_array(chain, kind, memory)
+    if not view.flags.c_contiguous or any(signs(chain)):
+        view = memory
+        with recording_gradients(False):
+            node = written_through(without_cut(chain), copied_home(storage), s.detach(node))
+    engine.realize([node])
+    shared.write(view, kind.device, node.value)
 
 
 def written_data(chain: Chain, base: Node, value: Node) -> Node:

@@ -19,8 +19,8 @@ import numpy as np
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.autodiff import note_write
 from .compiler.ir import Node
-from .recording import input_node, node_of, reclaim, register, snapshot
-from .runtime import engine
+from .recording import copied_home, node_of, reclaim, register, snapshot
+from .runtime import engine, shared
 from .runtime.allocator import Buffer
 from .runtime.donation import others
 from .storage import (
@@ -117,7 +117,7 @@ def identity(tensor: Tensor) -> int:
 
 
 def is_exported(tensor: Tensor) -> bool:
-    """Whether NumPy can write to the memory."""
+    """Whether somebody outside can write to the memory."""
     storage = tensor._storage
     return storage is not None and storage.stamp == EXPORTED and not reclaim(storage)
 
@@ -174,7 +174,7 @@ def home_buffer(tensor: Tensor) -> Buffer:
             engine.realize([node])
         return node.value
     if storage.stamp == EXPORTED and not reclaim(storage):
-        return shared_buffer(storage.memory)
+        return shared_buffer(storage.memory, storage.node.type.device)
     node = storage.node
     if not engine.is_computed(node):
         engine.realize([node])
@@ -191,8 +191,13 @@ def elements_buffer(tensor: Tensor) -> Buffer:
     return node.value
 
 
-def shared_buffer(memory: np.ndarray) -> Buffer:
-    """A buffer over an array that somebody else can write to. It must be read before anybody can."""
+def shared_buffer(memory: np.ndarray, device: str) -> Buffer:
+    """A buffer over an array that somebody else can write to. It must be read before anybody can.
+
+    A GPU reads later than it is asked to, and so reads a copy.
+    """
+    if device != "cpu":
+        return shared.copied(memory, device)
     if not memory.flags.aligned or not memory.flags.c_contiguous:
         memory = np.ascontiguousarray(memory).copy()
     return Buffer.from_numpy(memory)
@@ -217,7 +222,7 @@ def piece_buffer(tensor: Tensor) -> Buffer:
             engine.realize([node])
         return node.value
     held = home_buffer(tensor)
-    return Buffer(held.address + start * kind.dtype.itemsize, tensor._node.type.nbytes, held)
+    return held.part(start * kind.dtype.itemsize, tensor._node.type.nbytes)
 
 
 def is_alone(tensor: Tensor) -> bool:
@@ -294,7 +299,7 @@ class Unshared:
     def take(self, storage: Storage) -> None:
         base = storage.node
         value = Node(p.input_, (), (base.type.shape, base.type.dtype, base.type.device), base.type)
-        value.value = shared_buffer(storage.memory)
+        value.value = shared_buffer(storage.memory, base.type.device)
         node = attached(value, base) if base.requires_grad else value
         self.held[id(storage)] = (storage, storage.memory, storage.owner, storage.exporter, base, value)
         storage.node = node
@@ -316,7 +321,7 @@ class Unshared:
                 storage.node = base
             del value
             kept = buffer()
-            if taken() is not None or kept is not None:
+            if base.type.device == "cpu" and (taken() is not None or kept is not None):
                 # the graph of a gradient, or a result that is the argument itself
                 copied = engine.buffer_from_numpy(memory.copy())
                 kept.address, kept.owner = copied.address, copied
@@ -324,7 +329,7 @@ class Unshared:
             if written:
                 if not memory.flags.writeable:
                     continue
-                np.copyto(memory, engine.read_node(storage.node).reshape(-1))
+                shared.write(memory, base.type.device, storage.node.value)
             storage.memory, storage.owner, storage.exporter = memory, owner, exporter
             storage.stamp = EXPORTED
 
@@ -352,7 +357,7 @@ def overwrite(tensor: Tensor, value: Node, silent: bool) -> None:
         note_write(storage.node, value, storage.version)
     if storage.stamp == EXPORTED and not reclaim(storage):
         if storage.memory.flags.writeable:
-            np.copyto(storage.memory, engine.read_node(value).reshape(-1))
+            shared.write(storage.memory, value.type.device, value.value)
         else:
             storage.memory = storage.owner = storage.exporter = None
             storage.stamp = storage.serial
@@ -394,8 +399,7 @@ def home_elements(tensor: Tensor) -> Node:
     """The node of all of the memory that a tensor sees, as autograd knows it; exported memory is copied."""
     storage = tensor._storage
     if storage is not None and storage.stamp == EXPORTED and not reclaim(storage):
-        base = storage.node
-        value = input_node(storage.memory.copy().reshape(base.type.shape), base.type.device)
+        base, value = storage.node, copied_home(storage)
         return attached(value, base) if base.requires_grad else value
     return home_node(tensor)
 

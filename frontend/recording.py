@@ -25,7 +25,7 @@ from .compiler.batching import depends_on_lane
 from .compiler.dtypes import COMPLEX, FLOATING, DType, complex_of
 from .compiler.ir import Node, TensorType, grad_mode, tensor_type
 from .compiler.primitives import remember, same_device
-from .runtime import engine
+from .runtime import engine, shared
 from .storage import (
     ALONE,
     EXPORTED,
@@ -43,11 +43,14 @@ from .storage import (
     signs,
     storage_references,
     strided_array,
+    without_cut,
 )
 from .tensor import Tensor
 
 if TYPE_CHECKING:
     from .levels import BatchLevel
+    from .runtime.allocator import Buffer
+    from .runtime.gpu import DeviceBuffer
 
 _new = Tensor.__new__
 _ref = weakref.ref
@@ -307,14 +310,20 @@ def reclaim(storage: Storage) -> bool:
         return False
     if storage.owner is not None and not only_ours(storage):
         return False
-    take_back(storage, storage.memory)
+    take_back(storage, shared.taken(storage.memory, storage.node.type.device))
     return True
 
 
-def take_back(storage: Storage, memory: np.ndarray) -> None:
-    """End the export of a storage; ``memory``, a flat array, is its value from here on."""
+def computed_node(value: Buffer | DeviceBuffer, type: TensorType) -> Node:
+    """A computed node of a buffer, whose elements must not change any more."""
+    engine.note_created(value)
+    return Node(p.input_, (), (type.shape, type.dtype, type.device), type, value)
+
+
+def take_back(storage: Storage, value: Buffer | DeviceBuffer) -> None:
+    """End the export of a storage, whose value is that of a buffer from here on."""
     base = storage.node
-    value = input_node(memory.reshape(base.type.shape), base.type.device)
+    value = computed_node(value, base.type)
     storage.node = attached(value, base) if base.requires_grad else value
     storage.memory = storage.owner = storage.exporter = None
     storage.serial += 1
@@ -328,17 +337,24 @@ def only_ours(storage: Storage) -> bool:
     return alone and storage.owner.flags.owndata and storage.owner.flags.c_contiguous
 
 
+def copied_home(storage: Storage) -> Node:
+    """All elements of exported memory as they are now, without a gradient history."""
+    kind = storage.node.type
+    return computed_node(shared.copied(storage.memory, kind.device), kind)
+
+
 def snapshot(tensor: Tensor) -> Node:
     """The elements of a view of exported memory as they are now, with the gradient history that the view has."""
     storage, chain = tensor._storage, tensor._chain
     base = storage.node
     cut = find_cut(chain)
     if cut is None and base.requires_grad:
-        copied = input_node(storage.memory.copy().reshape(base.type.shape), base.type.device)
-        return replay(chain, attached(copied, base))
+        return replay(chain, attached(copied_home(storage), base))
     below = len(chain)
     if cut is not None and cut.requires_grad:
         below = next(i for i, step in enumerate(chain) if step[0] is cut)
+    if base.type.device != "cpu":
+        return replay(chain[below:], replay(without_cut(chain[:below]), copied_home(storage)))
     array = strided_array(chain[:below], base.type, storage.memory)
     array = np.array(signed(chain[:below], array), order="C")
     return replay(chain[below:], input_node(array, base.type.device))
@@ -350,7 +366,7 @@ def snapshot(tensor: Tensor) -> Node:
 def observe(tensor: Tensor) -> np.ndarray:
     """The elements of a tensor, computed now, as an array that must not be written to."""
     storage = tensor._storage
-    if storage is not None and storage.stamp == EXPORTED and not reclaim(storage):
+    if storage is not None and storage.stamp == EXPORTED and storage.node.type.device == "cpu" and not reclaim(storage):
         return signed(tensor._chain, strided_array(tensor._chain, storage.node.type, storage.memory))
     return read(node_of(tensor))
 

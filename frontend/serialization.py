@@ -38,7 +38,7 @@ from .compiler.dtypes import DType
 from .device import device, device_name
 from .exchange import LoadedStorage
 from .nn.parameter import Buffer, Parameter
-from .recording import read, reclaim
+from .recording import copied_home, read, reclaim
 from .restricted_pickle import PYTHON_NAMES, Names, Reader, set_attributes
 from .runtime import engine, gpu
 from .size import Size
@@ -465,7 +465,8 @@ class _Pickler(pickle._Pickler):
                 )
             return known
         if storage is not None and storage.stamp == EXPORTED and not reclaim(storage):
-            source, nbytes = storage.memory, storage.memory.nbytes
+            nbytes = storage.memory.nbytes
+            source = storage.memory if tensor.is_cpu else copied_home(storage)
         else:
             source = tensor._node if storage is None else storage.node
             nbytes = source.type.nbytes

@@ -1,7 +1,8 @@
 """Memory shared with other libraries: DLPack, Python's buffers, and ``asarray``.
 
 NumPy writes and reads the capsules, so that memory is held and let go as it holds and lets go; bfloat16, which DLPack
-knows and NumPy does not, goes through as 16-bit integers under its own name.
+knows and NumPy does not, goes through as 16-bit integers under its own name, and a GPU's memory, which NumPy does not
+know either, as the CPU's.
 
 In: objects that hold memory. Out: tensors over it; capsules. Read next: ``exchange.py``, for what shared memory means.
 """
@@ -18,9 +19,10 @@ import numpy as np
 from .compiler import dtypes
 from .compiler.dtypes import DType, meant
 from .creation import DeviceLike, as_tensor, requiring_grad, tensor as tensor_from
-from .device import device_name
-from .exchange import Exporter, exported, from_numpy
-from .storage import strided_array
+from .cuda_interface import from_cuda_array_interface
+from .device import device as Device, device_name
+from .exchange import Exporter, check_array, from_numpy, shared_array, tensor_over
+from .runtime import gpu
 from .tensor import Tensor, method
 
 
@@ -100,39 +102,53 @@ def __dlpack__(
     """A DLPack capsule over the tensor's memory; as ``Tensor.__dlpack__``.
 
     Args:
-        stream: None or -1: there is none on a CPU.
+        stream: for a GPU the reader's stream, whose work waits until the elements are there: its handle, 2 for that of
+            the thread, 1 or None for the legacy default stream, -1 for no waiting. On a CPU None or -1.
         max_version: the newest version that the reader knows; the capsule has a version if that is 1.0 or newer.
-        dl_device: the device to be on: the CPU's.
-        copy: True for memory of its own.
+        dl_device: the device to be on: the tensor's own, or the CPU's, for a copy there.
+        copy: True for memory of its own, False to raise where only a copy will do.
 
     Raises:
-        BufferError: the tensor requires a gradient, is on a GPU, or another device is asked for.
-        AssertionError: a stream.
+        BufferError: the tensor requires a gradient, or another device is asked for.
+        AssertionError: a stream that the device does not have.
     """
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
     if self.is_conj():
         raise BufferError("Can't export tensors with the conjugate bit set")
-    if not self.is_cpu:
-        raise BufferError(f"the memory of {self.device} cannot be exported; use tensor.cpu()")
     if stream is not None and type(stream) is not int:
         raise TypeError("stream must be ``int`` or ``none``")
-    if stream is not None and stream != -1:
+    if self.is_cpu and stream is not None and stream != -1:
         raise AssertionError("stream should be None on cpu.")
+    if self.is_cuda and stream == 0:
+        raise AssertionError("unsupported stream on CUDA: 0.")
+    place = __dlpack_device__(self)
     if dl_device is not None:
         if not isinstance(dl_device, tuple):
             raise TypeError(f"dl_device must be tuple of ints, not {type(dl_device).__name__}")
-        if dl_device[0] != DLDeviceType.kDLCPU:
-            raise BufferError(f"a tensor on the CPU cannot be exported to the device {tuple(map(int, dl_device))}")
-    flat = exported(self)
-    array = strided_array(self._chain, self._storage.node.type, flat)
-    is_bfloat = self._node.type.dtype is dtypes.bfloat16
+        if dl_device[0] == DLDeviceType.kDLCPU and self.is_cuda and copy is not False:
+            return self.cpu().__dlpack__(max_version=max_version)
+        if dl_device != place:
+            raise BufferError(
+                f"a tensor on the device {self.device} cannot be exported to the device {tuple(map(int, dl_device))}"
+            )
     options: dict[str, Any] = {} if max_version is None else {"max_version": max_version}
-    if copy is not None:
-        options["copy"] = copy
+    if self.is_cuda:
+        # NumPy would copy what is not in its reach
+        array = shared_array(self.clone() if copy else self)
+    else:
+        array = shared_array(self)
+        if copy is not None:
+            options["copy"] = copy
+    is_bfloat = self._node.type.dtype is dtypes.bfloat16
     capsule = (array.view(np.uint16) if is_bfloat else array).__dlpack__(**options)
+    described = _described(capsule)[1]
     if is_bfloat:
-        _described(capsule)[1].code = _BFLOAT
+        described.code = _BFLOAT
+    if self.is_cuda:
+        described.device_type, described.device_id = place
+        if stream != -1:
+            gpu.gpu(str(self.device)).hand_over(1 if stream is None else stream)
     return capsule
 
 
@@ -199,6 +215,8 @@ def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None
     place = None if device is None else device_name(device)
     if hasattr(ext_tensor, "__dlpack__"):
         options: dict[str, Any] = {"max_version": (1, 0)}
+        if tuple(ext_tensor.__dlpack_device__())[0] == DLDeviceType.kDLCUDA:
+            options["stream"] = gpu.gpu(_gpu_name(ext_tensor.__dlpack_device__()[1])).stream_handle
         if copy is not None:
             options["copy"] = copy
         # older libraries know fewer arguments
@@ -207,9 +225,9 @@ def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None
                 capsule = ext_tensor.__dlpack__(**options)
                 break
             except TypeError:
-                if not options:
+                name = next((name for name in options if name != "stream"), None)
+                if name is None:
                     raise
-                name = next(iter(options))
                 clone = clone or name == "copy" and bool(copy)
                 del options[name]
     else:
@@ -222,19 +240,27 @@ def from_dlpack(ext_tensor: Any, *, device: DeviceLike = None, copy: bool | None
     is_bfloat = described.code == _BFLOAT and described.bits == 16
     if is_bfloat:
         described.code = _UNSIGNED
+    kind, number = described.device_type, described.device_id
+    home = "cpu"
+    if kind == DLDeviceType.kDLCUDA:
+        home = _gpu_name(number)
+        described.device_type, described.device_id = DLDeviceType.kDLCPU, 0
     array = np.from_dlpack(_Capsule(capsule, described))
+    # whoever wrote the capsule will read it again, to let the memory go
+    described.device_type, described.device_id = kind, number
     if name == b"dltensor":
         # no flag can say that it may be written to, so NumPy takes it that it may not
-        holder = Exporter(array)
-        holder.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
-        array = np.asarray(holder)
+        array = np.asarray(Exporter(array, {**array.__array_interface__, "data": (array.ctypes.data, False)}))
     if is_bfloat:
         array = array.view(dtypes.bfloat16.numpy)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        found = from_numpy(array)
+    check_array(array)
+    found = tensor_over(array, home)
     found = found.clone() if clone else found
     return found if place is None else found.to(place)
+
+
+def _gpu_name(number: int) -> str:
+    return device_name(Device("cuda", number))
 
 
 def frombuffer(
@@ -324,6 +350,8 @@ def asarray(
         found = obj
     elif isinstance(obj, np.ndarray):
         found = from_numpy(obj)
+    elif hasattr(obj, "__cuda_array_interface__"):
+        found = from_cuda_array_interface(obj)
     elif isinstance(obj, np.generic):
         if copy is False:
             raise RuntimeError("can't alias NumPy scalars. Either remove copy=False or transform it in a ndarray. ")

@@ -26,9 +26,9 @@ from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import DType
 from .conversion import CAST_NAMES, TENSOR_CLASSES
 from .device import device, device_name, device_named, set_default
-from .exchange import exported, from_numpy
+from .exchange import exported, from_numpy, shared_array, tensor_over
 from .parts import as_strided
-from .places import is_exported, view_of as tensor_over
+from .places import is_exported, view_of as seen_through
 from .recording import from_array, get_default_dtype, reclaim, register, set_default_dtype, storage_of
 from .runtime import gpu
 from .shared_memory import is_shared_storage, share
@@ -182,7 +182,7 @@ class UntypedStorage(_Memory):
     def _flat(self) -> Tensor:
         """All elements as they are stored, in the dtype of the tensor that the memory was made for."""
         storage = self._storage
-        return tensor_over(storage, ((Cut(silent=True), ()), (s.reshape, (storage.node.type.size,))))
+        return seen_through(storage, ((Cut(silent=True), ()), (s.reshape, (storage.node.type.size,))))
 
     def _as(self, dtype: DType) -> Tensor:
         """All of the memory as numbers of a dtype; bytes that make no whole number are left out."""
@@ -193,7 +193,8 @@ class UntypedStorage(_Memory):
             return view_of(flat, (p.bitcast, (dtype,)))
         # elements of another size are no movement of nodes: both share the memory itself, as NumPy sees it
         memory = exported(flat).view(np.uint8)
-        return from_numpy(memory[: memory.size // dtype.itemsize * dtype.itemsize].view(dtype.numpy))
+        whole = memory[: memory.size // dtype.itemsize * dtype.itemsize]
+        return tensor_over(whole.view(dtype.numpy), str(self.device))
 
     def __reduce_ex__(self, protocol: int) -> tuple:
         return untyped_storage, (self._flat(),)
@@ -222,9 +223,8 @@ class UntypedStorage(_Memory):
         if isinstance(where, slice):
             if where.step not in (None, 1):
                 raise TypeError(f"Trying to slice with a step of {where.step}, but only a step of 1 is supported")
-            part = self._elements()[where].numpy()
             # a part shares the memory
-            return from_numpy(part).untyped_storage()
+            return tensor_over(shared_array(self._elements()[where]), str(self.device)).untyped_storage()
         return self._elements()[_position(where, len(self), "torch.UntypedStorage")].item()
 
     def __setitem__(self, where: int | slice, value: int) -> None:
@@ -268,13 +268,14 @@ class UntypedStorage(_Memory):
         if index(size) != len(self):
             if not self.resizable():
                 raise RuntimeError("Trying to resize storage that is not resizable")
-            old = self._elements().numpy()[: index(size)]
+            place = str(self.device)
+            old = self._elements().cpu().numpy()[: index(size)]
             bytes_ = np.zeros(index(size), np.uint8)
             bytes_[: old.size] = old
             del old
             kind = self._storage.node.type.dtype
             whole = bytes_.size % kind.itemsize == 0
-            self._storage = storage_of(from_array(bytes_.view(kind.numpy) if whole else bytes_))
+            self._storage = storage_of(from_array(bytes_.view(kind.numpy) if whole else bytes_, place))
             _objects[id(self._storage)] = self
         return self
 

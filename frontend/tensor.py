@@ -41,10 +41,10 @@ class Creation(NamedTuple):
 
 
 class TensorMeta:
-    """What only few tensors have: an accumulated gradient, hooks that run after accumulation, Python attributes, how a
-    view was made."""
+    """What only few tensors have: an accumulated gradient, hooks that run after accumulation, a name, how a view was
+    made, and the memory that others see for as long as the tensor lives."""
 
-    __slots__ = ("grad", "accumulated", "retains_grad", "name", "creation")
+    __slots__ = ("grad", "accumulated", "retains_grad", "name", "creation", "shown")
 
     def __init__(self) -> None:
         self.grad: Tensor | None = None
@@ -52,6 +52,7 @@ class TensorMeta:
         self.retains_grad = False
         self.name: str | None = None
         self.creation: Creation | None = None
+        self.shown: Any = None
 
 
 class Tensor:

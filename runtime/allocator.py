@@ -77,6 +77,10 @@ class Buffer:
         memory = np.asarray(_ArrayInterface(self))
         return np.ndarray(tuple(shape), dtype, memory, offset, None if strides is None else tuple(strides))
 
+    def part(self, offset: int, nbytes: int) -> Buffer:
+        """A buffer over some of the same memory."""
+        return Buffer(self.address + offset, nbytes, self)
+
     @property
     def is_block(self) -> bool:
         """Whether the memory is a block of the allocator's, which nothing else can know, and not a foreign object's."""

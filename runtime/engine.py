@@ -86,9 +86,14 @@ def buffer_from_numpy(array: np.ndarray, device: str = "cpu") -> Buffer:
         buffer = gpu(device).upload(array)
     else:
         buffer = Buffer.from_numpy(array)
+    note_created(buffer)
+    return buffer
+
+
+def note_created(buffer: Buffer) -> None:
+    """While a function is recorded, remember a buffer whose elements do not come from what is recorded."""
     if created is not None:
         created[id(buffer)] = buffer
-    return buffer
 
 
 def read_node(node: Node) -> np.ndarray:
@@ -418,7 +423,7 @@ def input_buffer(node: Node) -> Buffer:
     source = node.src[0]
     held: Buffer = source.value
     start = node.params[0][0] * (source.type.nbytes // source.type.shape[0])
-    return Buffer(held.address + start, node.type.nbytes, held)
+    return held.part(start, node.type.nbytes)
 
 
 def shares(start: Node, visited: dict[Node, int], shared: set[Node]) -> bool:

@@ -41,6 +41,9 @@ class DeviceBuffer:
         self.owner = owner
         self._size = size
 
+    def part(self, offset: int, nbytes: int) -> DeviceBuffer:
+        return DeviceBuffer(self.gpu, self.address + offset, nbytes, self)
+
     @property
     def is_block(self) -> bool:
         """Whether the memory is a block of the GPU's allocator."""
@@ -151,8 +154,25 @@ class Gpu:
     def download(self, address: int, array: np.ndarray) -> None:
         raise AssertionError(type(self).__name__)
 
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        """Copy within the device's memory."""
+        raise AssertionError(type(self).__name__)
+
     def synchronize(self) -> None:
         """Wait until everything is done that was asked for."""
+
+    def wait(self) -> None:
+        """Wait until the device has done what anybody asked it for, in whatever stream."""
+
+    def home_of(self, address: int) -> str:
+        """The name of the GPU whose memory an address is in. Raises RuntimeError: it is in none's."""
+        raise AssertionError(type(self).__name__)
+
+    #: Where work is put, as other libraries name streams; 1 is the legacy default stream.
+    stream_handle = 1
+
+    def hand_over(self, stream: int) -> None:
+        """Let the work of another stream, by its handle, wait for what was asked for until now."""
 
     def locked(self, nbytes: int) -> np.ndarray:
         """Bytes of the host's memory that stay where they are, so that the device can copy them by itself."""
@@ -236,6 +256,15 @@ class Simulator(Gpu):
 
     def download(self, address: int, array: np.ndarray) -> None:
         array.reshape(-1).view(np.uint8)[:] = self.span(address, array.nbytes)
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        self.span(target, nbytes)[:] = self.span(source, nbytes)
+
+    def home_of(self, address: int) -> str:
+        for name in (f"cuda:{i}" for i in range(count())):
+            if any(base <= address < base + block.size for base, block in gpu(name).blocks.items()):
+                return name
+        raise RuntimeError("CUDA error: invalid argument")
 
     def locked(self, nbytes: int) -> np.ndarray:
         return np.empty(nbytes, np.uint8)

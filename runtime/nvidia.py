@@ -22,6 +22,7 @@ from .gpu import Gpu, Launched, Launches
 
 _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 _FOR_ALL_CONTEXTS = 1  # CU_MEMHOSTALLOC_PORTABLE
+_DISABLE_TIMING = 2  # CU_EVENT_DISABLE_TIMING
 _NOT_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: the legacy stream does not wait for this one
 
 
@@ -124,9 +125,35 @@ class Nvidia(Gpu):
             self.call("cuMemcpyDtoHAsync", array.ctypes.data, address, array.nbytes, self.stream)
             self.synchronize()
 
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        if nbytes:
+            self.enter()
+            self.call("cuMemcpyDtoDAsync", target, source, nbytes, self.stream)
+
     def synchronize(self) -> None:
         self.enter()
         self.call("cuStreamSynchronize", self.stream)
+
+    def wait(self) -> None:
+        self.enter()
+        self.call("cuCtxSynchronize")
+
+    def home_of(self, address: int) -> str:
+        self.enter()
+        which = self.cuda.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        return f"cuda:{int(self.call('cuPointerGetAttribute', which, address))}"
+
+    @property
+    def stream_handle(self) -> int:
+        return int(self.stream)
+
+    def hand_over(self, stream: int) -> None:
+        self.enter()
+        event = self.call("cuEventCreate", _DISABLE_TIMING)
+        self.call("cuEventRecord", event, self.stream)
+        self.call("cuStreamWaitEvent", stream, event, 0)
+        # the driver keeps it for as long as somebody waits
+        self.call("cuEventDestroy", event)
 
     def memory(self) -> tuple[int, int]:
         self.enter()

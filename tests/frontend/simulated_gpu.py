@@ -87,6 +87,10 @@ torch.tensor([[1, 2], [3, 4]], device=place), torch.as_tensor([1.0], device=plac
 x.new_tensor([1])
 torch.hann_window(5, device=place), torch.kaiser_window(5, device=place), torch.scalar_tensor(2, device=place)
 x.to(torch.int32), x.bool(), x.byte(), x.type_as(i), x.view(torch.int32), x.real
+x.view(torch.uint8), x.view(torch.float64), x[1:, 2:4].view(torch.int64), i.view(torch.int32), x.bool().view(torch.int8)
+(lambda t: (t.view(torch.int64).fill_(0), t.view(torch.uint8)[1:, 3].zero_(), t))(x[:, :4].clone())[-1]
+(lambda t: (t.untyped_storage().fill_(0), t))(x.clone())[-1], (lambda t: (t.view(torch.int64), t.add_(1)))(x.clone())
+torch.from_dlpack(x), torch.from_dlpack(x.T.bfloat16()), torch.from_dlpack(x[:0]), torch.asarray(x, copy=True)
 x.tolist(), x.sum().item(), len(x), bool((x > 0).any()), int(i[0]), x[0, 0].is_nonzero()
 x.clone().add_(1), x.clone().mul_(y), x.clone().zero_(), x.clone().fill_(2), x.clone().copy_(y)
 (lambda t: (t[0].mul_(3), t[:, 1].add_(1), t))(x.clone())[-1]
@@ -151,8 +155,13 @@ ERRORS = {
     "torch.rand(2, generator=torch.Generator(), device='cuda')": (RuntimeError, "Expected a 'cuda' device type"),
     "torch.cuda.device('cpu')": (ValueError, "Expected a cuda device, but got: cpu"),
     "x[[0, 9]].tolist()": (IndexError, "out of bounds"),
-    "x.view(torch.uint8)": (RuntimeError, "memory of a GPU cannot be seen as elements of another size"),
-    "x.__dlpack__()": (BufferError, "memory of cuda:0 cannot be exported"),
+    "x.requires_grad_().__dlpack__()": (BufferError, "Can't export tensors that require gradient"),
+    "x.__dlpack__(stream=0)": (AssertionError, "unsupported stream on CUDA: 0"),
+    "x.__dlpack__(stream='a')": (TypeError, "stream must be"),
+    "x.__dlpack__(dl_device=(1, 0), copy=False)": (BufferError, "cannot be exported to the device (1, 0)"),
+    "x.__dlpack__(dl_device=(2, 1))": (BufferError, "cannot be exported to the device (2, 1)"),
+    "x.requires_grad_().__cuda_array_interface__": (RuntimeError, "on Variable that requires grad"),
+    "x.cpu().__cuda_array_interface__": (AttributeError, "on non-CUDA tensor type: torch.FloatTensor"),
     "torch.bernoulli(x, 2.0)": (RuntimeError, "p to be in"),
     "torch.empty(3, device=place).exponential_(0)": (RuntimeError, "lambda > 0"),
     "torch.randint(0, 300, (2,), dtype=torch.uint8, device=place)": (RuntimeError, "out of bounds"),
@@ -454,6 +463,12 @@ def storages(torch):
     assert memory.data_ptr() == x.data_ptr() == x[1:].data_ptr() - 4
     assert x.storage().cuda(1).get_device() == 1 and "cuda:0" in repr(memory)
     assert x.__dlpack_device__() == (2, 0)
+    part = memory[4:8]
+    part.fill_(0)
+    assert part.is_cuda and x.tolist() == [1.0, 0.0]
+    loose = torch.UntypedStorage([1, 2, 3], device="cuda")
+    loose.resize_(5)
+    assert loose.is_cuda and loose.tolist()[:3] == [1, 2, 3] and len(loose) == 5
 
 
 def communication(torch):

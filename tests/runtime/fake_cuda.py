@@ -1,7 +1,8 @@
 """The functions of NVIDIA's driver that Flamework calls, on the host's memory, with kernels in numba's simulator.
 
-It is strict where the driver is: contexts have to be current, memory has to be allocated, handles have to live. What it
-loads as a module is the source of a kernel, which :func:`installed` lets pass for PTX.
+It is strict where the driver is: contexts have to be current, memory has to be allocated, handles have to live, and the
+device's memory is at addresses that the CPU cannot read. What it loads as a module is the source of a kernel, which
+:func:`installed` lets pass for PTX.
 """
 
 import contextlib
@@ -13,18 +14,26 @@ from types import SimpleNamespace
 import numpy as np
 from flamework.compiler.codegen_cuda import Launch
 from flamework.kernels.cuda import toolchain
-from flamework.runtime import gpu, gpu_kernels, nvidia
+from flamework.runtime import engine, gpu, gpu_kernels, nvidia
 
 SUCCESS, INVALID, OUT_OF_MEMORY = 0, 1, 2
 
+#: The stream that work has to be on.
+STREAM = 77
+
+#: No address in the CPU's memory is so large.
+OFFSET = 1 << 60
+
 
 class FakeDriver:
-    """See the chapter's head. ``calls`` counts the calls of each function; ``capacity`` is the device's memory."""
+    """See the chapter's head. ``calls`` counts the calls of each function, ``asked`` are those that order streams;
+    ``capacity`` is the device's memory."""
 
     CUdevice_attribute = SimpleNamespace(
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major", CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor",
         CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT="processors",
     )
+    CUpointer_attribute = SimpleNamespace(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL="ordinal")
     CUDA_KERNEL_NODE_PARAMS = SimpleNamespace
 
     def __init__(self, capacity=1 << 24):
@@ -36,6 +45,8 @@ class FakeDriver:
         self.graphs = {}
         self.executables = {}
         self.handles = 0
+        self.events = {}
+        self.asked = []
 
     def __getattribute__(self, name):
         if name.startswith("cu") and name[2].isupper():
@@ -73,11 +84,39 @@ class FakeDriver:
         return (SUCCESS,)
 
     def cuStreamCreate(self, flags):
-        return SUCCESS, "stream"
+        return SUCCESS, STREAM
 
     def cuStreamSynchronize(self, stream):
-        assert stream == "stream"
+        assert stream == STREAM
+        self.asked.append(("synchronize", stream))
         return (SUCCESS,)
+
+    def cuCtxSynchronize(self):
+        self.asked.append(("synchronize", "all"))
+        return (SUCCESS,)
+
+    def cuEventCreate(self, flags):
+        event = f"event {self.handle()}"
+        self.events[event] = None
+        return SUCCESS, event
+
+    def cuEventRecord(self, event, stream):
+        assert event in self.events and stream == STREAM
+        self.events[event] = stream
+        return (SUCCESS,)
+
+    def cuStreamWaitEvent(self, stream, event, flags):
+        assert self.events[event] is not None, "the event was not recorded"
+        self.asked.append((stream, "waits for", self.events[event]))
+        return (SUCCESS,)
+
+    def cuEventDestroy(self, event):
+        del self.events[event]
+        return (SUCCESS,)
+
+    def cuPointerGetAttribute(self, attribute, address):
+        assert attribute == "ordinal"
+        return (SUCCESS, 0) if any(a <= address < a + x.size for a, x in self.memory.items()) else (INVALID, None)
 
     def cuDeviceGetAttribute(self, attribute, device):
         return SUCCESS, {"major": 9, "minor": 0, "processors": 2}[attribute]
@@ -92,8 +131,8 @@ class FakeDriver:
         if sum(x.size for x in self.memory.values()) + size > self.capacity:
             return OUT_OF_MEMORY, None
         block = np.full(size, 0xA5, np.uint8)
-        self.memory[block.ctypes.data] = block
-        return SUCCESS, block.ctypes.data
+        self.memory[block.ctypes.data + OFFSET] = block
+        return SUCCESS, block.ctypes.data + OFFSET
 
     def cuMemHostAlloc(self, nbytes, flags):
         block = np.empty(nbytes, np.uint8)
@@ -123,6 +162,11 @@ class FakeDriver:
 
     def cuMemcpyDtoHAsync(self, target, source, nbytes, stream):
         np.frombuffer((ctypes.c_uint8 * nbytes).from_address(target), np.uint8)[:] = self.span(source, nbytes)
+        return (SUCCESS,)
+
+    def cuMemcpyDtoDAsync(self, target, source, nbytes, stream):
+        assert stream == STREAM
+        self.span(target, nbytes)[:] = self.span(source, nbytes).copy()
         return (SUCCESS,)
 
     def cuModuleLoadData(self, image):
@@ -195,4 +239,5 @@ def installed(fake, threads=8):
     try:
         yield device
     finally:
+        engine._plans.clear()  # they are for this device
         nvidia.driver, nvidia.Nvidia.threads, gpu.gpu, gpu_kernels.machine_code = before

@@ -111,6 +111,15 @@ def shared():
         FakeCUDAShared.array = before
 
 
+def rows():
+    """A row of a computed tensor, which is read where it is, by itself and by a compiled function."""
+    with fake_cuda.installed(fake_cuda.FakeDriver()):
+        x = torch.arange(6.0).reshape(2, 3).cuda()
+        torch.realize(x)
+        same = torch.compile(lambda row: (row, row + 1))
+        return [x[1].tolist(), *[part.tolist() for _ in range(2) for part in same(x[1])]]
+
+
 def sorting():
     rng = np.random.default_rng(0)
     fake = fake_cuda.FakeDriver()
@@ -131,7 +140,7 @@ def main():
     print(json.dumps({
         "lazy": training(compiled=False), "compiled": training(compiled=True), "out of range": out_of_range(),
         "out of memory": out_of_memory(), "freed": freed(),
-        "sorting": sorting(), "locked": locked(), "shared": shared(),
+        "sorting": sorting(), "locked": locked(), "rows": rows(), "shared": shared(),
     }))  # fmt: skip
 
 

@@ -53,6 +53,10 @@ def test_memory_is_freed(report):
     assert report["freed"] == [True, 0, 0, 0]
 
 
+def test_a_row_is_read_where_it_is(report):
+    assert report["rows"] == [[3, 4, 5], *[[3, 4, 5], [4, 5, 6]] * 2]
+
+
 def test_rows_of_any_length_are_sorted_stably(report):
     assert report["sorting"] == "sorted"
 
