@@ -60,7 +60,7 @@ THREADS = 256  # of a block
 WARP = 32  # threads that read together: columns of a tile, teams of neighbouring columns
 EACH = 8  # elements of a row that a thread takes at least, before a row gets more threads than a warp
 RUN = 64  # elements that a thread adds up one after the other
-MAX_BLOCKS = 1 << 12  # of a launch: more than run at once. Beyond that setting up loops costs more than a turn of them
+MAX_BLOCKS = (1 << 31) - 1  # of a launch, says CUDA
 SHARED_BYTES = 4096  # of shared memory for each dtype: accumulators beyond that are combined one batch after the other
 
 MODES = {"add": "sum", "mul": "prod", "max": "reduce_max", "min": "reduce_min"}
@@ -68,7 +68,11 @@ MODES = {"add": "sum", "mul": "prod", "max": "reduce_max", "min": "reduce_min"}
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch: ``blocks`` blocks of ``threads`` threads run ``function`` with ``units`` as its last argument."""
+    """One launch: blocks of ``threads`` threads run ``function`` with ``units`` as its last argument.
+
+    There is work for ``blocks`` of them. With fewer, each has several turns, and the results are the same: as many as
+    run at once are enough.
+    """
 
     function: str
     blocks: int

@@ -289,7 +289,7 @@ def test_blocks_have_a_power_of_two_of_threads(threads):
         (64, 256, 8),  # a warp a row, eight elements a thread
         (64, 100_000, 64),
         (3, 1000, 2),  # four warps a row
-        (1_000_000, 2000, codegen_cuda.MAX_BLOCKS),
+        (1_000_000, 2000, 1_000_000),
     ],
 )
 def test_rows_get_threads_by_their_elements(rows, columns, blocks):

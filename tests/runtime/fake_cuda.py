@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 from flamework.compiler.codegen_cuda import Launch
 from flamework.kernels.cuda import toolchain
-from flamework.runtime import gpu, gpu_kernels, nvidia
+from flamework.runtime import engine, gpu, gpu_kernels, nvidia
 
 SUCCESS, INVALID, OUT_OF_MEMORY = 0, 1, 2
 
@@ -27,8 +27,9 @@ class FakeDriver:
     )
     CUDA_KERNEL_NODE_PARAMS = SimpleNamespace
 
-    def __init__(self, capacity=1 << 24):
+    def __init__(self, capacity=1 << 24, processors=2):
         self.capacity = capacity
+        self.processors = processors
         self.memory = {}
         self.locked = {}
         self.calls = {}
@@ -80,7 +81,7 @@ class FakeDriver:
         return (SUCCESS,)
 
     def cuDeviceGetAttribute(self, attribute, device):
-        return SUCCESS, {"major": 9, "minor": 0, "processors": 2}[attribute]
+        return SUCCESS, {"major": 9, "minor": 0, "processors": self.processors}[attribute]
 
     def cuDeviceGetName(self, length, device):
         return SUCCESS, b"a stand-in".ljust(length, b"\0")
@@ -133,6 +134,10 @@ class FakeDriver:
         function = name.decode().removeprefix("flamework_")
         assert re.search(rf"^def {function}\(", module, re.MULTILINE)
         return SUCCESS, (module, function)
+
+    def cuOccupancyMaxActiveBlocksPerMultiprocessor(self, function, threads, shared):
+        assert shared == 0
+        return SUCCESS, 2
 
     def cuGraphCreate(self, flags):
         graph = self.handle()
@@ -191,6 +196,7 @@ def installed(fake, threads=8):
     nvidia.driver, nvidia.Nvidia.threads = lambda: fake, threads
     device = nvidia.Nvidia("cuda:0")
     gpu.gpu = lambda name: device
+    engine._plans.clear()  # those of another device
     gpu_kernels.machine_code = lambda source, cc, threads: source.encode() + b"\0"
     try:
         yield device
