@@ -7,12 +7,11 @@ second function, ``finish``, for what comes after the pieces.
 
 Who does what (:func:`distribution`):
 
-- ``elements`` (flat kernels): a thread takes :data:`UNROLL` elements, a block apart, and then the next ones, a grid
-  apart.
+- ``elements`` (flat kernels): the threads of the grid take the elements in turn, several neighbours at a time.
 - ``tiled`` (flat ones that read across the direction in which they write): a block takes a square tile, so that each
   line of memory that it touches in either direction is used while it is in the cache.
 - ``teams`` (rows): a block's threads form teams of ``lanes`` threads, a power of two: up to a warp as many as a row has
-  elements, beyond that one for :data:`EACH` of them. Each team takes a row. The lanes take the elements of a loop in
+  vectors, beyond that one for :data:`EACH` elements. Each team takes a row. The lanes take the vectors of a loop in
   turn; an exchange within the warp, and then shared memory between warps, combines what they found for all of them. So
   a long row gets a block, and a block does many short rows at a time. A team for which no row is left repeats the last
   one and stores nothing: all threads must meet at barriers.
@@ -27,15 +26,15 @@ Who does what (:func:`distribution`):
 A thread adds up at most :data:`RUN` elements before the partial sum goes to the next stage: the error of a sum then
 grows as slowly as it does on the CPU.
 
-Read next: ``kernels/cuda/namespace.py`` for the names, ``kernels/cuda/toolchain.py`` for the compiler.
+Read next: ``vectors.py`` for how a thread takes several elements, ``kernels/cuda/namespace.py`` for the names,
+``kernels/cuda/toolchain.py`` for the compiler.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .codegen_cpu import combine, identity
@@ -55,13 +54,13 @@ from .loopir import (
     loops_in,
     stores_in,
 )  # fmt: skip
+from .vectors import Dealt, VectorWriter, plan_chunk, vector_width
 
 THREADS = 256  # of a block
 WARP = 32  # threads that read together: columns of a tile, teams of neighbouring columns
 EACH = 8  # elements of a row that a thread takes at least, before a row gets more threads than a warp
-UNROLL = 4  # elements whose loads are under way in a thread at the same time
 RUN = 64  # elements that a thread adds up one after the other
-MAX_BLOCKS = 1 << 12  # of a launch: more than run at once. Beyond that setting up loops costs more than a turn of them
+MAX_BLOCKS = (1 << 31) - 1  # of a launch, says CUDA
 SHARED_BYTES = 4096  # of shared memory for each dtype: accumulators beyond that are combined one batch after the other
 
 MODES = {"add": "sum", "mul": "prod", "max": "reduce_max", "min": "reduce_min"}
@@ -69,7 +68,11 @@ MODES = {"add": "sum", "mul": "prod", "max": "reduce_max", "min": "reduce_min"}
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch: ``blocks`` blocks of ``threads`` threads run ``function`` with ``units`` as its last argument."""
+    """One launch: blocks of ``threads`` threads run ``function`` with ``units`` as its last argument.
+
+    There is work for ``blocks`` of them. With fewer, each has several turns, and the results are the same: as many as
+    run at once are enough.
+    """
 
     function: str
     blocks: int
@@ -141,14 +144,15 @@ def launches(kernel: Kernel, threads: int = THREADS) -> list[Launch]:
     if how in ("scatter", "scans"):
         at_once = threads
     elif how == "elements":
-        at_once = UNROLL * threads
+        at_once = vector_width(kernel) * threads
     elif how == "tiled":
         *outer, rows, columns = (values[v.extent] for v in kernel.groups[0])
         width = min(WARP, threads)
         units = math.prod(outer) * -(-rows // width) * -(-columns // width)
     elif how in ("teams", "columns"):
-        lanes, limit = 1, most_lanes(kernel, threads)
-        while lanes < limit and lanes < sizes[1] and (lanes < WARP or lanes * EACH < sizes[1]):
+        lanes, limit, width = 1, most_lanes(kernel, threads), vector_width(kernel)
+        size, each = -(-sizes[1] // width), max(1, EACH // width)
+        while lanes < limit and lanes < size and (lanes < WARP or lanes * each < size):
             lanes *= 2
         at_once = threads // lanes
 
@@ -178,7 +182,7 @@ def generate(kernel: Kernel, threads: int = THREADS) -> str:
 # --------------------------------------------------------------------------------------------------------- the text
 
 
-class Writer:
+class Writer(VectorWriter):
     def __init__(self, kernel: Kernel, threads: int) -> None:
         self.kernel = kernel
         self.threads = threads
@@ -187,6 +191,7 @@ class Writer:
         self.written = {st.pointer for st in stores_in(kernel.body)}
         self.unseen: set[str] = set()  # what has been stored since the last barrier
         self.slots: dict[DType, int] = {}
+        self.width = vector_width(kernel)
         self.everyone = Workers("thread", str(threads), "1", "0")
         self.lanes = Workers("lane", "lanes", "1", "thread - lane")
         self.leaders = Workers("team", "teams", "lanes", "lane")
@@ -203,50 +208,9 @@ class Writer:
         self.line(text)
         self.depth += 1
 
-    # ------------------------------------------------------------------------------------------- several at a time
-
-    @contextlib.contextmanager
-    def captured(self) -> Iterator[list[str]]:
-        """The lines that are written in the block, without indentation, instead of writing them."""
-        before, depth = self.lines, self.depth
-        self.lines, self.depth = [], 0
-        found: list[str] = []
-        try:
-            yield found
-            found += self.lines
-        finally:
-            self.lines, self.depth = before, depth
-
-    def repeat(self, lines: list[str]) -> None:
-        """Write captured lines."""
+    def repeat(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.line(line)
-
-    def side_by_side(self, body: list[str], counter: str, step: str) -> list[str] | None:
-        """:data:`UNROLL` copies of a loop's body for values of the counter ``step`` apart, line by line, so that their
-        loads are under way together; None for a body with blocks or barriers in it.
-
-        What the body adds up is added up in the order of a loop.
-        """
-        if any(re.match(r"(if|while|for|cuda)\b|\s", line) for line in body):
-            return None
-        targets = [match[1] if (match := re.match(r"(\w+) = ", line)) else "" for line in body]
-        words = [set(re.findall(r"\w+", line[len(target) :])) for line, target in zip(body, targets)]
-        own = {target for target in targets if target}
-        # what is read before it is written comes from the value before, which must not matter to another line
-        carried = {x for x in own if any(x in found for found in words[: targets.index(x) + 1])}
-        if any(sum(x in found or x == target for found, target in zip(words, targets)) > 1 for x in carried):
-            return None
-        found = []
-        for line in body:
-            for k in range(UNROLL):
-                text = line
-                if k:
-                    text = re.sub(rf"\b{counter}\b", f"({counter} + {k} * {step})", text)
-                    for name in own - carried:
-                        text = re.sub(rf"\b{name}\b", f"{name}_{k}", text)
-                found.append(text)
-        return found
 
     # ------------------------------------------------------------------------------------------------------- header
 
@@ -260,6 +224,8 @@ class Writer:
         for level, group in enumerate(self.kernel.groups):
             if len(group) > 1 and level > (distribution(self.kernel) == "split"):
                 self.line(f"{self.size(level)} = {' * '.join(v.extent for v in group)}")
+        if self.width > 1 and distribution(self.kernel) != "scatter" and name == "kernel":
+            self.align()
 
     @staticmethod
     def argument(argument: Argument, text: str) -> str:
@@ -285,8 +251,12 @@ class Writer:
         """Divide the block's threads into teams for loops over a group."""
         limit = most_lanes(self.kernel, self.threads)
         self.line("lanes = 1")
+        each = max(1, EACH // self.width)
         size = self.size(level)
-        self.begin(f"while lanes < {limit} and lanes < {size} and (lanes < {WARP} or lanes * {EACH} < {size}):")
+        if self.width > 1:
+            self.line(f"vectors = udiv({size} + {self.width - 1}, {self.width})")
+            size = "vectors"
+        self.begin(f"while lanes < {limit} and lanes < {size} and (lanes < {WARP} or lanes * {each} < {size}):")
         self.line("lanes <<= 1")
         self.depth -= 1
         self.line(f"teams = udiv({self.threads}, lanes)")
@@ -328,6 +298,15 @@ class Writer:
                 self.line(f"{v.name} = {number} - {rest} * {v.extent}")
                 number = rest
 
+    def decode_from(self, text: str, level: int) -> None:
+        """A group's variables from what their running number is."""
+        group = self.kernel.groups[level]
+        if len(group) == 1:
+            self.line(f"{group[0].name} = {text}")
+        elif group:
+            self.line(f"k{level} = {text}")
+            self.decode(f"k{level}", group)
+
     # --------------------------------------------------------------------------------------------------- statements
 
     def statements(self, body: list, scope: Scope) -> None:
@@ -339,7 +318,7 @@ class Writer:
             case Let(name, _, text):
                 self.line(f"{name} = {text}")
             case Load(name, dtype, pointer, index, guard, fill):
-                load = "load" if pointer in self.written else "load_constant"
+                load = self.load_of(pointer)
                 if pointer in self.written and scope.live:
                     # what a team that repeats work has not stored itself
                     guard, fill = scope.live, identity("sum", dtype)
@@ -364,6 +343,9 @@ class Writer:
                     self.line(f"{name} = {name}_run")
             case Loop():
                 self.loop(st, scope)
+
+    def load_of(self, pointer: str) -> str:
+        return "load" if pointer in self.written else "load_constant"
 
     def store(self, st: Store) -> None:
         self.unseen.add(st.pointer)
@@ -398,8 +380,9 @@ class Writer:
             self.iterate(loop, scope, low, high)
 
     def iterate(self, loop: Loop, scope: Scope, low: str, high: str, workers: Workers | None = None) -> None:
-        """The loop itself. With ``workers`` each takes every so-many-th value; without, all of them take all."""
+        """The loop itself. With ``workers`` each takes its share; without, all of them take all."""
         accumulators = loop.accumulators
+        group = self.kernel.groups[loop.group]
         start, step = (workers.index, workers.count) if workers else ("0", "1")
         number = self.number(loop.group)
         for scan in loop.body:
@@ -408,56 +391,72 @@ class Writer:
                 self.line(f"{scan.name}_run = {identity(scan.op, kind)}")
         for a in accumulators:
             self.line(f"{a.name} = {identity(a.op, a.dtype)}")
+        chunk = None
+        if workers is not None and workers is not self.leaders:
+            words = {x for a in accumulators for x in re.findall(r"\w+", a.text)}
+            chunk = plan_chunk(loop.body, group, self.width, words)
+        width = self.width if chunk else 1
+        counter = f"at{loop.group}" if chunk else f"base{loop.group}" if workers is self.leaders else number
+        first, stop, end = ("0", f"count{loop.group}", high) if chunk else (low, high, high)
+        even = "aligned"
+        if chunk:
+            total = high if low == "0" else f"{high} - {low}"
+            self.line(f"{stop} = {f'udiv({total}, {width})' if width > 1 else total}")
+            if width > 1 and low != "0":
+                even = f"even{loop.group}"
+                self.line(f"{even} = aligned and {low} & {width - 1} == 0")
         in_runs = any(a.dtype.kind == FLOATING and a.op in ("sum", "prod") for a in accumulators)
-        depth, stop, suffix = self.depth, high, ""
+        depth, suffix = self.depth, ""
         if in_runs:
-            length = str(int(step) * RUN) if step.isdigit() else f"{step} * {RUN}"
-            suffix, stop, low_run = "_part", f"stop{loop.group}", f"run{loop.group}"
-            self.line(f"{low_run} = {low}")
-            self.begin(f"while {low_run} < {high}:")
-            self.line(f"{stop} = imin({low_run} + {length}, {high})")
+            length = max(1, RUN // width)
+            length = str(int(step) * length) if step.isdigit() else f"{step} * {length}"
+            run, limit = f"run{loop.group}", f"stop{loop.group}"
+            self.line(f"{run} = {first}")
+            self.begin(f"while {run} < {stop}:")
+            self.line(f"{limit} = imin({run} + {length}, {stop})")
             for a in accumulators:
                 self.line(f"{a.name}_part = {identity(a.op, a.dtype)}")
-            low = low_run
+            first, stop, suffix = run, limit, "_part"
+        adds = [f"{a.name}{suffix} = {combine(a.op, a.dtype, a.name + suffix, a.text)}" for a in accumulators]
         if workers is self.leaders:
             # barriers inside: every team makes as many steps as the others
-            counter = f"base{loop.group}"
-            self.line(f"{counter} = {low}")
+            self.line(f"{counter} = {first}")
             self.begin(f"while {counter} < {stop}:")
             self.line(f"{scope.live} = {counter} + {start} < {stop}")
             self.line(f"{number} = imin({counter} + {start}, {stop} - 1)")
         else:
-            counter = number
-            self.line(f"{counter} = {start if low == '0' else low if start == '0' else f'{low} + {start}'}")
-            self.begin(f"while {counter} < {stop}:")
-        with self.captured() as body:
-            self.decode(number, self.kernel.groups[loop.group])
+            self.line(f"{counter} = {start if first == '0' else first if start == '0' else f'{first} + {start}'}")
+        if chunk:
+            self.take(Dealt(chunk, loop.group, counter, step, stop, low, even), scope, adds)
+        else:
+            if workers is not self.leaders:
+                self.begin(f"while {counter} < {stop}:")
+            self.decode(number, group)
             self.statements(loop.body, scope)
+            inside = self.depth
             if accumulators and workers is self.leaders:
                 self.begin(f"if {scope.live}:")
-            for a in accumulators:
-                held = f"{a.name}{suffix}"
-                self.line(f"{held} = {combine(a.op, a.dtype, held, a.text)}")
-        copies = None
-        if workers is not None and workers is not self.leaders:
-            copies = self.side_by_side(body, counter, step)
-        if copies is not None:
-            # the loop that has just begun is for what is left over
-            (header,) = self.lines[-1:]
-            self.lines[-1] = header.replace(f"{counter} <", f"{counter} + {UNROLL - 1} * {step} <")
-            self.repeat(copies)
-            self.line(f"{counter} += {UNROLL} * {step}")
+            self.repeat(adds)
+            self.depth = inside
+            self.line(f"{counter} += {step}")
             self.depth -= 1
-            self.lines.append(header)
-            self.depth += 1
-        self.repeat(body)
-        self.line(f"{counter} += {step}")
-        self.depth -= 1
         if in_runs:
             for a in accumulators:
                 self.line(f"{a.name} = {combine(a.op, a.dtype, a.name, a.name + '_part')}")
-            self.line(f"{low_run} += {length}")
+            self.line(f"{run} += {length}")
         self.depth = depth
+        if width > 1:
+            # what is left over when all vectors are taken
+            begin = f"count{loop.group} * {width} + {start}"
+            self.line(f"at{loop.group} = {begin if low == '0' else f'{low} + {begin}'}")
+            self.begin(f"while at{loop.group} < {end}:")
+            self.decode_from(f"at{loop.group}", loop.group)
+            self.statements(loop.body, scope)
+            for a in accumulators:
+                self.line(f"{a.name} = {combine(a.op, a.dtype, a.name, a.text)}")
+            self.line(f"at{loop.group} += {step}")
+            self.line("rolled()")
+            self.depth = depth
 
     def combine_workers(self, accumulators: list[Accumulator], workers: Workers) -> None:
         """Combine what each worker found, in a tree, and give every worker the result."""
@@ -530,6 +529,7 @@ class Writer:
         for a, memory in batch:
             self.line(f"{a.name} = {combine(a.op, a.dtype, a.name, f'{memory}[other]')}")
         self.line("other += 1")
+        self.line("rolled()")
         self.depth -= 1
         # nobody overwrites the results of warps before all have read them
         self.line("cuda.syncthreads()")
@@ -548,29 +548,27 @@ class Writer:
         self.each("unit", f"i64(cuda.blockIdx.x){size} + i64(cuda.threadIdx.x)", f"i64(cuda.gridDim.x){size}")
 
     def elements(self) -> None:
+        kernel, width = self.kernel, self.width
         self.header("kernel")
-        self.line(f"unit = i64(cuda.blockIdx.x) * {UNROLL * self.threads} + i64(cuda.threadIdx.x)")
-        self.line(f"unit_step = i64(cuda.gridDim.x) * {UNROLL * self.threads}")
-        with self.captured() as body:
-            self.decode("unit", self.kernel.groups[0])
-            self.statements(self.kernel.body, Scope(None))
-        copies = self.side_by_side(body, "unit", str(self.threads))
-        self.begin("while unit < units:")
-        depth = self.depth
-        if copies is not None:
-            self.begin(f"if unit + {(UNROLL - 1) * self.threads} < units:")
-            self.repeat(copies)
-            self.depth -= 1
-            self.begin("else:")
-        self.line("first = unit")
-        self.line(f"stop = imin(unit + {UNROLL * self.threads}, units)")
-        self.begin("while unit < stop:")
-        self.repeat(body)
-        self.line(f"unit += {self.threads}")
-        self.depth -= 1
-        self.line("unit = first")
-        self.depth = depth
+        chunk = plan_chunk(kernel.body, kernel.groups[0], width, set())
+        if chunk is not None:
+            size = f" * {self.threads}" if self.threads > 1 else ""
+            self.line(f"first = i64(cuda.blockIdx.x){size} + i64(cuda.threadIdx.x)")
+            self.line(f"step = i64(cuda.gridDim.x){size}")
+            self.line(f"count = {f'udiv(units, {width})' if width > 1 else 'units'}")
+            self.line("at = first")
+            self.take(Dealt(chunk, 0, "at", "step", "count", "0", "aligned"), Scope(None), ())
+            if width == 1:
+                return
+            self.line(f"unit = count * {width} + first")
+            self.line("unit_step = step")
+            self.begin("while unit < units:")
+        else:
+            self.each_thread()
+        self.decode("unit", kernel.groups[0])
+        self.statements(kernel.body, Scope(None))
         self.line("unit += unit_step")
+        self.line("rolled()")
 
     def tiled(self) -> None:
         *outer, row, column = self.kernel.groups[0]

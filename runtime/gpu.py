@@ -14,7 +14,7 @@ import functools
 import os
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ..compiler.codegen_cuda import Launch
 
 
-#: The memory of a simulated device.
-SIMULATED_BYTES = 1 << 30
+#: The memory of a simulated device, and how many blocks it runs of a launch.
+SIMULATED_BYTES, SIMULATED_BLOCKS = 1 << 30, 4
 
 
 class DeviceBuffer:
@@ -294,7 +294,8 @@ class SimulatedLaunches(Launches):
 
         for begin, launched in zip(self.begins, self.launched):
             words = self.words[begin : begin + launched.count - 1].tolist()
-            toolchain.simulate(launched.source, [launched.launch], [self.word(word) for word in words])
+            launch = replace(launched.launch, blocks=min(launched.launch.blocks, SIMULATED_BLOCKS))
+            toolchain.simulate(launched.source, [launch], [self.word(word) for word in words])
 
 
 def is_simulator() -> bool:

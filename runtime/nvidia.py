@@ -175,6 +175,11 @@ class Nvidia(Gpu):
             module = self.modules[source] = self.call("cuModuleLoadData", machine_code(source, self.cc, self.threads))
         return self.call("cuModuleGetFunction", module, f"flamework_{name}".encode())
 
+    def at_once(self, function: Any, threads: int) -> int:
+        """How many blocks of a kernel the device runs at the same time."""
+        of_each = int(self.call("cuOccupancyMaxActiveBlocksPerMultiprocessor", function, threads, 0))
+        return self.processors * max(1, of_each)
+
     def launches(self, launches: Sequence[Launched]) -> Launches:
         return Graph(self, launches)
 
@@ -214,7 +219,8 @@ class Graph(Launches):
         for begin, launched in zip(self.begins, self.launched):
             given = self.cuda.CUDA_KERNEL_NODE_PARAMS()
             given.func = gpu.function(launched.source, launched.launch.function)
-            given.gridDimX, given.gridDimY, given.gridDimZ = launched.launch.blocks, 1, 1
+            blocks = min(launched.launch.blocks, gpu.at_once(given.func, launched.launch.threads))
+            given.gridDimX, given.gridDimY, given.gridDimZ = blocks, 1, 1
             given.blockDimX, given.blockDimY, given.blockDimZ = launched.launch.threads, 1, 1
             given.sharedMemBytes = 0
             given.kernelParams = int(self.pointers.ctypes.data) + 8 * begin

@@ -138,6 +138,124 @@ _define("store", 3, _type_store, _emit_store)
 _define("store_if", 4, _type_store_if, _emit_store_if)
 
 
+# Several at a time ----------------------------------------------------------------------------------------------
+
+#: The most elements that a thread keeps of one operand.
+MOST_KEPT = 64
+
+
+def _emit_registers(kind: types.Type) -> Callable:
+    """Elements of the thread's own: in registers, where the loops over them are written out. They are zero
+    again each time, so that none of them has to be kept for the next turn of a loop."""
+
+    def emit(builder, argument_types):
+        array = ir.ArrayType(_element_type(kind), MOST_KEPT)
+        kept = cgutils.alloca_once(builder, array)
+        builder.store(array(None), kept)
+        return builder.gep(kept, [_I32(0), _I32(0)])
+
+    return emit
+
+
+for _short, _element in ELEMENTS.items():
+    _define(f"registers_{_short}", 0, lambda e=_element: types.CPointer(e)(), _emit_registers(_element))
+
+
+def _emit_put(builder, argument_types, kept, number, value):
+    value = builder.zext(value, _I8) if argument_types[0].dtype == types.boolean else value
+    builder.store(value, builder.gep(kept, [number]))
+
+
+def _emit_got(builder, argument_types, kept, number):
+    value = builder.load(builder.gep(kept, [number]))
+    return builder.icmp_unsigned("!=", value, _I8(0)) if argument_types[0].dtype == types.boolean else value
+
+
+_define("put", 3, _type_store, _emit_put)
+_define("got", 2, _type_load, _emit_got)
+
+
+def _vector_address(builder, pointer, index, count: int):
+    """Where a vector lies, of what words it is made, and how many elements each of those has.
+
+    Small elements go by words of up to 32 bits: the compiler would move a vector of them one by one.
+    """
+    element = pointer.type.pointee
+    word, each = element, 1
+    if isinstance(element, ir.IntType) and element.width < 32:
+        each = min(count, 32 // element.width)
+        word = ir.IntType(each * element.width)
+    kind = ir.VectorType(word, count // each) if count > each else word
+    return builder.bitcast(_element_address(builder, pointer, index), ir.PointerType(kind, GLOBAL_MEMORY)), word, each
+
+
+def _vector_bytes(kind: ir.Type, count: int) -> int:
+    return count * ({_FLOAT: 32, _DOUBLE: 64}.get(kind) or kind.width) // 8
+
+
+def _type_vector(pointer, index, kept, number):
+    if _type_load(pointer, index) is not None and kept == pointer:
+        return types.void(pointer, types.int64, pointer, types.int64)
+    return None
+
+
+def _emit_vector_load(count: int, constant: bool) -> Callable:
+    """``count`` elements from an address that is a multiple of their size, to be kept from a number on."""
+
+    def emit(builder, argument_types, pointer, index, kept, number):
+        element = pointer.type.pointee
+        address, word, each = _vector_address(builder, pointer, index, count)
+        value = builder.load(address, align=_vector_bytes(element, count))
+        if constant:
+            value.set_metadata("invariant.load", builder.module.add_metadata([]))
+        for k in range(count):
+            found = value if count == each else builder.extract_element(value, _I32(k // each))
+            if each > 1:
+                found = builder.trunc(builder.lshr(found, word(k % each * element.width)), element)
+            builder.store(found, builder.gep(kept, [builder.add(number, _I64(k))]))
+
+    return emit
+
+
+def _emit_vector_store(count: int) -> Callable:
+    def emit(builder, argument_types, pointer, index, kept, number):
+        element = pointer.type.pointee
+        address, word, each = _vector_address(builder, pointer, index, count)
+        value = address.type.pointee(ir.Undefined)
+        for first in range(0, count, each):
+            whole = None
+            for k in range(each):
+                part = builder.load(builder.gep(kept, [builder.add(number, _I64(first + k))]))
+                if each > 1:
+                    part = builder.shl(builder.zext(part, word), word(k * element.width))
+                whole = part if whole is None else builder.or_(whole, part)
+            value = whole if count == each else builder.insert_element(value, whole, _I32(first // each))
+        builder.store(value, address, align=_vector_bytes(element, count))
+
+    return emit
+
+
+for _count in (2, 4, 8, 16):
+    _define(f"load_{_count}", 4, _type_vector, _emit_vector_load(_count, constant=False))
+    _define(f"load_constant_{_count}", 4, _type_vector, _emit_vector_load(_count, constant=True))
+    _define(f"store_{_count}", 4, _type_vector, _emit_vector_store(_count))
+
+_define("address", 1, lambda x: types.int64 if x == types.int64 else None, lambda b, t, x: x)
+
+#: The last statement of a loop may say that the compiler writes it out, or that it does not; see ``toolchain.unroll``.
+UNROLLING = {"unrolled": "llvm.loop.unroll.full", "rolled": "llvm.loop.unroll.disable"}
+
+
+def _emit_mark(name: str) -> Callable:
+    return lambda builder, argument_types: builder.add(_I64(0), _I64(0)).set_metadata(
+        name, builder.module.add_metadata([])
+    )
+
+
+for _name, _mark in UNROLLING.items():
+    _define(_name, 0, lambda: types.void(), _emit_mark(_mark))
+
+
 def _wrap_index(builder, argument_types, index, extent, error):
     """A valid index from one in ``[-extent, extent)``. Another becomes 0, so that nothing outside the tensor is
     touched, and the first to be found is reported at ``error`` (1, the index, the extent)."""

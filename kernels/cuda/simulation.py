@@ -99,6 +99,46 @@ def wrap_index(index, extent, error: Address):
     return np.int64(0)
 
 
+# Several at a time: what is kept in registers is an array of the thread's own
+
+for _code, _dtype in ELEMENTS.items():
+    NAMESPACE[f"registers_{_code}"] = lambda dtype=_dtype: np.zeros(64, dtype)
+NAMESPACE["got"], NAMESPACE["put"] = load, store
+NAMESPACE["unrolled"] = NAMESPACE["rolled"] = lambda: None
+
+
+@_name
+def address(x) -> int:
+    return int(x) if isinstance(x, np.integer) else x.bytes.ctypes.data
+
+
+def _check_vector(pointer: np.ndarray, index, count: int) -> None:
+    if (pointer.ctypes.data + int(index) * pointer.itemsize) % (count * pointer.itemsize):
+        raise ValueError(f"a vector of {count} elements is misaligned at element {index}")
+
+
+def _vector_load(count: int) -> Callable:
+    def load_vector(pointer, index, kept, number):
+        _check_vector(pointer, index, count)
+        for k in range(count):
+            kept[number + k] = load(pointer, index + k)
+
+    return load_vector
+
+
+def _vector_store(count: int) -> Callable:
+    def store_vector(pointer, index, kept, number):
+        _check_vector(pointer, index, count)
+        for k in range(count):
+            store(pointer, index + k, kept[number + k])
+
+    return store_vector
+
+
+for _count in (2, 4, 8, 16):
+    NAMESPACE[f"load_{_count}"] = NAMESPACE[f"load_constant_{_count}"] = _vector_load(_count)
+    NAMESPACE[f"store_{_count}"] = _vector_store(_count)
+
 # Threads --------------------------------------------------------------------------------------------------------
 
 #: Executed in the scope of a kernel, whose ``cuda`` the simulator replaces while it runs. Blocks run one after the

@@ -85,11 +85,12 @@ def _device_functions() -> Mapping[str, object]:
 
         # numba reads the parameters off the function
         typed = (
+            lambda typing_context: (known.signature(), emit),
             lambda typing_context, x: (known.signature(x), emit),
             lambda typing_context, x, y: (known.signature(x, y), emit),
             lambda typing_context, x, y, z: (known.signature(x, y, z), emit),
             lambda typing_context, x, y, z, w: (known.signature(x, y, z, w), emit),
-        )[namespace.ARITY[name] - 1]
+        )[namespace.ARITY[name]]
         typed.__name__ = typed.__qualname__ = name
         return intrinsic(typed)
 
@@ -128,7 +129,7 @@ def compile_to_ptx(source: str, functions: Sequence[str], cc: tuple[int, int], t
             library, _ = compiler._compile_pyfunc_with_fixup(
                 scope[name], signature, device=False, abi="numba", cc=cc, launch_bounds=(threads, 1)
             )
-            modules += [text for text in library.llvm_strs if text not in modules]
+            modules += [unroll(text) for text in library.llvm_strs if text not in modules]
             symbols[library._entry_name] = SYMBOL_PREFIX + name
         text = nvvm.compile_ir(modules, arch=f"compute_{cc[0]}{cc[1]}", opt=3, fma=False)
     except Exception as error:
@@ -138,6 +139,23 @@ def compile_to_ptx(source: str, functions: Sequence[str], cc: tuple[int, int], t
         ptx = ptx.replace(mangled, symbol)
     # numba's marker of an environment, which nothing refers to
     return re.sub(r"^\.common \.global .*NumbaEnv.*\n", "", ptx, flags=re.MULTILINE)
+
+
+def unroll(llvm: str) -> str:
+    """LLVM in which the marks of :data:`namespace.UNROLLING` stand where LLVM looks for them: at the branch back."""
+    from .namespace import UNROLLING
+
+    first = 1 + max((int(n) for n in re.findall(r"^!(\d+) =", llvm, re.MULTILINE)), default=-1)
+    lines, nodes, mark = [], [], None
+    for line in llvm.split("\n"):
+        mark = next((text for text in UNROLLING.values() if f"!{text} " in line), mark)
+        if mark and line.lstrip().startswith("br "):
+            number = first + len(nodes)
+            line += f", !llvm.loop !{number}"
+            nodes += [f"!{number} = distinct !{{ !{number}, !{number + 1} }}", f'!{number + 1} = !{{ !"{mark}" }}']
+            mark = None
+        lines.append(line)
+    return "\n".join([*lines, *nodes])
 
 
 def ptx(kernel: Kernel | str, cc: tuple[int, int], threads: int = codegen_cuda.THREADS) -> str:

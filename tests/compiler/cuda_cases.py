@@ -374,20 +374,29 @@ def lowered_kernels(roots: list[Node], in_pieces: bool = False) -> tuple[list[No
 
 
 class Buffers:
-    """Memory for what kernels read and write. Results begin as garbage."""
+    """Memory for what kernels read and write. Results begin as garbage. Every array begins so many elements after an
+    address of whole vectors."""
 
-    def __init__(self, found: Fusion) -> None:
+    def __init__(self, found: Fusion, shift: int = 0) -> None:
         self.fusion = found
+        self.shift = shift
         self.arrays: dict[Node, np.ndarray] = {}
 
     def __getitem__(self, node: Node) -> np.ndarray:
         base = self.fusion.base(node)
+        if base not in self.arrays:
+            array = self.made(base)
+            room = np.empty(array.nbytes + 64 + self.shift * array.itemsize, np.uint8)
+            start = -room.ctypes.data % 64 + self.shift * array.itemsize
+            self.arrays[base] = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+            self.arrays[base][...] = array
+        return self.arrays[base]
+
+    def made(self, base: Node) -> np.ndarray:
         if base.value is not None and base.op is not p.scalar:
             return engine.read_node(base)
-        if base not in self.arrays:
-            garbage = np.full(base.type.nbytes, 1 if base.dtype is dtypes.bool_ else 0xA5, np.uint8)
-            self.arrays[base] = garbage.view(base.dtype.numpy).reshape(base.shape)
-        return self.arrays[base]
+        garbage = np.full(base.type.nbytes, 1 if base.dtype is dtypes.bool_ else 0xA5, np.uint8)
+        return garbage.view(base.dtype.numpy).reshape(base.shape)
 
 
 def arguments_of(lowered: Lowered, buffers: Buffers, error: np.ndarray) -> list:
@@ -408,19 +417,22 @@ def arguments_of(lowered: Lowered, buffers: Buffers, error: np.ndarray) -> list:
     return given
 
 
-def simulated(roots: list[Node], in_pieces: bool = False, threads: int = 4) -> tuple[list[np.ndarray], set[str], list]:
+def simulated(
+    roots: list[Node], in_pieces: bool = False, threads: int = 4, shift: int = 0, blocks: int = 3
+) -> tuple[list[np.ndarray], set[str], list]:
     """The values of a graph by its GPU kernels, how those divided their work, and the error words."""
     from flamework.kernels.cuda import toolchain
 
     final, found, kernels = lowered_kernels(roots, in_pieces)
-    buffers = Buffers(found)
+    buffers = Buffers(found, shift)
     error = np.zeros(3, np.int64)
     how = set()
     for lowered in kernels:
         kernel = lowered.kernel
         how.add(codegen_cuda.distribution(kernel))
         # few blocks, so that each has several turns
-        launches = [dataclasses.replace(x, blocks=min(x.blocks, 3)) for x in codegen_cuda.launches(kernel, threads)]
+        launches = codegen_cuda.launches(kernel, threads)
+        launches = [dataclasses.replace(x, blocks=min(x.blocks, blocks)) for x in launches]
         source = codegen_cuda.generate(kernel, threads)
         try:
             toolchain.simulate(source, launches, arguments_of(lowered, buffers, error))
@@ -447,6 +459,54 @@ def check_case(name: str, threads: int = 4) -> dict:
     return check(CASES[name](), name in SPLIT, 0 if name in EXACT else 4e-6, threads)
 
 
+def vector_cases() -> dict[str, Callable[[], list[Node]]]:
+    """Graphs whose threads take vectors, of lengths around multiples of them, and of every dtype."""
+    cases: dict[str, Callable[[], list[Node]]] = {}
+    for dtype in (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.int8, dtypes.int64):
+        for length in (0, 3, 16, 81):
+            cases[f"chain of {length} {dtype.name}"] = lambda n=length, d=dtype: [
+                p.add(p.mul(realized(n, d), realized(n, d, seed=1)), realized(n, d, seed=2))
+            ]
+    for length in (0, 3, 16, 81):
+        cases[f"mask of {length}"] = lambda n=length: [p.lt(normal(n), normal(n, seed=1))]
+        cases[f"cast of {length}"] = lambda n=length: [p.cast(p.exp(normal(n)), params=(dtypes.bfloat16,))]
+        cases[f"positions of {length}"] = lambda n=length: [p.mul(iota((n,), 0, dtypes.float32), normal(n))]
+        cases[f"softmax of {length} or one"] = lambda n=length: [softmax(normal(3, n or 1), 1)]
+        cases[f"halves in rows of {length}"] = lambda n=length: [
+            p.mul(x := realized(n, dtypes.float16, rows=3), s.back(s.reduce_sum(x, params=(1,)), (1,), x.shape))
+        ]
+        cases[f"sum of {length} in pieces"] = lambda n=length: [total(p.exp(normal(3, n)))]
+        cases[f"bias of {length}"] = lambda n=length: [p.add(normal(5, n), s.broadcast_to(normal(n), (5, n)))]
+        cases[f"part of {length}"] = lambda n=length: [
+            p.neg(s.slice_(normal(5, n + 3), params=((0, 1), (1, 1), (5, n))))
+        ]
+        cases[f"flip of {length}"] = lambda n=length: [p.mul(normal(n), s.flip(normal(n), params=(0,)))]
+    return cases
+
+
+def realized(length: int, dtype: dtypes.DType, rows: int = 0, seed: int = 0) -> Node:
+    values = np.random.default_rng(seed).integers(-4, 5, (rows, length) if rows else length)
+    return variable(values.astype(dtype.numpy))
+
+
+def vectors() -> dict[str, str]:
+    """Cases whose bits differ from the reference's beyond rounding, or with where operands lie, or with the grid."""
+    problems = {}
+    for name, build in vector_cases().items():
+        pieces = name.endswith("pieces")
+        found = check(build(), pieces)
+        if "problem" in found:
+            problems[name] = found["problem"]
+            continue
+        roots = build()
+        first, _, _ = simulated(roots, pieces)
+        for shift, blocks in ((1, 3), (3, 3), (0, 1), (1, 7)):
+            others, _, _ = simulated(roots, pieces, shift=shift, blocks=blocks)
+            if any(x.tobytes() != y.tobytes() for x, y in zip(first, others, strict=True)):
+                problems[name] = f"other bits {shift} elements away in {blocks} blocks"
+    return problems
+
+
 def out_of_range() -> dict:
     """What a kernel does with an index that is outside."""
     index = p.wrap_index(variable(np.array([2, -3, 9, 1])), number(3, (4,), dtypes.int64))
@@ -459,7 +519,7 @@ def main() -> None:
     print(json.dumps({
         "cases": {name: check_case(name) for name in CASES},
         "threads": [check_case(name, n) for n in (1, 8) for name in ("cross_entropy_forward", "softmax_of_columns")],
-        "out of range": out_of_range(),
+        "out of range": out_of_range(), "vectors": vectors(),
     }))  # fmt: skip
 
 

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import cuda_cases
+import numpy as np
 import pytest
 from cuda_cases import CASES, ROWS, SPLIT, lowered_kernels, uses_of
-from flamework.compiler import codegen_cuda, primitives as p, primitives_shape as s
+from flamework.compiler import codegen_cuda, dtypes, primitives as p, primitives_shape as s
 from flamework.compiler.codegen_cuda import Launch, distribution, generate, launches
 from flamework.compiler.dtypes import float32
 from flamework.compiler.loopir import Kernel, Store
-from graphs import indices, iota, normal, number, softmax
+from graphs import indices, iota, normal, number, softmax, variable
 
 DISTRIBUTIONS = {"elements", "tiled", "teams", "columns", "blocks", "split", "scans", "scatter"}
 
@@ -57,6 +59,10 @@ def test_number_of_threads_does_not_matter(report):
     assert all("problem" not in found for found in report["threads"])
 
 
+def test_bits_depend_neither_on_alignment_nor_on_the_grid(report):
+    assert report["vectors"] == {}
+
+
 def test_index_out_of_range_becomes_zero_and_is_reported(report):
     assert report["out of range"] == {"values": [2, 0, 0, 1], "error": [1, 9, 3]}
 
@@ -71,42 +77,74 @@ def test_text_of_an_elementwise_kernel():
         "    c0 = f32(bitcast_i64_f64(a1))\n"
         "    p0 = pointer_f32(a2)\n"
         "    p1 = pointer_f32(a3)\n"
-        "    unit = i64(cuda.blockIdx.x) * 1024 + i64(cuda.threadIdx.x)\n"
-        "    unit_step = i64(cuda.gridDim.x) * 1024\n"
-        "    while unit < units:\n"
-        "        if unit + 768 < units:\n"
-        "            i0 = unit\n"
-        "            i0_1 = (unit + 1 * 256)\n"
-        "            i0_2 = (unit + 2 * 256)\n"
-        "            i0_3 = (unit + 3 * 256)\n"
-        "            v0 = load_constant(p0, i0)\n"
-        "            v0_1 = load_constant(p0, i0_1)\n"
-        "            v0_2 = load_constant(p0, i0_2)\n"
-        "            v0_3 = load_constant(p0, i0_3)\n"
-        "            v1 = exp(v0)\n"
-        "            v1_1 = exp(v0_1)\n"
-        "            v1_2 = exp(v0_2)\n"
-        "            v1_3 = exp(v0_3)\n"
-        "            v2 = (v1 * c0)\n"
-        "            v2_1 = (v1_1 * c0)\n"
-        "            v2_2 = (v1_2 * c0)\n"
-        "            v2_3 = (v1_3 * c0)\n"
-        "            store(p1, i0, v2)\n"
-        "            store(p1, i0_1, v2_1)\n"
-        "            store(p1, i0_2, v2_2)\n"
-        "            store(p1, i0_3, v2_3)\n"
+        "    aligned = (address(a2) | address(a3)) & 15 == 0\n"
+        "    first = i64(cuda.blockIdx.x) * 256 + i64(cuda.threadIdx.x)\n"
+        "    step = i64(cuda.gridDim.x) * 256\n"
+        "    count = udiv(units, 4)\n"
+        "    at = first\n"
+        "    while at < count:\n"
+        "        held_v0 = registers_f32()\n"
+        "        if aligned:\n"
+        "            turn = 0\n"
+        "            while turn < 4:\n"
+        "                place = at + turn * step\n"
+        "                if place < count:\n"
+        "                    i0 = place * 4\n"
+        "                    load_constant_4(p0, i0, held_v0, turn * 4)\n"
+        "                turn += 1\n"
+        "                unrolled()\n"
         "        else:\n"
-        "            first = unit\n"
-        "            stop = imin(unit + 1024, units)\n"
-        "            while unit < stop:\n"
-        "                i0 = unit\n"
-        "                v0 = load_constant(p0, i0)\n"
-        "                v1 = exp(v0)\n"
-        "                v2 = (v1 * c0)\n"
-        "                store(p1, i0, v2)\n"
-        "                unit += 256\n"
-        "            unit = first\n"
+        "            turn = 0\n"
+        "            while turn < 4:\n"
+        "                place = at + turn * step\n"
+        "                if place < count:\n"
+        "                    part = 0\n"
+        "                    while part < 4:\n"
+        "                        i0 = place * 4 + part\n"
+        "                        v0 = load_constant(p0, i0)\n"
+        "                        put(held_v0, turn * 4 + part, v0)\n"
+        "                        part += 1\n"
+        "                        unrolled()\n"
+        "                turn += 1\n"
+        "                unrolled()\n"
+        "        turn = 0\n"
+        "        while turn < 4:\n"
+        "            place = at + turn * step\n"
+        "            if place < count:\n"
+        "                new_p1 = registers_f32()\n"
+        "                part = 0\n"
+        "                while part < 4:\n"
+        "                    i0 = place * 4 + part\n"
+        "                    v0 = got(held_v0, turn * 4 + part)\n"
+        "                    v1 = exp(v0)\n"
+        "                    v2 = (v1 * c0)\n"
+        "                    put(new_p1, part, v2)\n"
+        "                    part += 1\n"
+        "                    unrolled()\n"
+        "                if aligned:\n"
+        "                    i0 = place * 4\n"
+        "                    store_4(p1, i0, new_p1, 0)\n"
+        "                else:\n"
+        "                    part = 0\n"
+        "                    while part < 4:\n"
+        "                        i0 = place * 4 + part\n"
+        "                        store(p1, i0, got(new_p1, part))\n"
+        "                        part += 1\n"
+        "                        unrolled()\n"
+        "            turn += 1\n"
+        "            unrolled()\n"
+        "        at += 4 * step\n"
+        "        rolled()\n"
+        "    unit = count * 4 + first\n"
+        "    unit_step = step\n"
+        "    while unit < units:\n"
+        "        i0 = unit\n"
+        "        v0 = load_constant(p0, i0)\n"
+        "        v1 = exp(v0)\n"
+        "        v2 = (v1 * c0)\n"
+        "        store(p1, i0, v2)\n"
         "        unit += unit_step\n"
+        "        rolled()\n"
     )
 
 
@@ -115,9 +153,11 @@ def test_text_of_a_row_reduction():
         "def kernel(n0, n1, a2, s0, a4, units):\n"
         "    p0 = pointer_f32(a2)\n"
         "    p1 = pointer_f32(a4)\n"
+        "    aligned = (address(a2)) & 15 | (s0) & 3 == 0\n"
         "    thread = i64(cuda.threadIdx.x)\n"
         "    lanes = 1\n"
-        "    while lanes < 256 and lanes < n1 and (lanes < 32 or lanes * 8 < n1):\n"
+        "    vectors = udiv(n1 + 3, 4)\n"
+        "    while lanes < 256 and lanes < vectors and (lanes < 32 or lanes * 2 < vectors):\n"
         "        lanes <<= 1\n"
         "    teams = udiv(256, lanes)\n"
         "    team = udiv(thread, lanes)\n"
@@ -130,27 +170,61 @@ def test_text_of_a_row_reduction():
         "        unit = imin(base + team, units - 1)\n"
         "        i0 = unit\n"
         "        r0 = f32(0.0)\n"
+        "        count1 = udiv(n1, 4)\n"
         "        run1 = 0\n"
-        "        while run1 < n1:\n"
-        "            stop1 = imin(run1 + lanes * 64, n1)\n"
+        "        while run1 < count1:\n"
+        "            stop1 = imin(run1 + lanes * 16, count1)\n"
         "            r0_part = f32(0.0)\n"
-        "            i1 = run1 + lane\n"
-        "            while i1 + 3 * lanes < stop1:\n"
-        "                v0 = load_constant(p0, i0 * s0 + i1)\n"
-        "                v0_1 = load_constant(p0, i0 * s0 + (i1 + 1 * lanes))\n"
-        "                v0_2 = load_constant(p0, i0 * s0 + (i1 + 2 * lanes))\n"
-        "                v0_3 = load_constant(p0, i0 * s0 + (i1 + 3 * lanes))\n"
-        "                r0_part = fadd_reassoc(r0_part, v0)\n"
-        "                r0_part = fadd_reassoc(r0_part, v0_1)\n"
-        "                r0_part = fadd_reassoc(r0_part, v0_2)\n"
-        "                r0_part = fadd_reassoc(r0_part, v0_3)\n"
-        "                i1 += 4 * lanes\n"
-        "            while i1 < stop1:\n"
-        "                v0 = load_constant(p0, i0 * s0 + i1)\n"
-        "                r0_part = fadd_reassoc(r0_part, v0)\n"
-        "                i1 += lanes\n"
+        "            at1 = run1 + lane\n"
+        "            while at1 < stop1:\n"
+        "                held_v0 = registers_f32()\n"
+        "                if aligned:\n"
+        "                    turn = 0\n"
+        "                    while turn < 4:\n"
+        "                        place = at1 + turn * lanes\n"
+        "                        if place < stop1:\n"
+        "                            i1 = place * 4\n"
+        "                            load_constant_4(p0, i0 * s0 + i1, held_v0, turn * 4)\n"
+        "                        turn += 1\n"
+        "                        unrolled()\n"
+        "                else:\n"
+        "                    turn = 0\n"
+        "                    while turn < 4:\n"
+        "                        place = at1 + turn * lanes\n"
+        "                        if place < stop1:\n"
+        "                            part = 0\n"
+        "                            while part < 4:\n"
+        "                                i1 = place * 4 + part\n"
+        "                                v0 = load_constant(p0, i0 * s0 + i1)\n"
+        "                                put(held_v0, turn * 4 + part, v0)\n"
+        "                                part += 1\n"
+        "                                unrolled()\n"
+        "                        turn += 1\n"
+        "                        unrolled()\n"
+        "                turn = 0\n"
+        "                while turn < 4:\n"
+        "                    place = at1 + turn * lanes\n"
+        "                    if place < stop1:\n"
+        "                        part = 0\n"
+        "                        while part < 4:\n"
+        "                            i1 = place * 4 + part\n"
+        "                            v0 = got(held_v0, turn * 4 + part)\n"
+        "                            r0_part = fadd_reassoc(r0_part, v0)\n"
+        "                            part += 1\n"
+        "                            unrolled()\n"
+        "                    turn += 1\n"
+        "                    unrolled()\n"
+        "                at1 += 4 * lanes\n"
+        "                rolled()\n"
         "            r0 = fadd_reassoc(r0, r0_part)\n"
-        "            run1 += lanes * 64\n"
+        "            run1 += lanes * 16\n"
+        "        at1 = count1 * 4 + lane\n"
+        "        while at1 < n1:\n"
+        "            i1 = at1\n"
+        "            v0 = load_constant(p0, i0 * s0 + i1)\n"
+        "            r0 = fadd_reassoc(r0, v0)\n"
+        "            at1 += lanes\n"
+        "            rolled()\n"
         "        half = 1\n"
         "        while half < imin(lanes, 32):\n"
         "            r0 = fadd_reassoc(r0, shuffle(r0, half))\n"
@@ -166,6 +240,7 @@ def test_text_of_a_row_reduction():
         "            while other < stop:\n"
         "                r0 = fadd_reassoc(r0, shared_f32_0[other])\n"
         "                other += 1\n"
+        "                rolled()\n"
         "            cuda.syncthreads()\n"
         "        store_if(live and lane == 0, p1, i0, r0)\n"
         "        base += base_step\n"
@@ -209,7 +284,7 @@ def test_blocks_have_a_power_of_two_of_threads(threads):
         (64, 256, 8),  # a warp a row, eight elements a thread
         (64, 100_000, 64),
         (3, 1000, 2),  # four warps a row
-        (1_000_000, 2000, codegen_cuda.MAX_BLOCKS),
+        (1_000_000, 2000, 1_000_000),
     ],
 )
 def test_rows_get_threads_by_their_elements(rows, columns, blocks):
@@ -270,6 +345,34 @@ def test_kernels_compile_for_gpus_without_spilling_registers(name):
             assert found["spills"] == 0
             assert 0 < found["registers"] <= 128
             assert ("cuda.shared" in generate(kernel)) == (found["shared"] > 0)
+
+
+@pytest.mark.parametrize("dtype", [float32, dtypes.float16, dtypes.bfloat16], ids=lambda dtype: dtype.name)
+def test_elements_move_by_16_bytes(dtype):
+    pytest.importorskip("numba_cuda")
+    from flamework.kernels.cuda import toolchain
+
+    kernel = only_kernel(p.exp(variable(np.ones(4000, dtype.numpy))))
+    code = toolchain.sass(kernel, (9, 0))
+    # 64 bytes of loads under way
+    assert len(re.findall(r"\bLDG\.E\.128", code)) == len(re.findall(r"\bSTG\.E\.128", code)) == 4
+    assert not re.search(r"\b(LDL|STL)\b", code)
+    # three blocks at a time on a multiprocessor
+    assert toolchain.sass_report(kernel, (9, 0))["registers"] <= 80
+
+
+@pytest.mark.parametrize("dtype", [float32, dtypes.float16, dtypes.bfloat16], ids=lambda dtype: dtype.name)
+def test_rows_move_by_16_bytes(dtype):
+    pytest.importorskip("numba_cuda")
+    from flamework.kernels.cuda import toolchain
+
+    kernel = only_kernel(softmax(variable(np.ones((8, 4000), dtype.numpy)), 1))
+    code = toolchain.sass(kernel, (9, 0))
+    assert len(re.findall(r"\bLDG\.E\.128", code)) >= 3 * 4
+    assert len(re.findall(r"\bSTG\.E\.128", code)) >= 4
+    assert not re.search(r"\b(LDL|STL)\b", code)
+    # two blocks at a time on a multiprocessor
+    assert toolchain.sass_report(kernel, (9, 0))["registers"] <= 96
 
 
 def test_every_row_of_the_table_compiles_for_gpus():

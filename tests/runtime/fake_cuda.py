@@ -36,8 +36,9 @@ class FakeDriver:
     CUpointer_attribute = SimpleNamespace(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL="ordinal")
     CUDA_KERNEL_NODE_PARAMS = SimpleNamespace
 
-    def __init__(self, capacity=1 << 24):
+    def __init__(self, capacity=1 << 24, processors=2):
         self.capacity = capacity
+        self.processors = processors
         self.memory = {}
         self.locked = {}
         self.calls = {}
@@ -119,7 +120,7 @@ class FakeDriver:
         return (SUCCESS, 0) if any(a <= address < a + x.size for a, x in self.memory.items()) else (INVALID, None)
 
     def cuDeviceGetAttribute(self, attribute, device):
-        return SUCCESS, {"major": 9, "minor": 0, "processors": 2}[attribute]
+        return SUCCESS, {"major": 9, "minor": 0, "processors": self.processors}[attribute]
 
     def cuDeviceGetName(self, length, device):
         return SUCCESS, b"a stand-in".ljust(length, b"\0")
@@ -178,6 +179,10 @@ class FakeDriver:
         assert re.search(rf"^def {function}\(", module, re.MULTILINE)
         return SUCCESS, (module, function)
 
+    def cuOccupancyMaxActiveBlocksPerMultiprocessor(self, function, threads, shared):
+        assert shared == 0
+        return SUCCESS, 2
+
     def cuGraphCreate(self, flags):
         graph = self.handle()
         self.graphs[graph] = {}
@@ -235,6 +240,7 @@ def installed(fake, threads=8):
     nvidia.driver, nvidia.Nvidia.threads = lambda: fake, threads
     device = nvidia.Nvidia("cuda:0")
     gpu.gpu = lambda name: device
+    engine._plans.clear()  # those of another device
     gpu_kernels.machine_code = lambda source, cc, threads: source.encode() + b"\0"
     try:
         yield device

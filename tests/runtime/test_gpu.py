@@ -57,6 +57,11 @@ def test_a_row_is_read_where_it_is(report):
     assert report["rows"] == [[3, 4, 5], *[[3, 4, 5], [4, 5, 6]] * 2]
 
 
+def test_a_launch_has_as_many_blocks_as_run_at_once_and_the_bits_are_the_same(report):
+    # two on each of so many multiprocessors
+    assert report["grids"] == [[2, 6], True]
+
+
 def test_rows_of_any_length_are_sorted_stably(report):
     assert report["sorting"] == "sorted"
 
