@@ -447,6 +447,8 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
     """
     x = tensor_argument(input, "roll", "input", 1)
     moves = sizes_of((shifts,))
+    if not moves:
+        raise RuntimeError("`shifts` required")
     axes = () if dims is None else sizes_of((dims,))
     if not axes and len(moves) == 1:
         flat = _rolled(f.reshaped(x, (x.type.size,)), 0, moves[0])
@@ -455,7 +457,9 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(moves)}, dims:{len(axes)}")
     y = x
     for move, d in zip(moves, axes):
-        y = _rolled(y, axis_of(d, x.ndim), move) if x.ndim else y
+        if not x.ndim:
+            raise IndexError(f"Dimension specified as {d} but tensor has no dimensions")
+        y = _rolled(y, axis_of(d, x.ndim), move)
     return tensor_of(f.fresh(y, x))
 
 

@@ -64,6 +64,8 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     shape = input._node.type.shape
     if not shape:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if isinstance(start, Tensor) and start._node.type.ndim:
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     axis, start = axis_of(dim, len(shape)), start.__index__()
     extent = shape[axis]
     if length < 0:

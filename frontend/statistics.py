@@ -166,6 +166,8 @@ def sum_to_size(self: Tensor, *size: int | Sequence[int]) -> Tensor:
     more = len(have) - len(wanted)
     if more < 0 or any(n not in (1, m) for n, m in zip(wanted, have[more:])):
         raise RuntimeError(f"size {{{list(wanted)}}} is not expandable to size {{{list(have)}}}.")
+    if not wanted:
+        return total(self)
     if wanted == have:
         return self
     axes = [a for a in range(len(have)) if a < more or wanted[a - more] == 1 != have[a]]

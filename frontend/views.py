@@ -75,11 +75,13 @@ _VIEW_NAMES = {s.slice_: "Slice", s.reshape: "View", s.permute: "Permute", s.exp
 
 def made_together(parts: Sequence[Tensor], maker: str) -> tuple[Tensor, ...]:
     """The results of an operation that makes several views at once, to which autograd does not let anybody write."""
-    if grad_mode.enabled:
+    if grad_mode.enabled and parts:
+        requires_grad = parts[0].requires_grad
+        made_by = maker if requires_grad else None
         for i, part in enumerate(parts):
             meta = meta_of(part)
             kind = "multi_output" if meta.creation is None else meta.creation.kind
-            meta.creation = Creation(kind, i, maker if part.requires_grad else None, part.requires_grad)
+            meta.creation = Creation(kind, i, made_by, requires_grad)
     return tuple(parts)
 
 

@@ -19,6 +19,8 @@ from .functional_ctc import *  # noqa: F403
 from .functional_ctc import __all__ as _ctc
 from .functional_dropout import *  # noqa: F403
 from .functional_dropout import __all__ as _dropout
+from .functional_fractional import *  # noqa: F403
+from .functional_fractional import __all__ as _fractional
 from .functional_grid import *  # noqa: F403
 from .functional_grid import __all__ as _grid
 from .functional_loss import *  # noqa: F403
@@ -35,7 +37,7 @@ from .functional_vision import *  # noqa: F403
 from .functional_vision import __all__ as _vision
 
 __all__ = sorted([
-    *_activation, *_attention, *_conv, *_ctc, *_dropout, *_grid, *_loss, *_norm, *_pool, *_regression, *_sparse,
-    *_vision, pdist.__name__,
+    *_activation, *_attention, *_conv, *_ctc, *_dropout, *_fractional, *_grid, *_loss, *_norm, *_pool, *_regression,
+    *_sparse, *_vision, pdist.__name__,
 ])
 memory_order.install(sys.modules[__name__])

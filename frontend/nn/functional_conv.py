@@ -7,11 +7,12 @@ come without its batch axis. Read next: ``functional_pool.py``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .. import formulas as f, formulas_windows as w
 from ..arguments import floating_only, integers, scalar_type, tensor_argument
 from ..compiler import primitives as p
+from ..compiler.dtypes import COMPLEX
 from ..compiler.ir import Node
 from ..recording import node_of, tensor_of
 from ..tensor import Tensor
@@ -42,7 +43,9 @@ def without_batch(x: Node, batched: bool) -> Tensor:
 def _checked(
     function: str, rank: int, input: Tensor, weight: Tensor, bias: Tensor | None, groups: int, *, transposed: bool
 ) -> tuple[Node, Node, bool]:
-    x = floating_only(tensor_argument(input, function, "input", 1), function)
+    x = tensor_argument(input, function, "input", 1)
+    if x.type.dtype.kind != COMPLEX:
+        floating_only(x, function)
     kernel = tensor_argument(weight, function, "weight", 2)
     for name, other in (("weight", weight), ("bias", bias)):
         if other is not None and other.dtype is not x.type.dtype:
@@ -82,6 +85,14 @@ def _positive(name: str, values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+def _bilinear(product: Callable[[Node, Node], Node], x: Node, y: Node) -> Node:
+    """A bilinear function of real nodes, also of complex ones."""
+    if x.type.dtype.kind != COMPLEX:
+        return product(x, y)
+    a, b, c, d = p.real(x), p.imag(x), p.real(y), p.imag(y)
+    return p.complex_(p.sub(product(a, c), product(b, d)), p.add(product(a, d), product(b, c)))
+
+
 def _biased(out: Node, bias: Tensor | None) -> Node:
     return out if bias is None else p.add(out, f.channelwise(node_of(bias), out, 1))
 
@@ -103,7 +114,7 @@ def _convolved(
             f"Calculated padded input size per channel: ({' x '.join(map(str, available))}). Kernel size: "
             f"({' x '.join(map(str, reached))}). Kernel size can't be greater than actual input size"
         )
-    out = w.convolution(x, kernel, steps, low, high, gaps, groups)
+    out = _bilinear(lambda a, b: w.convolution(a, b, steps, low, high, gaps, groups), x, kernel)
     return without_batch(_biased(out, bias), batched)
 
 
@@ -197,7 +208,7 @@ def _transposed(
                 "output padding must be smaller than either stride or dilation, but got output_padding: "
                 f"{list(extra)}, stride: {list(steps)}, dilation: {list(gaps)}"
             )
-    out = w.transposed_convolution(x, kernel, steps, widths, extra, gaps, groups)
+    out = _bilinear(lambda a, b: w.transposed_convolution(a, b, steps, widths, extra, gaps, groups), x, kernel)
     return without_batch(_biased(out, bias), batched)
 
 

@@ -20,7 +20,7 @@ from ..gathering import known
 from ..joining import broadcast_tensors
 from ..mutation import fitted_dtype
 from ..operators import OPERATORS
-from ..recording import float_operands, node_of, operands, read, tensor_of
+from ..recording import float_operands, get_default_dtype, node_of, operands, read, tensor_of
 from ..storage import attached
 from ..tensor import Tensor
 from .functional_loss import reduced, reduction_mode
@@ -261,7 +261,11 @@ def margin_ranking_loss(
     """``max(0, -target * (input1 - input2) + margin)``. As ``torch.nn.functional.margin_ranking_loss``."""
     mode = reduction_mode(reduction, size_average, reduce)
     a, b, t = operands(input1, input2, target)
-    loss = p.add(p.mul(p.neg(t), p.sub(a, b)), argument(a, margin))
+    loss = p.mul(p.neg(t), p.sub(a, b))
+    if loss.type.dtype.kind < FLOATING:
+        # the margin is no whole number
+        loss = f.converted(loss, get_default_dtype())
+    loss = p.add(loss, argument(loss, margin))
     return tensor_of(reduced(f.clamped(loss, constant(loss, 0), None), mode))
 
 
@@ -318,6 +322,8 @@ def triplet_margin_with_distance_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """:func:`triplet_margin_loss` with any distance. As ``torch.nn.functional.triplet_margin_with_distance_loss``."""
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
     mode = reduction_mode(reduction, None, None)
     distance = pairwise_distance if distance_function is None else distance_function
     near, far = distance(anchor, positive), distance(anchor, negative)

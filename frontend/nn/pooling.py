@@ -433,3 +433,66 @@ class LPPool2d(_LPPool):
     """
 
     function = staticmethod(F.lp_pool2d)
+
+
+class _FractionalMaxPool(Module):
+    """Arguments of a maximum over windows at random distances; ``function`` computes."""
+
+    function: Callable
+    rank: int
+
+    def __init__(self, kernel_size: _Size, output_size: _Size | None = None,
+                 output_ratio: float | tuple[float, ...] | None = None, return_indices: bool = False,
+                 _random_samples: Tensor | None = None) -> None:
+        super().__init__()
+        self.kernel_size = to_tuple(kernel_size, self.rank)
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = None if output_size is None else to_tuple(output_size, self.rank)
+        self.output_ratio = None if output_ratio is None else to_tuple(output_ratio, self.rank)
+        if output_size is None and output_ratio is None:
+            raise ValueError(
+                f"{type(self).__name__} requires specifying either an output size, or a pooling ratio"
+            )
+        if output_size is not None and output_ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        if self.output_ratio is not None and not all(0 < ratio < 1 for ratio in self.output_ratio):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+
+    def forward(self, input: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return self.function(input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices,
+                             _random_samples=self._random_samples)
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """The maximum of windows of an image, whose distances are drawn at random.
+
+    Args:
+        kernel_size: size of a window.
+        output_size: number of windows along each axis, or
+        output_ratio: this as a part of the input's size, between 0 and 1.
+        return_indices: also give the position of each maximum in its image.
+
+    Shape: (N, C, H, W) to (N, C, H', W'). As ``torch.nn.FractionalMaxPool2d``. Graham, "Fractional max-pooling" (2014).
+
+    Raises:
+        ValueError: not one of size and ratio.
+
+    Example:
+        >>> import flamework
+        >>> flamework.nn.FractionalMaxPool2d(2, output_ratio=0.5)(flamework.ones(1, 8, 6)).shape
+        torch.Size([1, 4, 3])
+    """
+
+    function = staticmethod(F.fractional_max_pool2d)
+    rank = 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """The maximum of windows of a volume, whose distances are drawn at random; see :class:`FractionalMaxPool2d`.
+
+    Shape: (N, C, D, H, W) to (N, C, D', H', W'). As ``torch.nn.FractionalMaxPool3d``.
+    """
+
+    function = staticmethod(F.fractional_max_pool3d)
+    rank = 3

@@ -41,6 +41,18 @@ torch.tensor(1.0).view(torch.int16)
 torch.ones(4, requires_grad=True).view(torch.int32)
 torch.ones(4, requires_grad=True).view(torch.float32).requires_grad
 torch.ones(4, requires_grad=True).view(torch.bfloat16).requires_grad
+torch.tensor(True).sum_to_size(())
+torch.tensor(2, dtype=torch.uint8).sum_to_size(())
+torch.tensor([True]).sum_to_size((1,))
+F.margin_ranking_loss(i, i.flip(0), i - i + 1, reduction='sum')
+F.margin_ranking_loss(i, i.flip(0), i - i + 1, margin=0.5)
+F.margin_ranking_loss(i, i.flip(0), i - i - 1, margin=1)
+F.triplet_margin_loss(m, m, m, margin=-1.0)
+F.triplet_margin_with_distance_loss(m, m, m, margin=-1.0)
+torch.roll(v, ())
+torch.roll(torch.tensor(1.0), 0, 0)
+torch.narrow(m, 0, torch.tensor([1]), 1)
+torch.narrow(m, 0, torch.tensor(1), 1)
 """.strip().split("\n")
 
 BOOLS = """
@@ -57,6 +69,7 @@ torch.addmm(m,m,m.new_ones(3,3),beta=True)
 def run(torch, text):
     names = {
         "torch": torch, "F": torch.nn.functional, "m": torch.arange(6.0).reshape(2, 3), "v": torch.arange(1.0, 4),
+        "i": torch.tensor([1, 2, 3]),
     }
     return eval(text, names)
 
