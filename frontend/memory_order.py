@@ -22,7 +22,7 @@ from typing import Any
 from .compiler import primitives_shape as s
 from .recording import storage_of
 from .storage import Cut, arranged, is_contiguous
-from .tensor import Tensor, memory_format, strides_of
+from .tensor import SparseOperand, Tensor, memory_format, strides_of
 
 # Functions whose result has the order of their operands in memory; as methods also in place, where nothing is new.
 ELEMENTWISE = frozenset(
@@ -180,9 +180,12 @@ def elementwise(function: Callable) -> Callable:
     @functools.wraps(function)
     def ordered(*args: Any, **options: Any) -> Any:
         result = function(*args, **options)
-        for x in args:
-            if isinstance(x, Tensor) and x._storage is not None and not is_plain(x):
-                return arranged_like(result, args)
+        try:
+            for x in args:
+                if isinstance(x, Tensor) and x._storage is not None and not is_plain(x):
+                    return arranged_like(result, args)
+        except SparseOperand:
+            pass
         return result
 
     return ordered

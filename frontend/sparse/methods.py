@@ -257,6 +257,8 @@ def type(self: SparseTensor, dtype: Any = None, non_blocking: bool = False) -> S
     """The name of the tensor's class, ``"torch.sparse.FloatTensor"``, or the tensor with another dtype."""
     if dtype is None:
         return f"torch.sparse.{self.dtype.scalar_name}Tensor"
+    if isinstance(dtype, str):
+        dtype = dtype.replace("torch.sparse.", "torch.")
     return to(self, dtype if isinstance(dtype, DType) else zeros(0).type(dtype).dtype)
 
 

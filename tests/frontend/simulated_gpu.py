@@ -37,7 +37,7 @@ torch.addcmul(x, x, y, value=0.5), torch.addcdiv(x, x, y.abs() + 1)
 torch.atan2(x, y), torch.hypot(x, y), torch.maximum(x, y), torch.fmod(x, 0.3), x.remainder(0.3)
 (x * 10).long() // 3, (x * 10).long() % 3, (x * 10).long() << 1, (x * 10).int() ^ 5
 torch.complex(x, y) * torch.complex(y, x)
-torch.view_as_real(torch.complex(x, y).conj())
+torch.view_as_real(torch.complex(x, y).conj().resolve_conj())
 torch.complex(x, y).abs(), torch.complex(x, y).angle()
 x.sum(), x.sum(0), x.sum(1, keepdim=True), x.sum(dtype=torch.float64)
 x.mean(), x.mean(1), x.var(), x.std(0), x.prod(1), x.norm(), x.norm(1, dim=0)
