@@ -7,7 +7,7 @@ that the chapters before did not define. The chapter of sparse tensors ends here
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -153,8 +153,21 @@ def _only_sparse(name: str, expected: str | None) -> None:
 for _name in ("coalesce", "is_coalesced", "indices"):
     _only_sparse(_name, "coordinate ")
 _only_sparse("values", "")
-for _name in ("_nnz", "_indices", "_values", "sparse_resize_", "sparse_resize_and_clear_"):
+for _name in ("_nnz", "_indices", "_values"):
     _only_sparse(_name, None)
+
+
+@method
+def sparse_resize_(self: Tensor, size: Sequence[int], sparse_dim: int, dense_dim: int) -> NoReturn:
+    """Of sparse tensors; as ``Tensor.sparse_resize_``."""
+    raise DenseOperand("sparse_resize_")
+
+
+@method
+def sparse_resize_and_clear_(self: Tensor, size: Sequence[int], sparse_dim: int, dense_dim: int) -> NoReturn:
+    """Of sparse tensors; as ``Tensor.sparse_resize_and_clear_``."""
+    raise DenseOperand("sparse_resize_and_clear_")
+
 
 # ---------------------------------------------------------------------------------------------------------- older names
 

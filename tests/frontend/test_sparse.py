@@ -13,7 +13,7 @@ import warnings
 import flamework
 import numpy as np
 import pytest
-from flamework.sparse.tensor import SparseTensor
+from flamework.sparse.tensor import SparseTensor, groups, order
 from flamework.tensor import SparseOperand, sparse_functions
 from hypothesis import given, strategies as st
 from oracle import expected
@@ -133,6 +133,20 @@ def test_more_coordinates_than_an_integer_can_number():
     assert (a.coalesce() + b.coalesce()).values().tolist() == [2, 20, 14]
     with pytest.raises(RuntimeError):
         a.to_dense()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 7, 2**61])), max_size=9))
+def test_the_order_of_coordinates_is_stable(columns):
+    # 2**61 leaves no room for the place beside the coordinate
+    index = np.array(columns, np.int64).reshape(-1, 2).T
+    found = order(index)
+    if found is None:
+        assert columns == sorted(set(columns))
+    else:
+        assert found.tolist() == sorted(range(len(columns)), key=lambda k: columns[k])
+    where, place = groups(index)
+    assert where.T.tolist() == [list(column) for column in sorted(set(columns))]
+    np.testing.assert_array_equal(where[:, place], index)
 
 
 # ------------------------------------------------------------------------------------------ never taken for a dense one
