@@ -66,18 +66,23 @@ class _Products(_Backend):
         set_float32_matmul_precision("high" if value else "highest")
 
 
-def set_float32_matmul_precision(precision: str) -> None:
+def set_float32_matmul_precision(precision: Any) -> None:
     """How precise matrix products of float32 have to be on a GPU; as ``torch.set_float32_matmul_precision``.
 
     Args:
         precision: "highest" for float32, "high" or "medium" for TF32 where cuBLASLt computes the product: its factors
             are rounded to 11 bits.
 
+    Raises:
+        RuntimeError: no text. Of another text there is a warning.
+
     Example:
         >>> import flamework as torch
         >>> torch.get_float32_matmul_precision()
         'highest'
     """
+    if not isinstance(precision, str):
+        raise RuntimeError(f"set_float32_matmul_precision expects a str, but got {type(precision).__name__}")
     if precision not in ("highest", "high", "medium"):
         warnings.warn(
             f"{precision} is not one of 'highest', 'high', or 'medium'; the current setFloat32MatmulPrecision call has "

@@ -1,11 +1,12 @@
 """The kernels for GPUs that are written by hand: products and sorting. They compile without spills."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
-from flamework.compiler import dtypes
+from flamework.compiler import codegen_cuda, dtypes
 from flamework.compiler.codegen_cuda import THREADS
-from flamework.kernels.cuda import products, sort, toolchain
+from flamework.kernels.cuda import namespace, products, sort, toolchain
 
 FLOATS = (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)
 NUMBERS = (*FLOATS, dtypes.bool_, dtypes.uint8, dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64)
@@ -48,6 +49,13 @@ def test_sorts_compile_without_spills(report, dtype):
     for descending in (False, True):
         found = report(sort.source(dtype, descending, THREADS), ["begin", "exchange", "finish"])
         assert found["spills"] == found["shared"] == 0
+
+
+def test_nothing_adds_up_in_the_order_in_which_threads_come():
+    """So that results have the same bits in each run, whether or not deterministic algorithms are asked for."""
+    assert namespace.NAMESPACE and not [name for name in namespace.NAMESPACE if "atomic" in name]
+    generators = (Path(module.__file__) for module in (codegen_cuda, products, sort))
+    assert not [path.name for path in generators if "atomic" in path.read_text()]
 
 
 def test_a_product_of_no_shape_is_compiled_anew():

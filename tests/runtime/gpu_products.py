@@ -177,6 +177,21 @@ def descriptions_live_as_long_as_a_plan(lt):
     assert [found.kind for found in lt.objects.values()] == ["handle"]
 
 
+def a_program_goes_on_without_memory_for_a_workspace(lt):
+    x, y = on_gpu(operands(((3, 4), (4, 5)), F32))
+    kept = torch.ones(9 << 20).cuda()
+    torch.realize(kept)
+    try:
+        torch.realize(x @ y)
+    except torch.cuda.OutOfMemoryError as error:
+        assert "Tried to allocate 32.00 MiB" in str(error) and "36.00 MiB is in use by tensors" in str(error)
+    else:
+        raise AssertionError("there was no memory")
+    assert (x + 1).shape == (3, 4) and torch.allclose((x + 1).cpu(), x.cpu() + 1)
+    del kept
+    assert torch.allclose((x @ y).cpu(), x.cpu() @ y.cpu(), atol=1e-5) and lt.products
+
+
 def gradients_and_attention(lt):
     q, k, v = operands(((2, 3, 5, 4),) * 3, F32)
 
@@ -195,7 +210,7 @@ BEHAVIOURS = [
     products_have_the_right_arguments, computes_are_what_the_dtypes_say, sums_of_16_bit_floats_are_in_float32,
     tf32_is_used_only_when_it_is_asked_for, what_is_there_is_added_to, addresses_change_between_replays,
     operands_that_are_not_aligned_have_an_algorithm_of_their_own, what_the_library_cannot_is_done_by_kernels,
-    descriptions_live_as_long_as_a_plan, gradients_and_attention,
+    descriptions_live_as_long_as_a_plan, a_program_goes_on_without_memory_for_a_workspace, gradients_and_attention,
 ]
 
 
