@@ -115,7 +115,8 @@ class GpuPlanner(Planner):
         accumulate = node.op is s.dot_add
         library = self.gpu.products
         if library is not None and all(isinstance(x, Matrix) for x in cluster.matrices):
-            described = cublas.describe(node.dtype, stored, (batch, m, n, k), *cluster.matrices, accumulate)
+            a, b = cluster.matrices
+            described = cublas.describe(node.dtype, stored, (batch, m, n, k), a, b, accumulate)
             product = None if described is None else library.multiplication(described)
             if product is not None:
                 self.steps.append(Step("", None, [*pointers, self.pointer(node)], product=product))
