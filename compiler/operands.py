@@ -12,6 +12,7 @@ from __future__ import annotations
 from .affine import Access, Var, linear, of, pull
 from .cluster import Indexed, Matrix, axis_strides, contiguous_matrix
 from .ir import Node
+from .primitives import cast
 from .primitives_shape import dot
 
 
@@ -21,9 +22,19 @@ def product_operands(node: Node) -> list[Matrix] | list[Indexed]:
     Two matrices with strides are for BLAS. Where one is not, but lies in a buffer no larger than itself with
     elements side by side, as the windows of an image do, both are described by their axes, after a copy of the
     other if it needs one. Else it is copied; so are such operands of a product that is added to others.
+
+    A product on a GPU reads 16-bit floats as they are, if both its operands are such that were widened for it.
     """
+    if node.type.device != "cpu":
+        found = operands_below(node, True)
+        if found[0].base.dtype is found[1].base.dtype:
+            return found
+    return operands_below(node, False)
+
+
+def operands_below(node: Node, before_widening: bool) -> list[Matrix] | list[Indexed]:
     sources = node.src[:2]
-    below = [operand_below(source) for source in sources]
+    below = [operand_below(source, before_widening) for source in sources]
     matrices = [strided(source, *found) for source, found in zip(sources, below)]
     if None in matrices and node.op is dot:
         indexed = [indexed_operand(source, *found) for source, found in zip(sources, below)]
@@ -37,12 +48,21 @@ def product_operands(node: Node) -> list[Matrix] | list[Indexed]:
     return [first, second]
 
 
-def operand_below(source: Node) -> tuple[Node, list[Var], Access]:
-    """What ``source`` is a view of: a node below its movement, and where each element lies in it."""
+def operand_below(source: Node, before_widening: bool = False) -> tuple[Node, list[Var], Access]:
+    """What ``source`` is a view of: a node below its movement, and where each element lies in it.
+
+    Args:
+        before_widening: look also below a cast of 16-bit floats to float32.
+    """
     at = [Var(extent) for extent in source.shape]
     whole = Access([of(v) for v in at])
     node, access = source, whole
-    while node.value is None and node.op.kind in ("movement", "alias"):
+    while node.value is None:
+        if before_widening and node.op is cast and node.src[0].dtype.compute is node.dtype is not node.src[0].dtype:
+            node = node.src[0]
+            continue
+        if node.op.kind not in ("movement", "alias"):
+            break
         moved = pull(node, access)
         if moved is None or moved.guards:
             # a node in the middle goes to memory, unless that is more than the operand itself

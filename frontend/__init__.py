@@ -117,6 +117,7 @@ from .settings import (
     is_deterministic_algorithms_warn_only_enabled,
     set_default_device, set_flush_denormal, use_deterministic_algorithms,
 )
+from .backends import get_float32_matmul_precision, set_float32_matmul_precision
 from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
 from .signal.spectra import istft, stft
 from .lowrank import pca_lowrank, svd_lowrank

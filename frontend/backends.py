@@ -8,9 +8,10 @@ In: questions and switches. Out: namespaces. Read next: ``cuda.py``.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-from .runtime import gpu
+from .runtime import cublas, gpu
 
 __all__ = ["cuda", "cudnn", "mkl", "mps", "openmp"]
 
@@ -49,11 +50,51 @@ class _Cudnn(_Library):
 
 
 class _Products(_Backend):
-    """Matrix products on GPUs."""
+    """Matrix products on GPUs. Sums are in float32 whatever is allowed for 16-bit floats."""
 
-    allow_tf32 = False
     allow_fp16_reduced_precision_reduction = True
     allow_bf16_reduced_precision_reduction = True
+
+
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether products of float32 may be computed in TF32, where cuBLASLt computes them."""
+        return cublas.float32_precision != "highest"
+
+    @allow_tf32.setter
+    def allow_tf32(self, value: bool) -> None:
+        set_float32_matmul_precision("high" if value else "highest")
+
+
+def set_float32_matmul_precision(precision: Any) -> None:
+    """How precise matrix products of float32 have to be on a GPU; as ``torch.set_float32_matmul_precision``.
+
+    Args:
+        precision: "highest" for float32, "high" or "medium" for TF32 where cuBLASLt computes the product: its factors
+            are rounded to 11 bits.
+
+    Raises:
+        RuntimeError: no text. Of another text there is a warning.
+
+    Example:
+        >>> import flamework as torch
+        >>> torch.get_float32_matmul_precision()
+        'highest'
+    """
+    if not isinstance(precision, str):
+        raise RuntimeError(f"set_float32_matmul_precision expects a str, but got {type(precision).__name__}")
+    if precision not in ("highest", "high", "medium"):
+        warnings.warn(
+            f"{precision} is not one of 'highest', 'high', or 'medium'; the current setFloat32MatmulPrecision call has "
+            "no effect.", stacklevel=2,
+        )
+        return
+    cublas.float32_precision = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """What :func:`set_float32_matmul_precision` was last told, at first "highest"."""
+    return cublas.float32_precision
 
 
 class _Cuda(_Backend):

@@ -23,6 +23,7 @@ from .allocator import size_class
 
 if TYPE_CHECKING:
     from ..compiler.codegen_cuda import Launch
+    from .cublas import CublasLt
 
 
 #: The memory of a simulated device, and how many blocks it runs of a launch.
@@ -177,6 +178,9 @@ class Gpu:
     def locked(self, nbytes: int) -> np.ndarray:
         """Bytes of the host's memory that stay where they are, so that the device can copy them by itself."""
         raise AssertionError(type(self).__name__)
+
+    #: The library that computes matrix products, or None for kernels.
+    products: CublasLt | None = None
 
     def launches(self, launches: Sequence[Launched]) -> Launches:
         """Launches in order, to be run many times."""

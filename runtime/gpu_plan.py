@@ -11,31 +11,37 @@ import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..compiler import codegen_cuda, primitives_shape as s
-from ..compiler.cluster import Cluster, Indexed
+from ..compiler.cluster import Cluster, Indexed, Matrix
 from ..compiler.dtypes import FLOATING
 from ..compiler.ir import Node
 from ..compiler.loopir import Kernel
 from ..compiler.primitives import DIVISION_BY_ZERO
 from ..kernels.cuda import products, sort
+from . import cublas
 from .counters import COUNTERS
 from .gpu import DeviceBuffer, Gpu, Launched
 from .placement import Item
 from .planner import Planner
 
+if TYPE_CHECKING:
+    from .cublas import Multiplication
+
 
 @dataclass
 class Step:
-    """A launch: its source, how often, and its arguments, ``(kind, ...)``; or an operation of a library of Python."""
+    """A launch: its source, how often, and its arguments, ``(kind, ...)``; or an operation of a library of Python, or a
+    product of the GPU's library."""
 
     source: str
     launch: codegen_cuda.Launch | None
     arguments: list[tuple[Any, ...]]
     operation: Node | None = None
+    product: Multiplication | None = None
 
 
 @dataclass
@@ -106,12 +112,22 @@ class GpuPlanner(Planner):
         node = cluster.node
         batch, m, k = node.src[0].shape
         n = node.src[1].shape[2]
+        stored = cluster.matrices[0].base.dtype
+        pointers = [self.pointer(x.base, x.offset * stored.itemsize) for x in cluster.matrices]
+        accumulate = node.op is s.dot_add
+        library = self.gpu.products
+        if library is not None and all(isinstance(x, Matrix) for x in cluster.matrices):
+            a, b = cluster.matrices
+            described = cublas.describe(node.dtype, stored, (batch, m, n, k), a, b, accumulate)
+            product = None if described is None else library.multiplication(described)
+            if product is not None:
+                self.steps.append(Step("", None, [*pointers, self.pointer(node)], product=product))
+                return
         shapes = (batch, m, k), (batch, k, n)
         axes = [x.axes if isinstance(x, Indexed) else x.axes(shape) for x, shape in zip(cluster.matrices, shapes)]
         found = products.describe(
-            node.dtype, (batch, m, n, k), *axes, accumulate=node.op is s.dot_add, threads=self.gpu.threads
+            node.dtype, stored, (batch, m, n, k), *axes, accumulate=accumulate, threads=self.gpu.threads
         )
-        pointers = [self.pointer(x.base, x.offset * node.dtype.itemsize) for x in cluster.matrices]
         words = [("word", word) for word in found.words]
         self.steps.append(Step(found.source, found.launch, [*pointers, self.pointer(node), *words]))
 
@@ -136,7 +152,8 @@ class GpuPlan:
     """A program ready to run on a GPU; its interface is that of ``plan.Plan``.
 
     It writes over none of its inputs (``lifetimes`` is None), so that an index out of range is looked for at the end.
-    Launches are divided into *parts* where an operation of a library of Python comes between.
+    Launches are divided into *parts* where an operation of a library comes between. Those of the GPU's own library are
+    not nodes of the graph: their kernels are chosen when they are called, for the addresses that they get.
     """
 
     lifetimes = None
@@ -153,7 +170,7 @@ class GpuPlan:
         checks = any(("error",) in step.arguments for step in planner.steps)
         self.error = self.gpu.upload(np.zeros(4, np.int64)) if checks else None
         self.parts: list[Part | Step] = []
-        for is_launch, found in itertools.groupby(planner.steps, lambda step: step.operation is None):
+        for is_launch, found in itertools.groupby(planner.steps, lambda step: step.launch is not None):
             steps = list(found)
             self.parts += [Part(self.gpu, steps)] if is_launch else steps
 
@@ -181,7 +198,9 @@ class GpuPlan:
         )
         with self.lock:
             for part in self.parts:
-                if isinstance(part, Step):
+                if isinstance(part, Step) and part.product is not None:
+                    part.product(*[int(bases[base]) + offset for _, base, offset, _ in part.arguments])
+                elif isinstance(part, Step):
                     self.compute_on_cpu(part, bases)
                 else:
                     part.run(bases, numbers)

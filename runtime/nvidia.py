@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..compiler.codegen_cuda import THREADS
 from .gpu import Gpu, Launched, Launches
+
+if TYPE_CHECKING:
+    from .cublas import CublasLt
 
 _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 _FOR_ALL_CONTEXTS = 1  # CU_MEMHOSTALLOC_PORTABLE
@@ -164,6 +167,15 @@ class Nvidia(Gpu):
         return np.asarray(Locked(self, nbytes))
 
     # ------------------------------------------------------------------------------------------------------- kernels
+
+    @functools.cached_property
+    def products(self) -> CublasLt | None:
+        from .cublas import CublasLt
+
+        try:
+            return CublasLt(self)
+        except (ImportError, RuntimeError):
+            return None
 
     def function(self, source: str, name: str) -> Any:
         """A kernel of a piece of generated source."""

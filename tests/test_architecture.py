@@ -80,6 +80,12 @@ def test_imports_point_one_way(folder):
     assert not wrong
 
 
+def test_one_module_knows_which_compiler_there_is_for_gpus():
+    names = ("numba.cuda", "numba_cuda", "numba_cuda_mlir")
+    knows = {name_of(path) for path in SOURCES for name in imported(path) if name.startswith(names)}
+    assert knows == {"kernels/cuda/toolchain.py"}
+
+
 def test_every_name_that_resolves_works():
     """Only a method that a user's own class has to write, as PyTorch has it, may say that it is missing."""
     refusals = {

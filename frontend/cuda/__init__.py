@@ -85,10 +85,10 @@ def current_blas_handle() -> int:
 
     Raises:
         AssertionError: there is no GPU.
-        RuntimeError: always, otherwise: kernels compute matrix products.
+        RuntimeError: always, otherwise: cuBLASLt, another library, or kernels compute matrix products.
     """
     gpu()
-    raise RuntimeError("there is no handle of cuBLAS: kernels compute matrix products")
+    raise RuntimeError("there is no handle of cuBLAS: cuBLASLt or kernels compute matrix products")
 
 
 def synchronize(device: DeviceLike = None) -> None:

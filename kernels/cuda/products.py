@@ -27,8 +27,8 @@ EACH = 4
 
 SOURCE = '''
 def kernel(a0, a1, a2, m, n, k, {parameters}, units):
-    a = pointer_{code}(a0)
-    b = pointer_{code}(a1)
+    a = pointer_{stored}(a0)
+    b = pointer_{stored}(a1)
     c = pointer_{code}(a2)
     left = cuda.shared.array({size}, {compute})
     right = cuda.shared.array({size}, {compute})
@@ -80,11 +80,14 @@ class Product:
 
 
 def describe(
-    dtype: DType, shape: tuple[int, int, int, int], a: Sequence[Axes], b: Sequence[Axes], accumulate: bool, threads: int
+    dtype: DType, stored: DType, shape: tuple[int, int, int, int], a: Sequence[Axes], b: Sequence[Axes],
+    accumulate: bool, threads: int,
 ) -> Product:
     """The product ``[batch, m, n]`` of operands ``[batch, m, k]`` and ``[batch, k, n]``, or what is added to it.
 
     Args:
+        dtype: of the product.
+        stored: of the operands: the same, or the 16-bit floats of a product in float32.
         shape: batch, m, n, k.
         a, b: the axes of each of an operand's three indices.
     """
@@ -99,7 +102,7 @@ def describe(
     tile = EACH * width
     units = batch * -(-m // tile) * -(-n // tile)
     launch = Launch("kernel", max(1, min(units, MAX_BLOCKS)), width * width, units)
-    return Product(source(dtype, *found, accumulate, width), tuple(words), launch)
+    return Product(source(dtype, stored, *found, accumulate, width), tuple(words), launch)
 
 
 def side(threads: int) -> int:
@@ -111,7 +114,9 @@ def side(threads: int) -> int:
 
 
 @functools.cache
-def source(dtype: DType, a: tuple[int, ...], b: tuple[int, ...], accumulate: bool, width: int) -> str:
+def source(
+    dtype: DType, stored: DType, a: tuple[int, ...], b: tuple[int, ...], accumulate: bool, width: int
+) -> str:
     """The source for operands whose indices have these numbers of axes."""
     compute = dtype.compute
     tile, each = EACH * width, range(EACH)
@@ -128,8 +133,8 @@ def source(dtype: DType, a: tuple[int, ...], b: tuple[int, ...], accumulate: boo
         index, count = names[name]
         return offset(name, re.sub(r"\d+$", "", name), index, count)
 
-    def held(text: str) -> str:
-        return text if compute is dtype else f"{compute.code}({text})"
+    def held(text: str, dtype: DType = stored) -> str:
+        return text if compute is dtype else f"{dtype.code}_to_{compute.code}({text})"
 
     zero = f"{compute.code}(0)"
     pairs = list(itertools.product(each, each))
@@ -141,7 +146,7 @@ def source(dtype: DType, a: tuple[int, ...], b: tuple[int, ...], accumulate: boo
     for q, r in pairs:
         total = f"t{q}{r}"
         if accumulate:
-            total = f"{held('load(c, at)')} + {total}"
+            total = f"{held('load(c, at)', dtype)} + {total}"
         stores += [
             f"at = (batch * m + row{q}) * n + column{r}",
             f"if row{q} < m and column{r} < n:",
@@ -151,7 +156,7 @@ def source(dtype: DType, a: tuple[int, ...], b: tuple[int, ...], accumulate: boo
     products += [f"b{r} = right[at * {tile} + across + {r * width}]" for r in each]
     products += [f"p{q}{r} = fma(a{q}, b{r}, p{q}{r})" for q, r in pairs]
     return SOURCE.format(
-        code=dtype.code, compute=compute.name, side=width, tile=tile, size=tile * width,
+        code=dtype.code, stored=stored.code, compute=compute.name, side=width, tile=tile, size=tile * width,
         parameters=", ".join(parameters), starts=block(2, starts),
         zeros=block(2, (f"t{q}{r} = {zero}" for q, r in pairs)),
         a_at=block(3, place("a_at")), b_at=block(3, place("b_at")),

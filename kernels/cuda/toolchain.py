@@ -5,6 +5,9 @@ PTX and ``ptxas`` into SASS, none of which needs a GPU. They come with ``pip ins
 and does not find them raises :class:`ToolchainMissing`. The simulator is part of numba: with ``NUMBA_ENABLE_CUDASIM=1``
 in the environment before the first import, :func:`simulate` runs a kernel thread by thread in Python.
 
+numba-cuda-mlir 0.6, the successor of numba-cuda, cannot take its place yet: its intrinsics are built as MLIR and refuse
+those of our vocabulary, which write LLVM. Nor has it a simulator.
+
 In: a kernel of the loop IR, or generated source. Out: :func:`ptx`, :func:`sass`, :func:`sass_report`, :func:`simulate`.
 Read next: ``compiler/codegen_cuda.py``, which writes the source.
 """

@@ -54,7 +54,9 @@ torch.bincount(i), torch.bincount(i, minlength=9), torch.histc(x, 4), torch.hist
 x.nonzero(), (x > 0).nonzero(as_tuple=True), torch.argwhere(x > 0), torch.nonzero_static(x > 0, size=3)
 torch.isin(i, i[:1]), torch.equal(x, x), torch.allclose(x, x), x.isnan(), x.isfinite()
 x @ y.T
-x.half() @ y.half().T
+x.half() @ y.half().T, x.bfloat16() @ y.bfloat16().T, F.linear(x.half(), y.half(), v[:4].half())
+x.half().float() @ y.bfloat16().float().T, x.half().float() @ y.T, x[:, ::2].half() @ y.half()[:3, 1:4]
+F.conv2d(image.half(), image.half(), padding=1), F.conv2d(image.bfloat16(), image[..., :2, :2].bfloat16())
 torch.bmm(x.reshape(2, 3, 4), y.reshape(2, 4, 3)), x @ v, v @ v, torch.outer(v, v)
 torch.einsum("ij,kj->ik", x, y), torch.tensordot(x, y, 2), torch.kron(x, s)
 torch.addmm(s[:, :1], x, y.T), torch.baddbmm(x.reshape(2, 3, 4)[:, :, :3], x.reshape(2, 3, 4), y.reshape(2, 4, 3))

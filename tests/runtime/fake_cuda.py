@@ -131,7 +131,8 @@ class FakeDriver:
     def cuMemAllocAsync(self, size, stream):
         if sum(x.size for x in self.memory.values()) + size > self.capacity:
             return OUT_OF_MEMORY, None
-        block = np.full(size, 0xA5, np.uint8)
+        block = np.full(size + 256, 0xA5, np.uint8)
+        block = block[-block.ctypes.data % 256 :][:size]
         self.memory[block.ctypes.data + OFFSET] = block
         return SUCCESS, block.ctypes.data + OFFSET
 
