@@ -113,9 +113,9 @@ from . import (
 from .sparse.products import hspmm, smm, sspaddmm
 from .sparse.tensor import sparse_coo_tensor
 from .settings import (
-    are_deterministic_algorithms_enabled, compiled_with_cxx11_abi, get_default_device,
-    is_deterministic_algorithms_warn_only_enabled,
-    set_default_device, set_flush_denormal, use_deterministic_algorithms,
+    are_deterministic_algorithms_enabled, compiled_with_cxx11_abi, get_default_device, get_deterministic_debug_mode,
+    is_deterministic_algorithms_warn_only_enabled, set_default_device, set_deterministic_debug_mode, set_flush_denormal,
+    use_deterministic_algorithms,
 )
 from .backends import get_float32_matmul_precision, set_float32_matmul_precision
 from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window

@@ -5,6 +5,8 @@ In: what a user wants of all calls from now on. Out: the functions of ``torch`` 
 
 from __future__ import annotations
 
+from typing import Any
+
 from .creation import DeviceLike
 from .device import device, device_name, device_named, set_default
 
@@ -34,6 +36,9 @@ class _Algorithms:
     warn_only = False
 
 
+_DEBUG_MODES = ("default", "warn", "error")
+
+
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
     """Ask for the same results whenever a program runs, which all functions give anyway.
 
@@ -46,7 +51,10 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
         True
         >>> torch.use_deterministic_algorithms(False)
     """
-    _Algorithms.deterministic, _Algorithms.warn_only = bool(mode), bool(warn_only)
+    if not isinstance(mode, bool):
+        kind = type(mode).__name__
+        raise TypeError(f"_set_deterministic_algorithms(): argument 'mode' (position 1) must be bool, not {kind}")
+    _Algorithms.deterministic, _Algorithms.warn_only = mode, bool(warn_only)
 
 
 def are_deterministic_algorithms_enabled() -> bool:
@@ -57,6 +65,31 @@ def are_deterministic_algorithms_enabled() -> bool:
 def is_deterministic_algorithms_warn_only_enabled() -> bool:
     """Whether a warning would do. As ``torch.is_deterministic_algorithms_warn_only_enabled``."""
     return _Algorithms.deterministic and _Algorithms.warn_only
+
+
+def set_deterministic_debug_mode(debug_mode: Any) -> None:
+    """The same as a number or name: 0 or ``"default"``, 1 or ``"warn"``, 2 or ``"error"``.
+
+    As ``torch.set_deterministic_debug_mode``. Raises ``RuntimeError`` for another number or name, and ``TypeError`` for
+    another type.
+    """
+    if not isinstance(debug_mode, (int, str)):
+        raise TypeError(f"debug_mode must be str or int, but got {type(debug_mode)}")
+    if isinstance(debug_mode, str):
+        if debug_mode not in _DEBUG_MODES:
+            names = ", ".join(f"`{name}`" for name in _DEBUG_MODES)
+            raise RuntimeError(f"invalid value of debug_mode, expected one of {names}, but got {debug_mode}")
+        debug_mode = _DEBUG_MODES.index(debug_mode)
+    if debug_mode not in range(len(_DEBUG_MODES)):
+        raise RuntimeError(f"invalid value of debug_mode, expected 0, 1, or 2, but got {debug_mode}")
+    use_deterministic_algorithms(debug_mode > 0, warn_only=debug_mode == 1)
+
+
+def get_deterministic_debug_mode() -> int:
+    """What :func:`set_deterministic_debug_mode` would set. As ``torch.get_deterministic_debug_mode``."""
+    if not _Algorithms.deterministic:
+        return 0
+    return 1 if _Algorithms.warn_only else 2
 
 
 def set_flush_denormal(mode: bool) -> bool:

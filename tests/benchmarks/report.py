@@ -152,13 +152,14 @@ def workload_table(row, size: str) -> str:
     return text + ".\n\n" + table(headings, rows) + "".join(f"\n- {note}\n" for note in notes)
 
 
-def summary(rows: list, size: str) -> str:
+def summary(rows: list, size: str, device: str = "cpu") -> str:
     """A table for each group: a row for each workload with the best time of each contestant, Flamework's best over the
-    best peer's and over the limit, and what bounds it."""
+    best peer's and over the limit, and what bounds it; on a GPU which part of the bandwidth of a copy it uses."""
     measured = {result.contestant for row in rows for result in row.results if result.samples}
     names = [name for name in CONTESTANTS if name in measured]
     speeds = [row.memory_rate / 1e9 for row in rows], [row.arithmetic_rate / 1e9 for row in rows]
-    text = (f"\n## Summary\n\nBest time of one step in milliseconds. The triad ran at {min(speeds[0]):.1f} to "
+    program = "triad" if device == "cpu" else "copy"
+    text = (f"\n## Summary\n\nBest time of one step in milliseconds. The {program} ran at {min(speeds[0]):.1f} to "
             f"{max(speeds[0]):.1f} GB/s, the product at {min(speeds[1]):.0f} to {max(speeds[1]):.0f} GFLOP/s: "
             "where these are far apart, others used the machine, and the limits of some rows are too high.\n")
     for group, workloads in GROUPS.items():
@@ -168,13 +169,16 @@ def summary(rows: list, size: str) -> str:
             if workload not in workloads:
                 continue
             best = {result.contestant: min(result.samples) * 1e3 for result in row.results if result.samples}
-            limit, _ = workload.limit(row.memory_rate, row.arithmetic_rate, size == "tiny") or (None, "")
+            limit, source = workload.limit(row.memory_rate, row.arithmetic_rate, size == "tiny") or (None, "")
             own = best_own(row.results)
+            last = BOUNDS.get(row.workload, "")
+            if device != "cpu":
+                last = f"{100 * limit / own:.0f}%" if limit and own and source == "memory" else ""
             lines.append([row.workload, number(limit and limit * 1e3), *(number(best.get(name)) for name in names),
-                          ratio(own, best_of(row.results, peers_only=True)), ratio(own, limit),
-                          BOUNDS.get(row.workload, "")])
+                          ratio(own, best_of(row.results, peers_only=True)), ratio(own, limit), last])
         if lines:
-            headings = [group, "limit", *names, "/ best peer", "/ limit", "bound by"]
+            headings = [group, "limit", *names, "/ best peer", "/ limit",
+                        "bound by" if device == "cpu" else "of bandwidth"]
             text += "\n" + table(headings, lines)
     return text
 

@@ -38,6 +38,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import flamework
 import numpy as np
 import report
 from worker import CONTESTANTS, ON_GPU, ONLY_ON_GPU, installed
@@ -89,6 +90,9 @@ def environment(cache: str, threads: int, device: str = "cpu") -> dict[str, str]
     always = {"DEV": "CPU", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PLATFORMS": device}
     if device == "cpu":
         always["CUDA_VISIBLE_DEVICES"] = ""
+    else:
+        # contestants are there side by side, and products of float32 are of float32 in all of them
+        always |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
     return os.environ | variables | always
 
 
@@ -288,7 +292,7 @@ print(2 * side**3 / best(lambda: y @ y))
     return memory, arithmetic
 
 
-def import_seconds(module: str, repeats: int = 5) -> float:
+def import_seconds(module: str, repeats: int) -> float:
     """The least seconds that importing a module takes in a new process."""
     code = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
     runs = [subprocess.run([sys.executable, "-c", code], check=True, text=True, stdout=subprocess.PIPE)
@@ -322,6 +326,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the tables to FILE as well")
     parser.add_argument("--record", metavar="FILE", type=Path, help="keep what is measured in FILE, too")
     options = parser.parse_args(arguments)
+    if options.device == "cuda" and not flamework.cuda.is_available():
+        parser.error("there is no GPU: `make gpu-report` tells what can be known without one")
     options.workloads, options.primed = chosen(parser, options.names), None
     if options.quick:
         options.rounds, options.seconds = 1, 0.2
@@ -342,11 +348,11 @@ def write_record(path: Path, rows: dict[str, Row], imports: dict[str, float]) ->
     path.write_text(json.dumps({"rows": [asdict(row) for row in rows.values()], "imports": imports}))
 
 
-def prime(cache: str, threads: int) -> None:
-    """Let torch.compile find out about the C++ compiler, which takes it ten seconds once on a machine and is no part
-    of any program's first result."""
-    code = "import torch; torch.compile(lambda x: (x + 1).sum())(torch.ones(100_000))"
-    subprocess.run([sys.executable, "-c", code], env=environment(cache, threads), check=True)
+def prime(cache: str, threads: int, device: str) -> None:
+    """Let torch.compile find out about its compilers, which takes it ten seconds once on a machine and is no part of
+    any program's first result. Where it cannot compile, its rows say so."""
+    code = f"import torch; torch.compile(lambda x: (x + 1).sum())(torch.ones(100_000, device={device!r}))"
+    subprocess.run([sys.executable, "-c", code], env=environment(cache, threads, device), check=device == "cpu")
 
 
 def measure(workload: str, contestants: list[str], options) -> Row:
@@ -368,17 +374,18 @@ def main() -> None:
     text += f"- Rounds: {options.rounds} of {options.seconds} s for each contestant\n"
     print(text, flush=True)
     rows, imports = read_record(options.record)
-    imports |= {name: import_seconds(CONTESTANTS[name].module) for name in here if name not in imports}
+    repeats = 1 if options.quick else 5
+    imports |= {name: import_seconds(CONTESTANTS[name].module, repeats) for name in here if name not in imports}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as options.primed:
         if "torch.compile" in here:
-            prime(options.primed, options.threads)
+            prime(options.primed, options.threads, options.device)
         for name in options.workloads:
             rows[name] = measure(name, here, options)
             print(report.workload_table(rows[name], options.size), flush=True)
             if options.record:
                 write_record(options.record, rows, imports)
     ordered = [rows[name] for name in WORKLOADS if name in rows]
-    summary = report.summary(ordered, options.size) + report.start_tables(ordered, imports)
+    summary = report.summary(ordered, options.size, options.device) + report.start_tables(ordered, imports)
     summary += report.scaling_table(ordered)
     print(summary)
     if options.markdown:

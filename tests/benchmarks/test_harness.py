@@ -1,6 +1,11 @@
 """The benchmarks' own machinery, at tiny sizes: contestants agree, tables have their columns. No times are tested."""
 
 import dataclasses
+import importlib
+import os
+import subprocess
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -76,6 +81,45 @@ def test_tables_have_ratios_and_keep_lost_rows():
 def test_summary_has_ratios_to_the_best_peer_and_to_the_limit():
     last = cells(report.summary([some_row()], "full"))[-1]
     assert last[:6] == ["sum_sq_diff_10m", "2.00", "4.00", "2.00", "2.00", "2.00"]
+
+
+def test_summary_of_a_gpu_has_the_part_of_the_bandwidth_of_a_copy():
+    text = report.summary([some_row()], "full", "cuda")
+    assert "The copy ran at 40.0 to 40.0 GB/s" in text
+    assert cells(text)[0][-1] == "of bandwidth" and cells(text)[-1][-1] == "50%"
+
+
+def test_a_gpu_is_measured(tmp_path):
+    """The whole program, with a GPU that numba simulates."""
+    page = tmp_path / "page.md"
+    command = [sys.executable, "-W", "ignore", run.__file__, "--device", "cuda", "--size", "tiny", "--quick",
+               "matmul_64", "--contestants", "flamework.compile", "--markdown", str(page)]
+    done = subprocess.run(command, env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert text.startswith("# Results on a GPU\n\n## Measured\n\n") and "- GPU: numba's simulator\n" in text
+    assert [row[0] for row in cells(text[text.index("#### matmul_64"):])[2:]] == ["flamework.compile"]
+
+
+def test_without_a_gpu_none_is_measured(capsys):
+    with pytest.raises(SystemExit):
+        run.parse_arguments(["--device", "cuda"])
+    assert "there is no GPU" in capsys.readouterr().err
+
+
+def test_cupy_has_numpys_programs(monkeypatch):
+    """Those that NumPy has, with special functions of its own."""
+    cupy = types.ModuleType("cupy")
+    cupy.__getattr__ = lambda name: getattr(np, name)
+    cupy.cuda = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None))
+    special = types.ModuleType("cupyx.scipy.special")
+    special.erf = importlib.import_module("scipy.special").erf
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "cupyx.scipy.special", special)
+    for name, workload in WORKLOADS.items():
+        if "numpy" in workload.programs:
+            cupy_report = Runner(workload, "cupy", tiny=True).report
+            assert cupy_report["digest"] == pytest.approx(Runner(workload, "numpy", tiny=True).report["digest"]), name
 
 
 def test_first_results_have_the_kernels_compiled():

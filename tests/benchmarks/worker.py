@@ -157,6 +157,7 @@ class Runner:
         start = time.perf_counter()
         if self.contestant.module == "torch":  # others are told by environment variables
             self.module.set_num_threads(threads)
+            self.module.backends.cudnn.allow_tf32 = False  # float32 as everybody else's
         if device != "cpu" and self.contestant.module in ("torch", "flamework"):
             self.module.set_default_device(device)
         step = self.contestant.build(self.module, workload, inputs)

@@ -11,6 +11,7 @@ In: formulas. Out: `Workload` and builders of programs. Read next: `workloads.py
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -110,10 +111,10 @@ def rms_norm_by_hand(xp, x, weight):
 
 
 def _numpy_spelling(numpy):
-    import scipy.special
-
+    """NumPy's functions, or CuPy's, whose special functions are a module of its own."""
+    special = importlib.import_module("cupyx.scipy.special" if numpy.__name__ == "cupy" else "scipy.special")
     return Spelling(
-        numpy, erf=scipy.special.erf,
+        numpy, erf=special.erf,
         softmax=lambda x: softmax_by_hand(numpy, x), log_softmax=lambda x: log_softmax_by_hand(numpy, x),
         layer_norm=lambda x, w, b: layer_norm_by_hand(numpy, x, w, b),
         rms_norm=lambda x, w: rms_norm_by_hand(numpy, x, w),

@@ -607,7 +607,33 @@ def the_first_numbers_of_a_gpu_are_drawn_in_a_compiled_function(torch):
     assert found == [(torch.rand(3, device="cuda") * 2).tolist() for _ in range(3)]
 
 
+def results_have_the_same_bits_each_time(torch):
+    def results():
+        torch.manual_seed(5)
+        x, index = torch.rand(9, 33).cuda(), torch.randint(0, 4, (9,)).cuda()
+        weight = torch.rand(7, 33).cuda().requires_grad_()
+        loss = torch.nn.functional.cross_entropy(x @ weight.T, index)
+        loss.backward()
+        added = torch.zeros(4, 33, device="cuda").index_add_(0, index, x)
+        return [t.view(torch.int32).tolist() for t in (x.sum(), x.var(0), x.softmax(1), added, weight.grad)]
+
+    assert results() == results()
+
+
+def explanations_show_what_the_gpu_runs(torch):
+    x = torch.rand(8, 8, device="cuda")
+    kernels = torch.explain(lambda x: ((x @ x).relu() + 1).sort(1)[1])(x).kernels
+    product, elements, sort = kernels[:3]
+    assert [kernel.kind for kernel in kernels[:3]] == ["dot", "kernel", "sort"]
+    assert all("cuda.blockIdx.x" in kernel.cuda_source for kernel in kernels)
+    assert "cuda" not in elements.cpu_source and not product.cpu_source
+    assert (product.launches, elements.launches, sort.launches) == (1, 1, 8)  # begin, 6 exchanges of 8 elements, finish
+    assert (product.bytes_read, product.bytes_written) == (512, 256)
+    assert (sort.bytes_read, sort.bytes_written) == (8 * (256 + 512), 8 * 512)
+
+
 BEHAVIOURS = [
+    results_have_the_same_bits_each_time, explanations_show_what_the_gpu_runs,
     devices_and_their_properties, the_current_device, the_default_device, moves_between_devices, memory_is_counted,
     memory_that_does_not_suffice,
     streams_and_events, synchronize_computes_what_is_pending, generators, random_numbers_have_their_distributions,

@@ -31,6 +31,16 @@ def test_on_a_simulated_gpu(part, name):
     assert problem is None, problem
 
 
+def test_rows_of_the_tables_give_what_they_give_on_the_cpu():
+    """A sample; the others are chosen by other numbers. The simulator refuses some gradients of strided convolutions,
+    whose product reads backwards from an address in the middle of its operand."""
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("rows_on_gpu.py")), "0", "46"]
+    done = subprocess.run(command, env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["rows"] > 30 and not found["problems"], found["problems"]
+
+
 def test_importing_asks_for_no_gpu():
     code = "import sys, flamework; print(any(name.startswith('numba') for name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -163,3 +163,24 @@ def test_denormal_numbers_stay():
 def test_version_is_that_of_the_distribution():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert fw.__version__ == project["version"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "found"),
+    [(0, 0), ("default", 0), (1, 1), ("warn", 1), (2, 2), ("error", 2), (True, 1),
+     ("bad", "RuntimeError: invalid value of debug_mode, expected one of `default`, `warn`, `error`, but got bad"),
+     (7, "RuntimeError: invalid value of debug_mode, expected 0, 1, or 2, but got 7"),
+     (1.5, "TypeError: debug_mode must be str or int, but got <class 'float'>")],
+)
+def test_deterministic_debug_mode(mode, found):
+    try:
+        fw.set_deterministic_debug_mode(mode)
+        assert fw.get_deterministic_debug_mode() == found
+        assert fw.are_deterministic_algorithms_enabled() == (found > 0)
+        assert fw.is_deterministic_algorithms_warn_only_enabled() == (found == 1)
+    except (RuntimeError, TypeError) as error:
+        assert f"{type(error).__name__}: {error}" == found
+    finally:
+        fw.use_deterministic_algorithms(False)
+    with pytest.raises(TypeError, match="argument 'mode' .position 1. must be bool, not int"):
+        fw.use_deterministic_algorithms(1)

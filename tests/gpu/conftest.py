@@ -2,8 +2,13 @@
 
 import functools
 import os
+import sys
+from pathlib import Path
 
 import pytest
+
+# the GPU that nobody has is the benchmarks', and their report's
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 
 @functools.cache
