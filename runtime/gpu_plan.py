@@ -19,23 +19,14 @@ from ..compiler import codegen_cuda, primitives_shape as s
 from ..compiler.cluster import Cluster, Indexed
 from ..compiler.dtypes import FLOATING
 from ..compiler.ir import Node
-from ..compiler.loopir import Kernel
+from ..compiler.loopir import Kernel, stores_in
 from ..compiler.primitives import DIVISION_BY_ZERO
 from ..kernels.cuda import products, sort
 from .counters import COUNTERS
 from .gpu import DeviceBuffer, Gpu, Launched
+from .gpu_groups import Step, group
 from .placement import Item
 from .planner import Planner
-
-
-@dataclass
-class Step:
-    """A launch: its source, how often, and its arguments, ``(kind, ...)``; or an operation of a library of Python."""
-
-    source: str
-    launch: codegen_cuda.Launch | None
-    arguments: list[tuple[Any, ...]]
-    operation: Node | None = None
 
 
 @dataclass
@@ -73,6 +64,7 @@ class GpuPlanner(Planner):
                 self.sort_steps(item, scratch[0])
             else:
                 self.library_step(item)
+        self.steps = group(self.steps, self.gpu.processors)
         self.can_fail = any(item.can_fail() for item in self.items)
 
     def pointer(self, node: Node, offset: int = 0) -> tuple[Any, ...]:
@@ -96,8 +88,10 @@ class GpuPlanner(Planner):
                 arguments.append(("pointer", 0, scratch, lowered.scratch))
             else:
                 arguments.append(("error",))
+        stored = {st.pointer for st in stores_in(kernel.body)}
+        written = frozenset(k for k, a in enumerate(kernel.arguments) if a.kind == "scratch" or a.name in stored)
         for launch in codegen_cuda.launches(kernel, self.gpu.threads):
-            self.steps.append(Step(source, launch, arguments))
+            self.steps.append(Step(source, launch, arguments, None, written))
 
     def product_step(self, item: Item) -> None:
         cluster = item.clusters[0]
