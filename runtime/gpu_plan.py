@@ -39,6 +39,8 @@ class GpuSort:
 class GpuPlanner(Planner):
     """How a program is computed on a GPU."""
 
+    keep_cost, piece = codegen_cuda.KEEP_COST, codegen_cuda.PIECE
+
     def __init__(self, roots, leaves, inputs: int, gpu: Gpu) -> None:
         self.gpu = gpu
         super().__init__(roots, leaves, inputs)

@@ -359,8 +359,8 @@ def numbers_positions_and_views():
 
 @contextlib.contextmanager
 def short_pieces(wanted: bool):
-    """Rows of more than 16 elements are long, and pieces have 16 elements."""
-    places = [(fusion, "SPLIT_LENGTH"), (lowering, "SPLIT_LENGTH"), (lowering, "PIECE")]
+    """Rows of more than 16 elements are long."""
+    places = [(fusion, "SPLIT_LENGTH"), (lowering, "SPLIT_LENGTH")]
     before = [getattr(module, name) for module, name in places]
     for module, name in places:
         setattr(module, name, 16 if wanted else getattr(module, name))
@@ -376,7 +376,10 @@ def lowered_kernels(roots: list[Node], in_pieces: bool = False) -> tuple[list[No
     with short_pieces(in_pieces):
         final = rewrite(roots)
         found = fuse(final)
-        return final, found, [lowering.lower(cluster, found) for cluster in found.clusters]
+        return final, found, [
+            lowering.lower(cluster, found, codegen_cuda.KEEP_COST, 16 if in_pieces else codegen_cuda.PIECE)
+            for cluster in found.clusters
+        ]
 
 
 class Buffers:
