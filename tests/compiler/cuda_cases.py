@@ -489,8 +489,17 @@ def vector_cases() -> dict[str, Callable[[], list[Node]]]:
         cases[f"part of {length}"] = lambda n=length: [
             p.neg(s.slice_(normal(5, n + 3), params=((0, 1), (1, 1), (5, n))))
         ]
+        cases[f"many operands of {length}"] = lambda n=length: [many_operands(n)]
         cases[f"flip of {length}"] = lambda n=length: [p.mul(normal(n), s.flip(normal(n), params=(0,)))]
     return cases
+
+
+def many_operands(length: int) -> Node:
+    """More than a thread has registers for, if it took vectors of all."""
+    found = normal(length)
+    for seed in range(1, 20):
+        found = p.add(p.mul(found, normal(length, seed=seed)), found)
+    return found
 
 
 def realized(length: int, dtype: dtypes.DType, rows: int = 0, seed: int = 0) -> Node:
