@@ -59,6 +59,8 @@ from .vectors import Dealt, VectorWriter, plan_chunk, vector_width
 THREADS = 256  # of a block
 WARP = 32  # threads that read together: columns of a tile, teams of neighbouring columns
 EACH = 8  # elements of a row that a thread takes at least, before a row gets more threads than a warp
+KEEP_COST = 20  # of a value that loops keep for one another: an exponential costs less than to store and load it
+PIECE = 1 << 13  # elements of a piece of a long row: a multiprocessor gets one of a row of a million
 RUN = 64  # elements that a thread adds up one after the other
 MAX_BLOCKS = (1 << 31) - 1  # of a launch, says CUDA
 SHARED_BYTES = 4096  # of shared memory for each dtype: accumulators beyond that are combined one batch after the other

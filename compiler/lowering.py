@@ -80,15 +80,14 @@ PIECE = 1 << 15
 SHORT_LOOP, LONG_LOOP = 8, 1024  # an inner loop shorter than the one is exchanged for one up to the other
 
 
-def lower(cluster: Cluster, fusion: Fusion) -> Lowered:
-    """The kernel of one cluster."""
-    return Lowering(cluster, fusion).run()
+def lower(cluster: Cluster, fusion: Fusion, keep_cost: int = KEEP_COST, piece: int = PIECE) -> Lowered:
+    """The kernel of one cluster. Its loops keep values of that cost for one another; a piece has so many elements."""
+    return Lowering(cluster, fusion, keep_cost, piece).run()
 
 
 class Lowering:
-    def __init__(self, cluster: Cluster, fusion: Fusion) -> None:
-        self.cluster = cluster
-        self.fusion = fusion
+    def __init__(self, cluster: Cluster, fusion: Fusion, keep_cost: int, piece: int) -> None:
+        self.cluster, self.fusion, self.keep_cost, self.piece = cluster, fusion, keep_cost, piece
         self.instances: dict[tuple, Instance] = {}
         self.order: list[Instance] = []
         self.inside = {node: {a.key() for a in accesses} for node, accesses in cluster.values.items()}
@@ -620,7 +619,7 @@ class Lowering:
             scope[instance] = text
             return
         scope[instance] = name = self.fresh("v")
-        if node.op.cost >= KEEP_COST and level == len(self.blocks) - 1:
+        if node.op.cost >= self.keep_cost and level == len(self.blocks) - 1:
             self.expensive.setdefault(instance, []).append((block, name))
         if guard is not None:
             # below a pad an operation is evaluated outside its operands too, where the padding's value stands
@@ -707,7 +706,7 @@ class Lowering:
         """Cut the one loop of a kernel with few, long rows into pieces along its first variable."""
         inner = math.prod(sizes[1:])
         first = extents[1][0] if extents[1] else 1
-        step = max(1, PIECE * first // max(inner, 1))
+        step = max(1, self.piece * first // max(inner, 1))
         pieces = -(-first // step)
         if pieces < 2:
             return

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 VECTOR_BYTES = 16  # the widest access of a thread
 BYTES_UNDER_WAY = 64  # loads of a thread that are asked for together
 MOST_TURNS = 8  # vectors of one operand among them
+MOST_ACCESSES = 16  # loads and stores of an element, so that vectors of all of them fit into registers
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,11 @@ def leaves(kernel: Kernel) -> Iterator[tuple[list, list[LoopVar]]]:
 
 
 def is_plain(body: list) -> bool:
-    """Whether the elements of a body can be taken in any order: nothing that it stores is read at another place."""
+    """Whether the elements of a body can be taken several at a time: nothing that it stores is read at another place,
+    and there are registers for what is read and stored."""
     if not all(isinstance(st, (Let, Load)) or (isinstance(st, Store) and st.mode == "set") for st in body):
+        return False
+    if sum(not isinstance(st, Let) for st in body) > MOST_ACCESSES:
         return False
     stored: dict[str, set[str]] = {}
     for st in body:

@@ -11,7 +11,7 @@ import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,29 +19,15 @@ from ..compiler import codegen_cuda, primitives_shape as s
 from ..compiler.cluster import Cluster, Indexed, Matrix
 from ..compiler.dtypes import FLOATING
 from ..compiler.ir import Node
-from ..compiler.loopir import Kernel
+from ..compiler.loopir import Kernel, stores_in
 from ..compiler.primitives import DIVISION_BY_ZERO
 from ..kernels.cuda import products, sort
 from . import cublas
 from .counters import COUNTERS
 from .gpu import DeviceBuffer, Gpu, Launched
+from .gpu_groups import Step, group
 from .placement import Item
 from .planner import Planner
-
-if TYPE_CHECKING:
-    from .cublas import Multiplication
-
-
-@dataclass
-class Step:
-    """A launch: its source, how often, and its arguments, ``(kind, ...)``; or an operation of a library of Python, or a
-    product of the GPU's library."""
-
-    source: str
-    launch: codegen_cuda.Launch | None
-    arguments: list[tuple[Any, ...]]
-    operation: Node | None = None
-    product: Multiplication | None = None
 
 
 @dataclass
@@ -53,6 +39,8 @@ class GpuSort:
 
 class GpuPlanner(Planner):
     """How a program is computed on a GPU."""
+
+    keep_cost, piece = codegen_cuda.KEEP_COST, codegen_cuda.PIECE
 
     def __init__(self, roots, leaves, inputs: int, gpu: Gpu) -> None:
         self.gpu = gpu
@@ -81,6 +69,7 @@ class GpuPlanner(Planner):
                 self.sort_steps(item, scratch[0])
             else:
                 self.library_step(item)
+        self.launched = group(self.steps, self.gpu.processors)
         self.can_fail = any(item.can_fail() for item in self.items)
 
     def pointer(self, node: Node, offset: int = 0) -> tuple[Any, ...]:
@@ -104,8 +93,10 @@ class GpuPlanner(Planner):
                 arguments.append(("pointer", 0, scratch, lowered.scratch))
             else:
                 arguments.append(("error",))
+        stored = {st.pointer for st in stores_in(kernel.body)}
+        written = frozenset(k for k, a in enumerate(kernel.arguments) if a.kind == "scratch" or a.name in stored)
         for launch in codegen_cuda.launches(kernel, self.gpu.threads):
-            self.steps.append(Step(source, launch, arguments))
+            self.steps.append(Step(source, launch, arguments, written=written))
 
     def product_step(self, item: Item) -> None:
         cluster = item.clusters[0]
@@ -167,10 +158,10 @@ class GpuPlan:
         self.arena_bytes = self.placed.arena_bytes
         self.lock = threading.Lock()
         # what a kernel writes that finds an index out of range
-        checks = any(("error",) in step.arguments for step in planner.steps)
+        checks = any(("error",) in step.arguments for step in planner.launched)
         self.error = self.gpu.upload(np.zeros(4, np.int64)) if checks else None
         self.parts: list[Part | Step] = []
-        for is_launch, found in itertools.groupby(planner.steps, lambda step: step.launch is not None):
+        for is_launch, found in itertools.groupby(planner.launched, lambda step: step.launch is not None):
             steps = list(found)
             self.parts += [Part(self.gpu, steps)] if is_launch else steps
 

@@ -24,7 +24,7 @@ from ..compiler.dtypes import FLOATING
 from ..compiler.fusion import Fusion, fuse
 from ..compiler.ir import Node, format_program, tensor_type, verify
 from ..compiler.loopir import Kernel
-from ..compiler.lowering import Lowered, lower
+from ..compiler.lowering import KEEP_COST, PIECE, Lowered, lower
 from ..compiler.primitives_conv import convolve
 from ..compiler.rewrite import rewrite
 from ..kernels.cpu import blas, contraction, depthwise, sort
@@ -62,7 +62,10 @@ class Planner:
         items: the schedule.
         place: where every stored value lives.
         tape: what runs.
+        keep_cost, piece: see :func:`~flamework.compiler.lowering.lower`.
     """
+
+    keep_cost, piece = KEEP_COST, PIECE
 
     def __init__(self, roots: Sequence[Node], leaves: Mapping[Node, Node], inputs: int) -> None:
         self.before = format_program(list(roots)) if ENABLED.rewrite else ""
@@ -108,7 +111,7 @@ class Planner:
                 sort_call = self.describe_sort(c.node) if c.kind == "sort" else None
                 item_of[c] = Item([c], c.kind, sort=sort_call, contraction=self.describe_product(c, often))
                 continue
-            lowered = lower(c, self.fusion)
+            lowered = lower(c, self.fusion, self.keep_cost, self.piece)
             source = self.generate(lowered.kernel)
             alone = lowered.kernel.serial or lowered.kernel.pieces or "error" in source
             key = (id(c),) if alone else (source, depth[c])

@@ -242,6 +242,12 @@ for _count in (2, 4, 8, 16):
 
 _define("address", 1, lambda x: types.int64 if x == types.int64 else None, lambda b, t, x: x)
 
+# A condition that is branched on: the compiler does not do what stands on both sides and select.
+_define(
+    "branch", 0, lambda: types.void(),
+    lambda b, t: b.asm(ir.FunctionType(ir.VoidType(), []), "", "", [], side_effect=True),
+)
+
 #: The last statement of a loop may say that the compiler writes it out, or that it does not; see ``toolchain.unroll``.
 UNROLLING = {"unrolled": "llvm.loop.unroll.full", "rolled": "llvm.loop.unroll.disable"}
 

@@ -104,7 +104,7 @@ def wrap_index(index, extent, error: Address):
 for _code, _dtype in ELEMENTS.items():
     NAMESPACE[f"registers_{_code}"] = lambda dtype=_dtype: np.zeros(64, dtype)
 NAMESPACE["got"], NAMESPACE["put"] = load, store
-NAMESPACE["unrolled"] = NAMESPACE["rolled"] = lambda: None
+NAMESPACE["unrolled"] = NAMESPACE["rolled"] = NAMESPACE["branch"] = lambda: None
 
 
 @_name

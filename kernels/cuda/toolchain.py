@@ -31,12 +31,10 @@ from numba.core import config, types
 
 from ...compiler import codegen_cuda
 from ...compiler.loopir import Kernel
+from .grouped import MOST_PARAMETERS
 
 #: The prefix of every entry point in PTX.
 SYMBOL_PREFIX = "flamework_"
-
-#: A kernel's parameters live in 4 KiB of constant memory on every GPU.
-MOST_PARAMETERS = 512
 
 #: The names of dtypes, for shared memory.
 DTYPES = {

@@ -353,8 +353,8 @@ def numbers_positions_and_views():
 
 @contextlib.contextmanager
 def short_pieces(wanted: bool):
-    """Rows of more than 16 elements are long, and pieces have 16 elements."""
-    places = [(fusion, "SPLIT_LENGTH"), (lowering, "SPLIT_LENGTH"), (lowering, "PIECE")]
+    """Rows of more than 16 elements are long."""
+    places = [(fusion, "SPLIT_LENGTH"), (lowering, "SPLIT_LENGTH")]
     before = [getattr(module, name) for module, name in places]
     for module, name in places:
         setattr(module, name, 16 if wanted else getattr(module, name))
@@ -370,7 +370,10 @@ def lowered_kernels(roots: list[Node], in_pieces: bool = False) -> tuple[list[No
     with short_pieces(in_pieces):
         final = rewrite(roots)
         found = fuse(final)
-        return final, found, [lowering.lower(cluster, found) for cluster in found.clusters]
+        return final, found, [
+            lowering.lower(cluster, found, codegen_cuda.KEEP_COST, 16 if in_pieces else codegen_cuda.PIECE)
+            for cluster in found.clusters
+        ]
 
 
 class Buffers:
@@ -480,8 +483,17 @@ def vector_cases() -> dict[str, Callable[[], list[Node]]]:
         cases[f"part of {length}"] = lambda n=length: [
             p.neg(s.slice_(normal(5, n + 3), params=((0, 1), (1, 1), (5, n))))
         ]
+        cases[f"many operands of {length}"] = lambda n=length: [many_operands(n)]
         cases[f"flip of {length}"] = lambda n=length: [p.mul(normal(n), s.flip(normal(n), params=(0,)))]
     return cases
+
+
+def many_operands(length: int) -> Node:
+    """More than a thread has registers for, if it took vectors of all."""
+    found = normal(length)
+    for seed in range(1, 20):
+        found = p.add(p.mul(found, normal(length, seed=seed)), found)
+    return found
 
 
 def realized(length: int, dtype: dtypes.DType, rows: int = 0, seed: int = 0) -> Node:

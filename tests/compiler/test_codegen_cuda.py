@@ -303,7 +303,7 @@ def test_few_long_rows_are_cut_into_pieces_and_finished():
     kernel = only_kernel(s.reduce_sum(normal(2, 100_000), params=(1,)))
     first, second = launches(kernel)
     assert (first.function, second.function) == ("kernel", "finish")
-    assert first.blocks == first.units == 8
+    assert first.blocks == first.units == 2 * 13
     assert (second.blocks, second.units) == (2, 2)
     assert codegen_cuda.functions(kernel) == ["kernel", "finish"]
 
@@ -368,8 +368,9 @@ def test_rows_move_by_16_bytes(dtype):
 
     kernel = only_kernel(softmax(variable(np.ones((8, 4000), dtype.numpy)), 1))
     code = toolchain.sass(kernel, (9, 0))
-    assert len(re.findall(r"\bLDG\.E\.128", code)) >= 3 * 4
-    assert len(re.findall(r"\bSTG\.E\.128", code)) >= 4
+    # three loops read, the last writes, and nothing is stored for another loop
+    assert len(re.findall(r"\bLDG\.E\.128", code)) == 3 * 4
+    assert len(re.findall(r"\bSTG\.E\.128", code)) == 4
     assert not re.search(r"\b(LDL|STL)\b", code)
     # two blocks at a time on a multiprocessor
     assert toolchain.sass_report(kernel, (9, 0))["registers"] <= 96

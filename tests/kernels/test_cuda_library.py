@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from flamework.compiler import codegen_cuda, dtypes
 from flamework.compiler.codegen_cuda import THREADS
-from flamework.kernels.cuda import namespace, products, sort, toolchain
+from flamework.kernels.cuda import grouped, namespace, products, sort, toolchain
 
 FLOATS = (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)
 NUMBERS = (*FLOATS, dtypes.bool_, dtypes.uint8, dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64)
@@ -42,6 +42,62 @@ def test_products_compile_without_spills(report, stored, axes, accumulate):
     # two blocks run on a multiprocessor at a time, of float64 one
     assert found["registers"] * THREADS <= 65536 // (1 if dtype is dtypes.float64 else 2)
     assert found["shared"] == 2 * products.EACH * THREADS * dtype.itemsize
+
+
+UPDATE = """def kernel(n0, a1, a2, a3, units):
+    c0 = f32(bitcast_i64_f64(a1))
+    p0 = pointer_f32(a2)
+    p1 = pointer_f32(a3)
+    unit = i64(cuda.blockIdx.x) * 256 + i64(cuda.threadIdx.x)
+    unit_step = i64(cuda.gridDim.x) * 256
+    while unit < units:
+        store(p1, unit, load_constant(p0, unit) * c0)
+        unit += unit_step
+"""
+
+
+def test_a_grouped_launch_takes_few_registers_more(report):
+    alone = report(UPDATE, ["kernel"])
+    # c0 is everyone's; a thread branches to its member, and does not load what belongs to the others
+    together = report(grouped.source(UPDATE, "kernel", (False, True, False, False), 24), ["kernel"])
+    assert together["spills"] == 0
+    assert together["registers"] <= alone["registers"] + 16
+
+
+def test_text_of_a_grouped_launch():
+    assert grouped.source(UPDATE, "kernel", (False, True, False, False), 2) == (
+        "def kernel(a1, n0_of_0, a2_of_0, a3_of_0, units_of_0, begin_of_0, "
+        "n0_of_1, a2_of_1, a3_of_1, units_of_1, begin_of_1, total):\n"
+        "    number = i64(cuda.blockIdx.x)\n"
+        "    while number < total:\n"
+        "        if number < begin_of_1:\n"
+        "            n0 = n0_of_0\n"
+        "            a2 = a2_of_0\n"
+        "            a3 = a3_of_0\n"
+        "            units = units_of_0\n"
+        "            begin = begin_of_0\n"
+        "            blocks = begin_of_1 - begin\n"
+        "            branch()\n"
+        "        else:\n"
+        "            n0 = n0_of_1\n"
+        "            a2 = a2_of_1\n"
+        "            a3 = a3_of_1\n"
+        "            units = units_of_1\n"
+        "            begin = begin_of_1\n"
+        "            blocks = total - begin\n"
+        "            branch()\n"
+        "        block = number - begin\n"
+        "        c0 = f32(bitcast_i64_f64(a1))\n"
+        "        p0 = pointer_f32(a2)\n"
+        "        p1 = pointer_f32(a3)\n"
+        "        unit = block * 256 + i64(cuda.threadIdx.x)\n"
+        "        unit_step = blocks * 256\n"
+        "        while unit < units:\n"
+        "            store(p1, unit, load_constant(p0, unit) * c0)\n"
+        "            unit += unit_step\n"
+        "        number += i64(cuda.gridDim.x)\n"
+        "        rolled()\n"
+    )
 
 
 @pytest.mark.parametrize("dtype", NUMBERS, ids=lambda dtype: dtype.name)

@@ -270,7 +270,37 @@ def test_products_and_sums_are_not_contracted(compiler):
     assert "mul.rn.f32" in text
 
 
-@pytest.mark.parametrize("name", [n for n in namespace.NAMESPACE if not n.startswith(("pointer_", "load", "store"))])
+#: The names that move elements or say something of a loop, which stand in no expression.
+APART = ("pointer_", "load", "store", "registers_", "put", "got", "address", "branch", "unrolled", "rolled")
+
+
+@pytest.mark.parametrize("count", [2, 4, 8, 16])
+@pytest.mark.parametrize("code", ["b8", "i8", "u16", "f16", "i32", "f32", "i64", "f64"])
+def test_vectors_compile(compiler, code, count):
+    text = compiler(f"""
+        def kernel(a0, a1, units):
+            p0 = pointer_{code}(a0)
+            p1 = pointer_{code}(a1)
+            held = registers_{code}()
+            load_constant_{count}(p0, units, held, 0)
+            part = 0
+            while part < {count}:
+                put(held, part, got(held, part))
+                part += 1
+                unrolled()
+            store_{count}(p1, address(units), held, 0)
+            load_{count}(p1, units, held, 0)
+            store_{count}(p0, units, held, 0)
+    """)
+    # in registers, and not in the memory that stands behind them
+    assert "local" not in text
+    nbytes = count * {"8": 1, "16": 2, "32": 4, "64": 8}[code.lstrip("biuf")]
+    words = {4: "", 8: r"\.v2", 16: r"\.v[24]"}
+    if nbytes in words:
+        assert re.search(rf"ld\.global\.nc{words[nbytes]}\.\w(32|64)", text)
+
+
+@pytest.mark.parametrize("name", [n for n in namespace.NAMESPACE if not n.startswith(APART)])
 def test_every_name_compiles(compiler, name):
     if match := re.fullmatch(r"bitcast_(\w+)_(\w+)", name):
         codes, result = [match[1]], match[2]
@@ -343,3 +373,35 @@ def has_program(name: str) -> bool:
         return bool(toolchain.find_program(name))
     except toolchain.ToolchainMissing:
         return False
+
+
+# ------------------------------------------------------------------------------------------------------------- loops
+
+
+def test_marks_of_loops_become_metadata_of_their_branches_back():
+    llvm = textwrap.dedent('''\
+        B1:
+          %x = add i64 0, 0, !llvm.loop.unroll.full !3
+          br i1 %c, label %B1, label %B2
+        B2:
+          br label %B3
+        B3:
+          %y = add i64 0, 0, !llvm.loop.unroll.disable !3
+          br i1 %c, label %B3, label %B4
+        !3 = !{  }
+        ''')
+    assert toolchain.unroll(llvm) == textwrap.dedent('''\
+        B1:
+          %x = add i64 0, 0, !llvm.loop.unroll.full !3
+          br i1 %c, label %B1, label %B2, !llvm.loop !4
+        B2:
+          br label %B3
+        B3:
+          %y = add i64 0, 0, !llvm.loop.unroll.disable !3
+          br i1 %c, label %B3, label %B4, !llvm.loop !6
+        !3 = !{  }
+
+        !4 = distinct !{ !4, !5 }
+        !5 = !{ !"llvm.loop.unroll.full" }
+        !6 = distinct !{ !6, !7 }
+        !7 = !{ !"llvm.loop.unroll.disable" }''')

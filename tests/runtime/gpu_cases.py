@@ -136,6 +136,30 @@ def grids():
     return [most for most, _ in found], found[0][1] == found[1][1]
 
 
+def adam():
+    """Steps of Adam over fifty parameters of different shapes, with another learning rate each time: whether they are
+    the CPU's, and the launches of each graph."""
+    fake = fake_cuda.FakeDriver()
+    with fake_cuda.installed(fake):
+        found = {}
+        for place in ("cpu", "cuda"):
+            torch.manual_seed(0)
+            weights = [torch.randn(1 + k % 7, 1 + k).to(place).requires_grad_() for k in range(50)]
+            optimizer = torch.optim.Adam(weights, lr=0.1)
+            before = set(fake.graphs)
+            for step in range(4):
+                gradients = [torch.randn(w.shape).to(place) for w in weights]
+                for group in optimizer.param_groups:
+                    group["lr"] = 0.1 / (1 + step)
+                for w, gradient in zip(weights, gradients):
+                    w.grad = gradient
+                optimizer.step()
+                torch.realize(*weights)
+            found[place] = [w.detach().cpu().numpy() for w in weights]
+        same = [np.allclose(x, y, 1e-6, 1e-7) for x, y in zip(found["cpu"], found["cuda"])]
+        return all(same), [len(nodes) for graph, nodes in fake.graphs.items() if graph not in before]
+
+
 def sorting():
     rng = np.random.default_rng(0)
     fake = fake_cuda.FakeDriver()
@@ -157,6 +181,7 @@ def main():
         "lazy": training(compiled=False), "compiled": training(compiled=True), "out of range": out_of_range(),
         "out of memory": out_of_memory(), "freed": freed(),
         "sorting": sorting(), "locked": locked(), "rows": rows(), "shared": shared(), "grids": grids(),
+        "adam": adam(),
     }))  # fmt: skip
 
 

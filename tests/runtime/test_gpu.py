@@ -2,11 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from flamework.compiler.codegen_cuda import Launch
+from flamework.runtime import gpu_groups
+from flamework.runtime.gpu_groups import Step
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +65,51 @@ def test_a_row_is_read_where_it_is(report):
 def test_a_launch_has_as_many_blocks_as_run_at_once_and_the_bits_are_the_same(report):
     # two on each of so many multiprocessors
     assert report["grids"] == [[2, 6], True]
+
+
+def test_adam_over_fifty_parameters_is_few_launches(report):
+    agrees, launches = report["adam"]
+    assert agrees
+    assert max(launches) <= 3
+
+
+def a_step(reads, writes, source="one", function="kernel", arguments=()):
+    """A launch that reads and writes spans of the arena, ``(begin, end)``."""
+    spans = [("pointer", 0, begin, end - begin) for begin, end in (*reads, *writes)]
+    written = frozenset(range(len(reads), len(spans)))
+    return Step(source, Launch(function, 1, 8, 5), [*spans, *arguments], None, written)
+
+
+def grouped(steps):
+    """How many launches of each source the steps become, in order."""
+    source = "def kernel(a0, a1, units):\n    unit = i64(cuda.blockIdx.x)\n    unit += i64(cuda.gridDim.x)\n"
+    steps = [replace(step, source=source + f"    # {step.source}\n") for step in steps]
+    found = gpu_groups.group(steps, 2)
+    return [(re.search("# (.*)", step.source)[1], step.source.count("_of_0")) for step in found]
+
+
+def test_launches_are_grouped_if_their_order_does_not_matter():
+    one, other = a_step([(0, 8)], [(8, 16)]), a_step([(16, 24)], [(24, 32)])
+    assert [count > 0 for _, count in grouped([one, other])] == [True]
+    reads_it, writes_it, writes_what_it_reads = (
+        a_step([(12, 20)], [(40, 48)]), a_step([(16, 24)], [(15, 17)]), a_step([(30, 38)], [(4, 12)])
+    )
+    for later in (reads_it, writes_it, writes_what_it_reads):
+        assert [count for _, count in grouped([one, later])] == [0, 0]
+
+
+def test_a_launch_is_not_moved_before_what_it_depends_on():
+    first, between = a_step([(0, 8)], [(8, 16)]), a_step([(8, 16)], [(16, 24)], source="two")
+    assert [name for name, _ in grouped([first, between, a_step([(16, 24)], [(32, 40)])])] == ["one", "two", "one"]
+    assert [name for name, _ in grouped([first, between, a_step([(24, 32)], [(32, 40)])])] == ["one", "two"]
+    keeps_its_place = replace(between, written=None)
+    assert len(grouped([first, keeps_its_place, a_step([(24, 32)], [(32, 40)])])) == 3
+
+
+def test_a_launch_of_many_members_stays_within_the_parameters_of_a_kernel():
+    steps = [a_step([(20 * k, 20 * k + 8)], [(20 * k + 8, 20 * k + 16)]) for k in range(150)]
+    sources = gpu_groups.group([replace(s, source="def kernel(a0, a1, units):\n    pass\n") for s in steps], 2)
+    assert [len(step.arguments) + 1 <= 512 for step in sources] == [True] * 3
 
 
 def test_rows_of_any_length_are_sorted_stably(report):
