@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from types import NoneType
 from typing import Any, NoReturn
 
 import numpy as np
 
+from ..compiler.dtypes import DType
 from ..recording import observe
 from ..storages import tensortype
 from ..tensor import SparseOperand, Tensor, method, sparse_coo, strided
@@ -68,7 +70,10 @@ def to_sparse(
     return made(index, picked, self.shape, True, "ToSparseBackward1" if sparse_dim is None else "ToSparse")
 
 
-Tensor.to_sparse_coo = to_sparse
+@method
+def to_sparse_coo(self: Tensor) -> Tensor:
+    """:func:`to_sparse` of all axes; as ``Tensor.to_sparse_coo``."""
+    return self.to_sparse()
 
 
 def _to_sparse(
@@ -88,7 +93,7 @@ SparseTensor.to_sparse = SparseTensor.to_sparse_coo = _to_sparse
 
 
 @method
-def sparse_mask(self: Tensor, mask: SparseTensor) -> SparseTensor:
+def sparse_mask(self: Tensor, mask: Tensor) -> SparseTensor:
     """The elements at the coordinates of a sparse tensor, as a sparse tensor; as ``Tensor.sparse_mask``.
 
     Raises:
@@ -116,8 +121,12 @@ def sparse_mask(self: Tensor, mask: SparseTensor) -> SparseTensor:
 
 
 @method
-def to_dense(self: Tensor, dtype: Any = None, *, masked_grad: bool | None = None) -> Tensor:
+def to_dense(self: Tensor, dtype: DType | None = None, *, masked_grad: bool | None = None) -> Tensor:
     """The tensor itself, converted if ``dtype`` is given: it is dense. As ``Tensor.to_dense``."""
+    if not isinstance(dtype, (DType, NoneType)):
+        raise TypeError(
+            f"to_dense(): argument 'dtype' (position 1) must be torch.dtype, not {type(dtype).__name__}"
+        )
     return self if dtype is None else self.to(dtype)
 
 
@@ -140,7 +149,7 @@ Tensor.smm, Tensor.sspaddmm = smm, sspaddmm
 
 
 def _only_sparse(name: str, expected: str | None) -> None:
-    def refuse(self: Tensor, *args: Any, **options: Any) -> NoReturn:
+    def refuse(self: Tensor) -> NoReturn:
         if expected is None:
             raise DenseOperand(name)
         raise RuntimeError(f"{name} expected sparse {expected}tensor layout but got Strided")
