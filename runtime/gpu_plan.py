@@ -104,7 +104,6 @@ class GpuPlanner(Planner):
         batch, m, k = node.src[0].shape
         n = node.src[1].shape[2]
         stored = cluster.matrices[0].base.dtype
-        pointers = [self.pointer(x.base, x.offset * stored.itemsize) for x in cluster.matrices]
         accumulate = node.op is s.dot_add
         library = self.gpu.products
         if library is not None and all(isinstance(x, Matrix) for x in cluster.matrices):
@@ -112,13 +111,16 @@ class GpuPlanner(Planner):
             described = cublas.describe(node.dtype, stored, (batch, m, n, k), a, b, accumulate)
             product = None if described is None else library.multiplication(described)
             if product is not None:
+                pointers = [self.pointer(x.base, x.offset * stored.itemsize) for x in cluster.matrices]
                 self.steps.append(Step("", None, [*pointers, self.pointer(node)], product=product))
                 return
         shapes = (batch, m, k), (batch, k, n)
         axes = [x.axes if isinstance(x, Indexed) else x.axes(shape) for x, shape in zip(cluster.matrices, shapes)]
         found = products.describe(
-            node.dtype, stored, (batch, m, n, k), *axes, accumulate=accumulate, threads=self.gpu.threads
+            node.dtype, stored, (batch, m, n, k), *axes, tuple(x.offset for x in cluster.matrices),
+            accumulate=accumulate, threads=self.gpu.threads,
         )
+        pointers = [self.pointer(x.base) for x in cluster.matrices]
         words = [("word", word) for word in found.words]
         self.steps.append(Step(found.source, found.launch, [*pointers, self.pointer(node), *words]))
 

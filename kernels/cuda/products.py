@@ -26,7 +26,7 @@ Axes = Sequence[tuple[int, int]]
 EACH = 4
 
 SOURCE = '''
-def kernel(a0, a1, a2, m, n, k, {parameters}, units):
+def kernel(a0, a1, a2, m, n, k, a_first, b_first, {parameters}, units):
     a = pointer_{stored}(a0)
     b = pointer_{stored}(a1)
     c = pointer_{code}(a2)
@@ -81,7 +81,7 @@ class Product:
 
 def describe(
     dtype: DType, stored: DType, shape: tuple[int, int, int, int], a: Sequence[Axes], b: Sequence[Axes],
-    accumulate: bool, threads: int,
+    firsts: tuple[int, int], accumulate: bool, threads: int,
 ) -> Product:
     """The product ``[batch, m, n]`` of operands ``[batch, m, k]`` and ``[batch, k, n]``, or what is added to it.
 
@@ -90,10 +90,11 @@ def describe(
         stored: of the operands: the same, or the 16-bit floats of a product in float32.
         shape: batch, m, n, k.
         a, b: the axes of each of an operand's three indices.
+        firsts: where the first element of each operand is. Others may come before it: strides may be negative.
     """
     batch, m, n, k = shape
     found = tuple(tuple(len(axes) for axes in operand) for operand in (a, b))
-    words = [m, n, k]
+    words = [m, n, k, *firsts]
     for operand in (a, b):
         for axes in operand:
             for extent, stride in axes:
@@ -139,6 +140,7 @@ def source(
     zero = f"{compute.code}(0)"
     pairs = list(itertools.product(each, each))
     starts = [line for name in ("a_batch", "b_batch") for line in place(name)]
+    starts += ["a_batch += a_first", "b_batch += b_first"]
     for q in each:
         starts += [f"row{q} = first_row + {q * width}", *place(f"a_row{q}")]
         starts += [f"column{q} = first_column + {q * width}", *place(f"b_column{q}")]

@@ -116,8 +116,8 @@ def test_nothing_adds_up_in_the_order_in_which_threads_come():
 
 def test_a_product_of_no_shape_is_compiled_anew():
     kinds = dtypes.float32, dtypes.float32
-    one = products.describe(*kinds, (1, 4, 5, 6), *[[[(1, 0)], [(4, 6)], [(6, 1)]]] * 2, False, 256)
-    other = products.describe(*kinds, (3, 40, 50, 60), *[[[(3, 9)], [(40, 60)], [(60, 1)]]] * 2, False, 256)
+    one = products.describe(*kinds, (1, 4, 5, 6), *[[[(1, 0)], [(4, 6)], [(6, 1)]]] * 2, (0, 5), False, 256)
+    other = products.describe(*kinds, (3, 40, 50, 60), *[[[(3, 9)], [(40, 60)], [(60, 1)]]] * 2, (0, 5), False, 256)
     assert one.source == other.source
     assert one.words != other.words
 
