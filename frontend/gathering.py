@@ -17,6 +17,7 @@ from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, COMPLEX, DType
 from .compiler.ir import Node, TensorType, tensor_type
 from .indexing import bounds, masked_fill
+from .origin import with_line
 from .recording import (
     broadcast_shapes,
     common_device,
@@ -66,7 +67,7 @@ def checked_index(
     if not negative:
         # wrap_index would take a negative index for one from the end, so make it one that is out of range
         index = p.where(p.lt(index, f.constant(index, 0)), extent, index)
-    return p.wrap_index(index, extent)
+    return with_line(p.wrap_index(index, extent))
 
 
 # The functions that take positions in int64 only, and what is raised for int32.

@@ -26,6 +26,7 @@ from .compiler.batching import depends_on_lane
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node, TensorType, grad_mode
 from .mutation import LEAF, VIEW_OF_LEAF, assign, covers, overlaps
+from .origin import with_line
 from .parts import rooted
 from .recording import (
     broadcast_shapes,
@@ -262,7 +263,7 @@ def checked_index(index: Node, extent: int, axis: int) -> Node:
             )
         if low >= 0:
             return index
-    return p.wrap_index(index, scalar_node(extent, index.type))
+    return with_line(p.wrap_index(index, scalar_node(extent, index.type)))
 
 
 class Located:

@@ -26,6 +26,7 @@ from .formulas_complex import absolute, power as complex_power
 from .levels import active
 from .memory_order import arranged_like, is_plain
 from .mutation import assign, original
+from .origin import with_line
 from .recording import (
     _pending_tensors,
     float_operands,
@@ -108,7 +109,7 @@ def whole_operands(a: Tensor | float, b: Tensor | float) -> tuple[Node, Node]:
         zero = p.full_like(index, 0)
         report = p.where(p.eq(index, zero), p.full_like(index, p.DIVISION_BY_ZERO), zero)
         # the report's value is 0 in any case
-        y = p.add(y, s.converted(p.wrap_index(report, p.full_like(index, 1)), y.type.dtype))
+        y = p.add(y, s.converted(with_line(p.wrap_index(report, p.full_like(index, 1))), y.type.dtype))
     return x, y
 
 

@@ -544,6 +544,7 @@ class Recorder:
         program.numbers = compiled_reader([getattr(n.value, "expression", n.value) for n in numbers])
         plan = program.plan = engine.plan_for(key, compute, inputs, numbers)
         program.checked = plan.can_fail
+        program.origins = engine.origins(compute) if plan.can_fail else ()
         position = {node: at for at, node in enumerate(compute)}
         program.results = [position[n] if n.type.size else -1 for n in roots]
         if program.template is not None:

@@ -83,6 +83,7 @@ class Program:
         template_numbers: as ``numbers``, for the graph.
         saved: ``(step, result of the plan)`` of values that the gradient will want.
         checked: whether the plan can fail.
+        origins: the user's lines with what it can fail for.
         generators: random generators whose state a failed replay restores.
     """
 
@@ -111,6 +112,7 @@ class Program:
         self.template_numbers: Callable[[Sequence[Any], Sequence[Any]], tuple] | None = None
         self.saved: list[tuple[int, int]] = []
         self.checked = False
+        self.origins: Sequence[tuple[str, int, str]] = ()
         self.generators: list[Any] = []
 
     def prepare(self) -> None:
@@ -241,7 +243,8 @@ class Program:
                 if self.ending:
                     dying = frozenset([at for at, place in self.ending if is_alone(place.tensor(leaves))])
                 buffers = self.plan.run(inputs, numbers, dying, self.spare(leaves) if self.replaced else ())
-        except BaseException:
+        except BaseException as error:
+            engine.add_lines(error, self.origins)
             if self.events:
                 undo(self.undo)
                 for generator, state in states:

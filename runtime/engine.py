@@ -292,11 +292,27 @@ def run_plan(
     """
     announce(plan, roots)
     expected = evaluate(roots, read_node) if VERIFY else None
-    results = plan.run([input_buffer(node) for node in inputs], [node.value for node in numbers], dying)
+    try:
+        results = plan.run([input_buffer(node) for node in inputs], [node.value for node in numbers], dying)
+    except (IndexError, RuntimeError) as error:
+        add_lines(error, origins(roots) if plan.can_fail else ())
+        raise
     if expected is not None:
         compare(roots, results, expected)
     for root, buffer in zip(roots, results):
         settle(root, buffer)
+
+
+def origins(roots: Sequence[Node]) -> list[tuple[str, int, str]]:
+    """Where the user's program has what may be wrong with values that ``roots`` are computed from."""
+    marks = [node.mark for node in topological(roots) if node.op is p.wrap_index]
+    return list(dict.fromkeys(mark.origin for mark in marks if mark is not None and mark.origin is not None))
+
+
+def add_lines(error: BaseException, lines: Sequence[tuple[str, int, str]]) -> None:
+    """Say in an error's notes where its cause was recorded: in one of these lines."""
+    for file, line, function in lines:
+        error.add_note(f'  recorded in File "{file}", line {line}, in {function}')
 
 
 def settle(node: Node, buffer: Buffer) -> None:

@@ -9,20 +9,19 @@ In: nothing. Out: an error where a NaN appears.
 from __future__ import annotations
 
 import linecache
-import sys
 import warnings
 from collections.abc import Sequence
-from types import FrameType, TracebackType
+from types import TracebackType
 
 import numpy as np
 
 from ..compiler import autodiff
 from ..compiler.gradient_names import gradient_name
 from ..compiler.ir import Node, topological
+from ..origin import origin
 from ..recording import pending, read
 from ..tensor import Tensor
 
-_PACKAGE = __name__.partition(".")[0]
 _state = {"enabled": False, "check_nan": True}
 
 
@@ -93,25 +92,16 @@ def _set(enabled: bool, check_nan: bool) -> None:
     autodiff.inspect = look if enabled and check_nan else None
 
 
-def user_frame() -> FrameType | None:
-    """The innermost frame outside of the package."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
-        frame = frame.f_back
-    return frame
-
-
 def note_origin(tensor: Tensor) -> None:
     """Leave the user's line at the nodes that were recorded for a tensor."""
-    frame = user_frame()
-    if frame is None:
+    found = origin()
+    if found is None:
         return
-    origin = (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
     stack = [tensor._node]
     while stack:
         node = stack.pop()
         if node.value is None and node.src and node.marks().origin is None:
-            node.marks().origin = origin
+            node.marks().origin = found
             stack += node.src
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import flamework
 import numpy as np
@@ -280,3 +281,42 @@ def test_a_write_through_an_index_to_an_expanded_tensor_writes_the_selected_elem
     with pytest.warns(UserWarning, match="expanded tensors is deprecated"):
         base.expand(2, 3)[[0]] = 9.0
     assert base.tolist() == [9, 9, 9]
+
+
+def line_with(text):
+    """The number of the first line of this file with a text."""
+    return next(n for n, line in enumerate(Path(__file__).read_text().splitlines(), 1) if text in line)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_index_out_of_range_is_told_with_the_line_that_has_it(compiled):
+    def pick(x, i):
+        return x[i * 2]  # the line
+
+    x, run = flamework.arange(4), flamework.compile(pick) if compiled else pick
+    assert run(x, flamework.tensor([0, 1])).tolist() == [0, 2]
+    for _ in range(2):
+        with pytest.raises(IndexError, match="index 6 is out of bounds") as caught:
+            run(x, flamework.tensor([3])).tolist()
+        (note,) = caught.value.__notes__
+        assert f'"{__file__}", line {line_with("# the " + "line")}, in pick' in note
+    assert run(x, flamework.tensor([1])).tolist() == [2]
+
+
+def test_functions_that_gather_tell_their_lines():
+    x, i = flamework.ones(3, 2), flamework.tensor([4]) * 1
+    for call in (
+        lambda: x.index_select(0, i), lambda: x.gather(0, i[:, None]), lambda: flamework.nn.functional.embedding(i, x),
+        lambda: x.index_add(0, i, flamework.ones(1, 2)), lambda: flamework.take(x, i * 2),
+    ):
+        with pytest.raises(IndexError) as caught:
+            call().tolist()
+        assert "in <lambda>" in caught.value.__notes__[0]
+
+
+def test_a_division_by_zero_tells_its_line():
+    divisor = flamework.tensor([1, 0]) * 1
+    result = flamework.tensor([4, 4]) // divisor  # the division
+    with pytest.raises(RuntimeError, match="ZeroDivisionError") as caught:
+        result.tolist()
+    assert f"line {line_with('# the ' + 'division')}," in caught.value.__notes__[0]
