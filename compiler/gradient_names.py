@@ -29,11 +29,22 @@ _COMPOSITES = {
 }
 
 
+# ``1 - x``, ``1 / x``, which PyTorch computes as a product, and ``2 ** x``.
+_SCALAR_FIRST = {p.sub: "RsubBackward1", p.div: "MulBackward0", p.pow: "PowBackward2"}
+
+
 def gradient_name(node: Node) -> str:
     """The name that PyTorch gives to a place in the backward graph, such as ``AddBackward0``."""
     op = node.op
     if not node.src or op is s.detach:
         return "AccumulateGrad"
+    known = getattr(node, "name", None)
+    if known is not None:
+        return known
+    if op in _SCALAR_FIRST and node.src[0].op is p.scalar:
+        return _SCALAR_FIRST[op]
+    if op is p.rem and node.src[1].op is not p.scalar:
+        return "RemainderBackward1"
     if op is call:
         return f"{_COMPOSITES[node.params[0].name]}Backward0"
     if op is s.reshape and node.src[0].op in (s.dot, s.reduce_sum, s.reduce_prod, s.reduce_max, s.reduce_min):

@@ -83,9 +83,10 @@ class Node:
             else None until the node has been computed.
         requires_grad: whether gradients flow through this node.
         mark: None, or the :class:`Marks` that autograd and mutation left here.
+        name: what PyTorch calls the function that it is the result of, in the backward graph; seldom set.
     """
 
-    __slots__ = ("op", "src", "params", "type", "value", "requires_grad", "mark", "__weakref__")
+    __slots__ = ("op", "src", "params", "type", "value", "requires_grad", "mark", "name", "__weakref__")
 
     def __init__(
         self,
@@ -142,7 +143,7 @@ class Marks:
         freed: the values that the gradient needed have been released by a backward pass.
         leaf: weak reference to the leaf tensor whose ``grad`` accumulates this node's gradient.
         hooks: functions from cotangent to cotangent or None, in the order in which they were registered.
-        origin: ``(filename, line)`` of the user's statement, where it was recorded.
+        origin: ``(filename, line, function)`` of the user's statement, where it was recorded.
     """
 
     __slots__ = ("overwritten", "version", "writes", "base", "freed", "leaf", "hooks", "origin")

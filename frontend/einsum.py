@@ -1,13 +1,14 @@
 """Einstein summation: sums of products named by letters.
 
-The operands are multiplied from left to right. Each step sums what no later operand and not the result needs, brings
-both sides to ``[batch, rows, inner]`` and ``[batch, inner, columns]``, and is one matrix product. Read next:
-``joining.py``.
+The operands are multiplied two by two, more than two in the order that ``opt_einsum`` finds to need the least work.
+Each step sums what no other operand and not the result needs, brings both sides to ``[batch, rows, inner]`` and
+``[batch, inner, columns]``, and is one matrix product. Read next: ``joining.py``.
 """
 
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Sequence
 
 from . import formulas as f
@@ -25,6 +26,9 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     Letters name axes; a letter that is missing on the right is summed over; without ``->`` the result has the letters
     that appear once, sorted. ``...`` stands for axes that broadcast. As ``torch.einsum``.
 
+    Instead of an equation, each operand may be followed by a list of numbers below 52, which name its axes, with
+    Ellipsis for ``...``; a list at the end names those of the result.
+
     Raises:
         RuntimeError: an equation that does not fit the operands.
 
@@ -33,6 +37,8 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
         >>> torch.einsum("ij,j->i", torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, 4.0])).tolist()
         [11.0]
     """
+    if isinstance(equation, Tensor):
+        equation, operands = by_numbers(equation, *operands)
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
     if not operands:
@@ -40,11 +46,56 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     nodes = [tensor_argument(t, "einsum", "operands", i + 2) for i, t in enumerate(operands)]
     inputs, output, sizes = parsed(equation, nodes)
     terms = [unique_labels(node, labels) for node, labels in zip(nodes, inputs)]
-    node, labels = terms[0]
-    for i, (other, other_labels) in enumerate(terms[1:], 2):
-        needed = set(output).union(*(t[1] for t in terms[i:]))
-        node, labels = contracted(node, labels, other, other_labels, needed)
+    for pair in contraction_order(terms, output):
+        chosen = [terms[i] for i in pair]
+        terms = [term for i, term in enumerate(terms) if i not in pair]
+        needed = set(output).union(*(labels for _, labels in terms))
+        terms.append(contracted(*chosen[0], *chosen[1], needed))
+    ((node, labels),) = terms
     return tensor_of(f.fresh(finished(node, labels, output, sizes), nodes[0]))
+
+
+def by_numbers(*given: Tensor | Sequence[int]) -> tuple[str, tuple[Tensor, ...]]:
+    """The equation and the operands of a call that names axes by numbers.
+
+    Raises:
+        ValueError: a number that is not in [0, 52).
+    """
+
+    def letters(names: Sequence[int]) -> str:
+        if any(name is not Ellipsis and not 0 <= name < 52 for name in names):
+            raise ValueError("einsum(): subscript in subscript list is not within the valid range [0, 52)")
+        return "".join("..." if name is Ellipsis else string.ascii_letters[26:][name] if name < 26
+                       else string.ascii_letters[name - 26] for name in names)
+
+    tensors, names = given[0 : len(given) // 2 * 2 : 2], given[1::2]
+    equation = ",".join(map(letters, names))
+    return equation + (f"->{letters(given[-1])}" if len(given) % 2 else ""), tensors
+
+
+def contraction_order(terms: Sequence[tuple[Node, list[str]]], output: Sequence[str]) -> list[tuple[int, int]]:
+    """Which two of the operands to multiply at each step, by their places; the product comes last then."""
+    if len(terms) <= 2:
+        return [(0, 1)] * (len(terms) - 1)
+    import opt_einsum
+
+    symbols: dict[str, str] = {}
+    sides = []
+    for labels in (*(labels for _, labels in terms), output):
+        sides.append("".join(symbols.setdefault(x, opt_einsum.get_symbol(len(symbols))) for x in labels))
+    equation = f"{','.join(sides[:-1])}->{sides[-1]}"
+    path, _ = opt_einsum.contract_path(equation, *(node.type.shape for node, _ in terms), shapes=True)
+    order: list[tuple[int, int]] = []
+    count = len(terms)
+    for places in path:
+        # several at once are taken one after the other, each with the product so far
+        rest = sorted(places)
+        while len(rest) > 1:
+            a, b, *others = rest
+            order.append((a, b))
+            count -= 1
+            rest = [place - 2 for place in others] + [count - 1]
+    return order
 
 
 def parsed(equation: str, nodes: Sequence[Node]) -> tuple[list[list[str]], list[str], dict[str, int]]:

@@ -339,6 +339,31 @@ def located(shape: tuple[int, ...], advanced: Sequence[tuple[int, Node]]) -> Loc
 
 @method
 def __getitem__(self: Tensor, index: Any) -> Tensor:
+    result = _read(self, index)
+    if grad_mode.enabled and result._node.requires_grad:
+        result._node.name = f"{_read_by(index)}Backward0"
+    return result
+
+
+def _read_by(index: Any) -> str:
+    """What PyTorch calls the last of the operations that an index stands for."""
+    items = index if isinstance(index, tuple) else (index,)
+    if isinstance(index, slice):
+        return "Slice"
+    last = "Alias"
+    for item in items:
+        if item is None:
+            last = "Unsqueeze"
+        elif isinstance(item, slice):
+            last = last if item == slice(None) else "Slice"
+        elif item is not Ellipsis:
+            if isinstance(item, bool) or not hasattr(item, "__index__") or getattr(item, "ndim", 0):
+                return "Index"
+            last = "Select"
+    return last
+
+
+def _read(self: Tensor, index: Any) -> Tensor:
     shape = self._node.type.shape
     cls = index.__class__
     if shape:

@@ -461,6 +461,7 @@ def lstsq(
     if driver is not None and driver not in DRIVERS:
         raise RuntimeError(f"{name}: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)")
     driver = driver or "gelsy"
+    own = x
     x, right = batched(x, right)
     solution = m.mm(pseudo_inverse(x, None, rcond, False), right)
     part, device = x.type.dtype.part, x.type.device
@@ -469,8 +470,8 @@ def lstsq(
     row_count, columns = x.type.shape[-2:]
     full = driver == "gels"
     if not full:
-        sizes = singular_values(f.cut(x))
-        rank = rank_of(sizes, *tolerances(x, None, rcond))
+        sizes = singular_values(f.cut(own))
+        rank = rank_of(sizes, *tolerances(own, None, rcond))
         if driver != "gelsy":
             values = sizes
             full = row_count > columns and bool((values_of(rank) == columns).all())

@@ -49,6 +49,9 @@ def view_of(tensor: Tensor, *steps: tuple) -> Tensor:
     chain = tensor._chain
     if not grad_mode.enabled and tensor.requires_grad:
         chain = (*without_cut(chain), (Cut(), ()))
+    if not steps and node.requires_grad and grad_mode.enabled:
+        # a place of its own in the backward graph
+        steps = ((s.reshape, node.type.shape),)
     for row, params in steps:
         node = row(node, params=params)
     view = _made(storage, chain + steps, node)

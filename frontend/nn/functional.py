@@ -7,7 +7,7 @@ In reading order: ``functional_activation.py``, ``functional_norm.py``, ``functi
 
 import sys
 
-from .. import memory_order
+from .. import backward_names, memory_order
 from ..distances import pdist
 from .functional_activation import *  # noqa: F403
 from .functional_activation import __all__ as _activation
@@ -41,3 +41,4 @@ __all__ = sorted([
     *_sparse, *_vision, pdist.__name__,
 ])
 memory_order.install(sys.modules[__name__])
+backward_names.install(sys.modules[__name__])
