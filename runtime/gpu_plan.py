@@ -22,7 +22,7 @@ from ..compiler.ir import Node
 from ..compiler.loopir import Kernel, stores_in
 from ..compiler.primitives import DIVISION_BY_ZERO
 from ..kernels.cuda import products, sort
-from . import cublas
+from . import cublas, cudnn
 from .counters import COUNTERS
 from .gpu import DeviceBuffer, Gpu, Launched
 from .gpu_groups import Step, group
@@ -44,7 +44,18 @@ class GpuPlanner(Planner):
 
     def __init__(self, roots, leaves, inputs: int, gpu: Gpu) -> None:
         self.gpu = gpu
+        self.convolvers: dict[cudnn.Convolution, cudnn.Convolver | None] = {}
         super().__init__(roots, leaves, inputs)
+
+    def keeps(self, node: Node) -> bool:
+        """Whether cuDNN computes a convolution: it is found out once for each kind of them."""
+        library = self.gpu.convolutions if cudnn.enabled else None
+        described = None if library is None else cudnn.describe(node)
+        if described is None:
+            return False
+        if described not in self.convolvers:
+            self.convolvers[described] = library.convolver(described)
+        return self.convolvers[described] is not None
 
     def generate(self, kernel: Kernel) -> str:
         return codegen_cuda.generate(kernel, self.gpu.threads)
@@ -65,6 +76,8 @@ class GpuPlanner(Planner):
                     self.kernel_steps(lowered, place)
             elif item.kind == "dot":
                 self.product_step(item)
+            elif item.kind == "convolve":
+                self.convolution_step(item)
             elif item.kind == "sort":
                 self.sort_steps(item, scratch[0])
             else:
@@ -112,7 +125,7 @@ class GpuPlanner(Planner):
             described = cublas.describe(node.dtype, stored, (batch, m, n, k), a, b, accumulate)
             product = None if described is None else library.multiplication(described)
             if product is not None:
-                self.steps.append(Step("", None, [*pointers, self.pointer(node)], product=product))
+                self.steps.append(Step("", None, [*pointers, self.pointer(node)], call=product))
                 return
         shapes = (batch, m, k), (batch, k, n)
         axes = [x.axes if isinstance(x, Indexed) else x.axes(shape) for x, shape in zip(cluster.matrices, shapes)]
@@ -121,6 +134,11 @@ class GpuPlanner(Planner):
         )
         words = [("word", word) for word in found.words]
         self.steps.append(Step(found.source, found.launch, [*pointers, self.pointer(node), *words]))
+
+    def convolution_step(self, item: Item) -> None:
+        node = item.clusters[0].node
+        pointers = [self.pointer(x) for x in (*node.src, node)]
+        self.steps.append(Step("", None, pointers, call=self.convolvers[cudnn.describe(node)]))
 
     def sort_steps(self, item: Item, scratch: int) -> None:
         node = item.clusters[0].node
@@ -143,8 +161,8 @@ class GpuPlan:
     """A program ready to run on a GPU; its interface is that of ``plan.Plan``.
 
     It writes over none of its inputs (``lifetimes`` is None), so that an index out of range is looked for at the end.
-    Launches are divided into *parts* where an operation of a library comes between. Those of the GPU's own library are
-    not nodes of the graph: their kernels are chosen when they are called, for the addresses that they get.
+    Launches are divided into *parts* where an operation of a library comes between. Those of the GPU's own libraries
+    are not nodes of the CUDA graph: their kernels are chosen when they are called, for the addresses that they get.
     """
 
     lifetimes = None
@@ -189,8 +207,8 @@ class GpuPlan:
         )
         with self.lock:
             for part in self.parts:
-                if isinstance(part, Step) and part.product is not None:
-                    part.product(*[int(bases[base]) + offset for _, base, offset, _ in part.arguments])
+                if isinstance(part, Step) and part.call is not None:
+                    part.call(*[int(bases[base]) + offset for _, base, offset, _ in part.arguments])
                 elif isinstance(part, Step):
                     self.compute_on_cpu(part, bases)
                 else:

@@ -69,7 +69,7 @@ class Planner:
 
     def __init__(self, roots: Sequence[Node], leaves: Mapping[Node, Node], inputs: int) -> None:
         self.before = format_program(list(roots)) if ENABLED.rewrite else ""
-        graph = distinct(accumulate(rewrite(roots, leaves)))
+        graph = distinct(accumulate(rewrite(roots, leaves, self.keeps)))
         if ENABLED.rewrite:
             log("rewrite", f"{self.before.count(chr(10))} nodes -> {format_program(graph).count(chr(10))}")
         self.roots = graph
@@ -85,6 +85,10 @@ class Planner:
             log("plan", f"{len(self.items)} launches, arena of {self.arena_bytes} bytes, {len(graph)} results")
 
     # --------------------------------------------------------------------------------------------------- schedule
+
+    def keeps(self, node: Node) -> bool:
+        """Whether a library computes an operation that kernels would compute as others."""
+        return False
 
     def generate(self, kernel: Kernel) -> str:
         return codegen_cpu.generate(kernel)
