@@ -18,8 +18,10 @@ import numpy as np
 from ..compiler import codegen_cuda, primitives_shape as s
 from ..compiler.cluster import Cluster, Indexed, Matrix
 from ..compiler.dtypes import FLOATING
+from ..compiler.epilogues import Epilogue, epilogues
 from ..compiler.ir import Node
 from ..compiler.loopir import Kernel, stores_in
+from ..compiler.operands import product_operands
 from ..compiler.primitives import DIVISION_BY_ZERO
 from ..kernels.cuda import products, sort
 from . import cublas, cudnn
@@ -45,7 +47,33 @@ class GpuPlanner(Planner):
     def __init__(self, roots, leaves, inputs: int, gpu: Gpu) -> None:
         self.gpu = gpu
         self.convolvers: dict[cudnn.Convolution, cudnn.Convolver | None] = {}
+        self.multiplications: dict[cublas.Product, cublas.Multiplication | None] = {}
         super().__init__(roots, leaves, inputs)
+
+    def epilogues(self, roots: Sequence[Node]) -> dict[Node, Epilogue]:
+        if self.gpu.products is None:
+            return {}
+        found = epilogues(roots)
+        return {node: x for node, x in found.items() if self.multiplication(node, x, product_operands(x.product))}
+
+    def multiplication(
+        self, node: Node, epilogue: Epilogue | None, matrices: Sequence[Matrix | Indexed]
+    ) -> cublas.Multiplication | None:
+        """How cuBLASLt computes a product that is stored as a node; None if it does not."""
+        library = self.gpu.products
+        if library is None or not all(isinstance(x, Matrix) for x in matrices):
+            return None
+        product = node if epilogue is None else epilogue.product
+        batch, m, k = product.src[0].shape
+        described = cublas.describe(
+            product.dtype, matrices[0].base.dtype, (batch, m, product.shape[2], k), *matrices, product.op is s.dot_add,
+            node.dtype, epilogue is not None and epilogue.bias is not None,
+        )
+        if described is None:
+            return None
+        if described not in self.multiplications:
+            self.multiplications[described] = library.multiplication(described)
+        return self.multiplications[described]
 
     def keeps(self, node: Node) -> bool:
         """Whether cuDNN computes a convolution: it is found out once for each kind of them."""
@@ -113,24 +141,21 @@ class GpuPlanner(Planner):
 
     def product_step(self, item: Item) -> None:
         cluster = item.clusters[0]
-        node = cluster.node
-        batch, m, k = node.src[0].shape
-        n = node.src[1].shape[2]
+        node, epilogue = cluster.node, cluster.epilogue
         stored = cluster.matrices[0].base.dtype
         pointers = [self.pointer(x.base, x.offset * stored.itemsize) for x in cluster.matrices]
-        accumulate = node.op is s.dot_add
-        library = self.gpu.products
-        if library is not None and all(isinstance(x, Matrix) for x in cluster.matrices):
-            a, b = cluster.matrices
-            described = cublas.describe(node.dtype, stored, (batch, m, n, k), a, b, accumulate)
-            product = None if described is None else library.multiplication(described)
-            if product is not None:
-                self.steps.append(Step("", None, [*pointers, self.pointer(node)], call=product))
-                return
+        multiplication = self.multiplication(node, epilogue, cluster.matrices)
+        if multiplication is not None:
+            bias = [] if epilogue is None or epilogue.bias is None else [self.pointer(epilogue.bias)]
+            self.steps.append(Step("", None, [*pointers, self.pointer(node), *bias], call=multiplication))
+            return
+        assert epilogue is None
+        batch, m, k = node.src[0].shape
+        n = node.src[1].shape[2]
         shapes = (batch, m, k), (batch, k, n)
         axes = [x.axes if isinstance(x, Indexed) else x.axes(shape) for x, shape in zip(cluster.matrices, shapes)]
         found = products.describe(
-            node.dtype, stored, (batch, m, n, k), *axes, accumulate=accumulate, threads=self.gpu.threads
+            node.dtype, stored, (batch, m, n, k), *axes, accumulate=node.op is s.dot_add, threads=self.gpu.threads
         )
         words = [("word", word) for word in found.words]
         self.steps.append(Step(found.source, found.launch, [*pointers, self.pointer(node), *words]))

@@ -21,6 +21,7 @@ from ..compiler.accumulate import accumulate
 from ..compiler.cluster import Cluster, Indexed, Matrix, find
 from ..compiler.depthwise import layout_of
 from ..compiler.dtypes import FLOATING
+from ..compiler.epilogues import Epilogue
 from ..compiler.fusion import Fusion, fuse
 from ..compiler.ir import Node, format_program, tensor_type, verify
 from ..compiler.loopir import Kernel
@@ -74,7 +75,7 @@ class Planner:
             log("rewrite", f"{self.before.count(chr(10))} nodes -> {format_program(graph).count(chr(10))}")
         self.roots = graph
         self.inputs = inputs
-        self.fusion = fuse(graph)
+        self.fusion = fuse(graph, self.epilogues(graph))
         self.items = self.schedule()
         if ENABLED.fusion:
             for border in self.fusion.borders:
@@ -89,6 +90,10 @@ class Planner:
     def keeps(self, node: Node) -> bool:
         """Whether a library computes an operation that kernels would compute as others."""
         return False
+
+    def epilogues(self, roots: Sequence[Node]) -> dict[Node, Epilogue]:
+        """What a library stores a product as, rather than as itself."""
+        return {}
 
     def generate(self, kernel: Kernel) -> str:
         return codegen_cpu.generate(kernel)
