@@ -182,6 +182,9 @@ class Nvidia(Gpu):
     def convolutions(self) -> Cudnn | None:
         from .cudnn import Cudnn
 
+        if self.products is None:
+            # cuDNN calls cuBLASLt, and ends the process where that cannot be loaded
+            return None
         try:
             return Cudnn(self)
         except (ImportError, OSError, RuntimeError):

@@ -8,7 +8,7 @@ import fake_cuda
 import fake_cudnn
 import flamework as torch
 import numpy as np
-from flamework.runtime import engine, gpu
+from flamework.runtime import cudnn, engine, gpu
 
 F32, F64, F16, BF16 = "float32", "float64", "float16", "bfloat16"
 TOLERANCES = {F32: 1e-5, F64: 1e-12, F16: 4e-3, BF16: 3e-2}
@@ -216,6 +216,19 @@ def what_surrounds_it_fuses(fake):
     assert torch.allclose(one(x, weight).cpu(), one(x.cpu(), weight.cpu()), atol=1e-5) and len(fake.ran) == 1
 
 
+def without_cublaslt_it_is_not_touched(fake):
+    device, before = gpu.gpu("cuda:0"), cudnn.bindings
+    cudnn.bindings = lambda: fake
+    try:
+        for products, is_used in ((None, False), ("cuBLASLt", True)):
+            del device.convolutions
+            device.products = products
+            handles = len(fake.handles)
+            assert (device.convolutions is not None) == is_used and len(fake.handles) == handles + is_used
+    finally:
+        cudnn.bindings = before
+
+
 def what_was_planned_lives_as_long_as_a_program(fake):
     x, weight = a_pair()
     torch.realize(convolved(x, weight))
@@ -233,7 +246,7 @@ BEHAVIOURS = [
     tf32_is_used_only_when_it_is_asked_for, operands_that_are_not_aligned_are_copied, addresses_change_between_replays,
     a_library_that_refuses, only_what_it_refuses_is_left_to_kernels, failures_are_not_hidden, a_switch_turns_it_off,
     what_is_empty_asks_nobody, what_is_not_finite_stays_in_its_windows, what_surrounds_it_fuses,
-    what_was_planned_lives_as_long_as_a_program,
+    what_was_planned_lives_as_long_as_a_program, without_cublaslt_it_is_not_touched,
 ]
 
 
