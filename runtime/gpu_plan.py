@@ -65,9 +65,10 @@ class GpuPlanner(Planner):
             return None
         product = node if epilogue is None else epilogue.product
         batch, m, k = product.src[0].shape
+        a, b = matrices
         described = cublas.describe(
-            product.dtype, matrices[0].base.dtype, (batch, m, product.shape[2], k), *matrices, product.op is s.dot_add,
-            node.dtype, epilogue is not None and epilogue.bias is not None,
+            product.dtype, a.base.dtype, (batch, m, product.shape[2], k), a, b, product.op is s.dot_add, node.dtype,
+            epilogue is not None and epilogue.bias is not None,
         )
         if described is None:
             return None
