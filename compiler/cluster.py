@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from . import primitives_shape as s
 from .affine import Access, Expr, Var, of, resolve, strides_of
 from .dtypes import FLOATING
+from .epilogues import Epilogue
 from .ir import Node
 
 _ids = itertools.count()
@@ -112,6 +113,7 @@ class Cluster:
         loaded: how many matrix products it reads.
         successors, predecessors: what has to run after it and before it.
         height: larger than that of every successor, so that a search for one that runs later can stop early.
+        epilogue: of a product, what is done to it before it is stored as ``node``.
     """
 
     def __init__(self, kind: str = "kernel") -> None:
@@ -131,6 +133,12 @@ class Cluster:
         self.merged_into: Cluster | None = None
         self.node: Node | None = None
         self.matrices: list[Matrix | Indexed] = []
+        self.epilogue: Epilogue | None = None
+
+    @property
+    def product(self) -> Node:
+        """The product that is computed."""
+        return self.node if self.epilogue is None else self.epilogue.product
 
     def sets(self) -> list[frozenset[Var]]:
         """The chain in terms of live variables."""

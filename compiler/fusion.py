@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from . import primitives as p, primitives_shape as s
 from .affine import (
@@ -35,6 +35,7 @@ from .affine import (
     split,
 )
 from .cluster import Border, Cluster, Reduction, Store, find
+from .epilogues import Epilogue
 from .ir import Node, topological
 from .operands import product_operands
 from .recompute import computed_again
@@ -57,8 +58,9 @@ SPLIT_ROWS, SPLIT_LENGTH = 16, 1 << 16  # fewer rows than this, each longer than
 class Fusion:
     """The state of one fusion; :func:`fuse` runs it."""
 
-    def __init__(self, roots: Sequence[Node]) -> None:
+    def __init__(self, roots: Sequence[Node], epilogues: Mapping[Node, Epilogue]) -> None:
         self.order = topological(roots)
+        self.epilogues = epilogues
         self.required: set[Node] = set(roots)
         self.demands: dict[Node, dict[Cluster, list[Access]]] = {}
         self.home: dict[Node, Cluster] = {}
@@ -494,7 +496,7 @@ class Fusion:
                 self.visit_movement(node)
             elif kind == "barrier":
                 self.visit_barrier(node)
-            elif kind in ("contract", "sort", "library"):
+            elif kind in ("contract", "sort", "library") or node in self.epilogues:
                 self.visit_library(node)
             elif kind == "cat":
                 self.visit_cat(node)
@@ -553,7 +555,8 @@ class Fusion:
                 self.follow(after, cluster)
 
     def visit_library(self, node: Node) -> None:
-        product = node.op is s.dot or node.op is s.dot_add
+        epilogue = self.epilogues.get(node)
+        product = node.op in (s.dot, s.dot_add) or epilogue is not None
         cluster = Cluster("dot" if product else "convolve" if node.op.kind == "contract" else node.op.kind)
         cluster.node = node
         self.clusters.append(cluster)
@@ -566,10 +569,14 @@ class Fusion:
                 self.required.add(source)
                 self.demand(source, cluster, Access([of(Var(e)) for e in source.shape]))
             return
-        cluster.matrices = product_operands(node)
-        for operand in cluster.matrices:
-            self.required.add(operand.base)
-            self.demand(operand.base, cluster, Access([of(Var(e)) for e in operand.base.shape]))
+        cluster.epilogue = epilogue
+        cluster.matrices = product_operands(cluster.product)
+        read = [operand.base for operand in cluster.matrices]
+        if epilogue is not None and epilogue.bias is not None:
+            read.append(epilogue.bias)
+        for source in read:
+            self.required.add(source)
+            self.demand(source, cluster, Access([of(Var(e)) for e in source.shape]))
         if node.op is s.dot_add:
             self.begin_sum(node, cluster)
 
@@ -784,8 +791,8 @@ def count_of(extents) -> int:
     return total
 
 
-def fuse(roots: Sequence[Node]) -> Fusion:
+def fuse(roots: Sequence[Node], epilogues: Mapping[Node, Epilogue] | None = None) -> Fusion:
     """Group the nodes that ``roots`` need into kernels and library calls, in an order in which they can run."""
-    fusion = Fusion(roots)
+    fusion = Fusion(roots, epilogues or {})
     fusion.run()
     return fusion

@@ -4,8 +4,9 @@ A convolution is a composition: windows of the image as one more axis each (``un
 It has a row because its gradient is simpler than the composition's: with respect to the image it is again made of
 convolutions, where the rule of ``unfold`` would add up windows, which are several times as large as the image; with
 respect to the weight it is a row of its own, ``filter_gradient``. Before fusion a rewrite replaces both rows by
-products; whether windows are copied or read where they lie is for the code generators to decide. A depthwise
-convolution, which is too little work for a product, stays what it is, for a kernel of its own.
+products, except on a GPU whose library computes them whole; whether windows are copied or read where they lie is for
+the code generators to decide. A depthwise convolution, which is too little work for a product, stays what it is, for a
+kernel of its own.
 
 Read next: ``rewrite.py``, which replaces them; ``kernels/cpu/contraction.py``, which reads the windows;
 ``depthwise.py``.

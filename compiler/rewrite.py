@@ -310,9 +310,10 @@ def merge_slices(node: Node) -> Node | None:
 
 
 class Interner:
-    """Makes each distinct node once and rewrites it until no rule applies."""
+    """Makes each distinct node once and rewrites it until no rule applies; what ``keeps`` says yes to stays."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: Callable[[Node], bool]) -> None:
+        self.keeps = keeps
         self.nodes: dict[tuple, Node] = {}
         self.known: set[int] = set()
         self.rules_used: dict[str, int] = {}
@@ -323,8 +324,9 @@ class Interner:
             found = self.nodes.get(key)
             if found is not None:
                 return found
-            replacement = in_parts(node) or as_float32(node) or fold_constants(node)
-            if replacement is None:
+            kept = self.keeps(node)
+            replacement = None if kept else in_parts(node) or as_float32(node) or fold_constants(node)
+            if replacement is None and not kept:
                 for candidate in RULES.get(node.op, ()):
                     replacement = candidate(node)
                     if replacement is not None:
@@ -363,15 +365,19 @@ class Interner:
         return Node(node.op, tuple(src), node.params, node.type)
 
 
-def rewrite(roots: Sequence[Node], leaves: Mapping[Node, Node] | None = None) -> list[Node]:
+def rewrite(
+    roots: Sequence[Node], leaves: Mapping[Node, Node] | None = None,
+    keeps: Callable[[Node], bool] = lambda node: False,
+) -> list[Node]:
     """Equivalent roots, rewritten, with composites written out.
 
     Args:
         roots: nodes whose values are wanted.
         leaves: what stands in the new graph for nodes whose values are known; the walk ends at them. None: the nodes
             that hold a value stand for themselves.
+        keeps: whether an operation is to stay as it is, for a library that computes it whole.
     """
-    interner = Interner()
+    interner = Interner(keeps)
     new: dict[Node, Node] = dict(leaves or {})
     results: dict[Node, list[Node]] = {}
     with recording_gradients(False):

@@ -1,7 +1,8 @@
-"""``torch.backends``: which libraries compute. Here kernels are compiled; neither cuDNN nor MPS runs.
+"""``torch.backends``: which libraries compute. Kernels are compiled; on a GPU cuBLASLt computes products and cuDNN
+convolutions, where they are installed.
 
 The switches of cuDNN and of CUDA's products can be set, as programs that may find a GPU do; they concern GPUs only, in
-PyTorch too.
+PyTorch too. TF32 is used only when it is asked for, for products and for convolutions.
 
 In: questions and switches. Out: namespaces. Read next: ``cuda.py``.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from .runtime import cublas, gpu
+from .runtime import cublas, cudnn as _cudnn, gpu
 
 __all__ = ["cuda", "cudnn", "mkl", "mps", "openmp"]
 
@@ -36,17 +37,44 @@ class _Library(_Backend):
         return False
 
 
-class _Cudnn(_Library):
-    """cuDNN, for GPUs."""
+class _Cudnn(_Backend):
+    """cuDNN, which computes convolutions on GPUs where it is installed.
 
-    enabled = True
+    They have the same bits each time, whatever ``deterministic`` and ``benchmark`` are. Unlike PyTorch's,
+    ``allow_tf32`` is False until it is set.
+    """
+
     benchmark = False
     deterministic = False
-    allow_tf32 = True
+
+    @property
+    def enabled(self) -> bool:
+        """Whether programs that are planned from now on may use it."""
+        return _cudnn.enabled
+
+    @enabled.setter
+    def enabled(self, value: bool) -> None:
+        _cudnn.enabled = value
+
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether convolutions of float32 may be computed in TF32: their factors are rounded to 11 bits."""
+        return _cudnn.allow_tf32
+
+    @allow_tf32.setter
+    def allow_tf32(self, value: bool) -> None:
+        _cudnn.allow_tf32 = value
 
     @staticmethod
-    def version() -> None:
-        """The version of cuDNN: None, there is none."""
+    def is_available() -> bool:
+        """Whether it computes convolutions: there is a GPU, cuDNN and its frontend for Python."""
+        return gpu.count() > 0 and gpu.gpu("cuda:0").convolutions is not None
+
+    @staticmethod
+    def version() -> int | None:
+        """The version of cuDNN, 92801 for 9.28.1; None where it is not available."""
+        library = gpu.gpu("cuda:0").convolutions if gpu.count() else None
+        return None if library is None else library.library.backend_version()
 
 
 class _Products(_Backend):

@@ -48,8 +48,8 @@ class Kernel:
 
     Attributes:
         name: from its operations and a digest of its source.
-        kind: ``kernel``, ``dot`` (a matrix product), ``convolve`` (a depthwise one, or its gradient), ``sort`` or
-            ``library`` (computed by a library of Python).
+        kind: ``kernel``, ``dot`` (a matrix product), ``convolve`` (a convolution that stays whole, or the gradient of
+            its weight), ``sort`` or ``library`` (computed by a library of Python).
         operations: rows of the primitive table, in the order of evaluation.
         operands: buffers read and written.
         bytes_read, bytes_written: memory traffic if every operand is touched once; by a sort on a GPU, once a launch.
@@ -298,8 +298,13 @@ def placed(plan: Plan, first: int) -> dict[Node, int]:
 
 def members(cluster: Cluster) -> list[Node]:
     if cluster.node is not None:
-        return [cluster.node]
+        return computed(cluster)
     return [*(n for n in cluster.values if n.value is None), *(store.target for store in cluster.stores)]
+
+
+def computed(call: Cluster) -> list[Node]:
+    """What a call of a library computes, in order."""
+    return [call.node] if call.epilogue is None else list(call.epilogue.operations)
 
 
 def describe(plan: Plan, number: int, names: dict[Node, str]) -> Kernel:
@@ -318,17 +323,23 @@ def describe(plan: Plan, number: int, names: dict[Node, str]) -> Kernel:
             operands[key] = Operand(names.get(node, "%?"), node.shape, node.dtype.name, mode)
 
     if item.kind != "kernel":
-        node = item.clusters[0].node
-        sources = [m.base for m in item.clusters[0].matrices] or list(node.src)
-        sources += node.src[2:]  # of a sum of products, the others
+        (cluster,) = item.clusters
+        node, operations = cluster.node, computed(cluster)
+        given = list(cluster.product.src)
+        sources = [m.base for m in cluster.matrices] or given[:]
+        sources += given[2:]  # of a sum of products, the others
+        if cluster.epilogue is not None and cluster.epilogue.bias is not None:
+            sources.append(cluster.epilogue.bias)
+            given.append(cluster.epilogue.bias)
         for source in sources:
             add(fusion.base(source), "read")
         add(node, "write")
-        read, written = sum(x.type.nbytes for x in node.src), node.type.nbytes
+        read, written = sum(x.type.nbytes for x in given), node.type.nbytes
         if item.kind == "sort" and steps:
             order = 8 * node.src[0].type.size
             read, written = len(steps) * (read + order), len(steps) * order
-        return Kernel(f"{node.op.name}_{node.dtype.code}", item.kind, [node.op.name], list(operands.values()), read,
+        names_of = [x.op.name for x in operations]
+        return Kernel(f"{'_'.join(names_of)}_{node.dtype.code}", item.kind, names_of, list(operands.values()), read,
                       written, 1, "", "", **gpu)
     for cluster, lowered in zip(item.clusters, item.lowered):
         targets = {fusion.base(store.target) for store in cluster.stores}

@@ -3,11 +3,11 @@
 cuBLASLt's matrices are column-major. A row-major product ``c = a @ b`` is the column-major product ``c' = b' @ a'`` of
 the same memory, and so ``b`` is its first operand here.
 
-A product has the same bits each time: the first algorithm of the library's list is used, which depends on the product,
-on whether its operands are aligned to 16 bytes and on the GPU, and whose workspace is our own. No algorithm is taken
-that adds up parts in less than the precision of the computation. float32 is computed in TF32 only if
-:data:`float32_precision` asks for it. 16-bit floats are added up in float32, and are so the result, which is rounded
-by whatever reads it.
+A product has the same bits each time: the first algorithm of the library's list is used, which depends on the product
+and how it is stored, on whether its operands are aligned to 16 bytes and on the GPU, and whose workspace is our own. No
+algorithm is taken that adds up parts in less than the precision of the computation. float32 is computed in TF32 only if
+:data:`float32_precision` asks for it. 16-bit floats are added up in float32. A vector that is added to each row, and
+the rounding to 16 bits, are the library's too where that is what is stored (``compiler/epilogues.py``).
 
 In: operands described by strides. Out: :class:`Multiplication`, which is called with addresses.
 Read next: ``gpu_plan.py``.
@@ -82,6 +82,8 @@ class Product:
         strides: elements from one of them to the next, in each.
         offsets: for each call the elements that come before, in each.
         accumulate: whether the product is added to what is there.
+        rounded: the dtype in which it is stored.
+        has_bias: whether a vector is added to each row, before it is rounded.
     """
 
     dtype: DType
@@ -93,10 +95,13 @@ class Product:
     strides: tuple[int, int, int]
     offsets: tuple[tuple[int, int, int], ...]
     accumulate: bool
+    rounded: DType
+    has_bias: bool
 
 
 def describe(
-    dtype: DType, stored: DType, shape: tuple[int, int, int, int], a: Matrix, b: Matrix, accumulate: bool
+    dtype: DType, stored: DType, shape: tuple[int, int, int, int], a: Matrix, b: Matrix, accumulate: bool,
+    rounded: DType, has_bias: bool,
 ) -> Product | None:
     """The product of operands ``[batch, m, k]`` and ``[batch, k, n]``, or None if the library does not compute it.
 
@@ -104,9 +109,10 @@ def describe(
         dtype: of the product.
         stored: of the operands: the same, or the 16-bit floats of a product in float32.
         shape: batch, m, n, k.
+        rounded: in which it is stored: that of the product or of the operands.
     """
     batch, m, n, k = shape
-    if dtype.name not in WAYS or 0 in shape:
+    if dtype.name not in WAYS or 0 in shape or rounded not in (dtype, stored):
         return None
     first, second = (operand(*sizes, x.rows, x.columns) for x, sizes in ((b, (k, n)), (a, (m, k))))
     inner = next((x.batch[1][0] for x in (a, b) if len(x.batch) == 2), batch)
@@ -125,6 +131,7 @@ def describe(
     return Product(
         dtype, stored, first, second, Operand(n, m, n, False), inner, tuple(near for _, near in steps),
         tuple(tuple(i * far for far, _ in steps) for i in range(outer)), accumulate,
+        rounded, has_bias,
     )
 
 
@@ -172,7 +179,7 @@ class Multiplication:
         scale = product.dtype.numpy
         # what the product and what was there are multiplied by; read when the library is called
         self.alpha, self.beta = np.ones(1, scale), np.full(1, product.accumulate, scale)
-        sizes = product.stored.itemsize, product.stored.itemsize, product.dtype.itemsize
+        sizes = product.stored.itemsize, product.stored.itemsize, product.rounded.itemsize
         #: for each call the bytes before each matrix
         self.offsets = [[x * size for x, size in zip(offsets, sizes)] for offsets in product.offsets]
         self.keeps_alignment = not any(offset % ALIGNMENT for offsets in self.offsets for offset in offsets)
@@ -184,15 +191,17 @@ class Multiplication:
             self.variants[key] = Variant.found(self.library, self.product, in_tf32, is_aligned)
         return self.variants[key]
 
-    def __call__(self, a: int, b: int, c: int) -> None:
-        """Put the product on the GPU's stream, for operands and a result at these addresses."""
+    def __call__(self, a: int, b: int, c: int, bias: int = 0) -> None:
+        """Put the product on the GPU's stream, for operands, a result, and perhaps a vector at these addresses."""
         library = self.library
         gpu, lt = library.gpu, library.lt
-        is_aligned = self.keeps_alignment and not (a | b | c) % ALIGNMENT
+        is_aligned = self.keeps_alignment and not (a | b | c | bias) % ALIGNMENT
         in_tf32 = self.product.stored.name == "float32" and float32_precision != "highest"
         variant = self.variant(in_tf32, is_aligned) or self.variant(False, False)
         assert variant is not None
         gpu.enter()
+        if bias:
+            variant.assign("matmul_desc", variant.description, lt.MatmulDescAttribute.BIAS_POINTER, bias)
         for of_b, of_a, of_c in self.offsets:
             result = c + of_c
             lt.matmul(
@@ -208,16 +217,23 @@ class Variant:
     def __init__(self, library: CublasLt, product: Product, in_tf32: bool, is_aligned: bool) -> None:
         lt, types, ways, operations = library.bindings
         self.lt = lt
-        computed, stored = (types[TYPES[dtype.name]] for dtype in (product.dtype, product.stored))
+        computed, stored, rounded = (
+            types[TYPES[dtype.name]] for dtype in (product.dtype, product.stored, product.rounded)
+        )
         way = "COMPUTE_32F_FAST_TF32" if in_tf32 else WAYS[product.dtype.name]
         attribute = lt.MatmulDescAttribute
         self.description = lt.matmul_desc_create(ways[way], computed)
         for which, operand in ((attribute.TRANSA, product.first), (attribute.TRANSB, product.second)):
             self.assign("matmul_desc", self.description, which, operations.T if operand.transposed else operations.N)
+        if product.has_bias:
+            self.assign("matmul_desc", self.description, attribute.EPILOGUE, lt.Epilogue.BIAS)
+            # a call gives the address; until then it is one that is not aligned better than they are
+            somewhere = ALIGNMENT if is_aligned else product.rounded.itemsize
+            self.assign("matmul_desc", self.description, attribute.BIAS_POINTER, somewhere)
         self.first, self.second, self.result = (
             self.layout(kind, operand, product.batch, stride)
             for kind, operand, stride in zip(
-                (stored, stored, computed), (product.first, product.second, product.result), product.strides
+                (stored, stored, rounded), (product.first, product.second, product.result), product.strides
             )
         )
         self.preference = lt.matmul_preference_create()
@@ -226,7 +242,7 @@ class Variant:
         schemes = lt.ReductionScheme.NONE | lt.ReductionScheme.COMPUTE_TYPE
         self.assign("matmul_preference", self.preference, wanted.REDUCTION_SCHEME_MASK, schemes)
         for name in "ABCD":
-            alignment = ALIGNMENT if is_aligned else (product.stored if name in "AB" else product.dtype).itemsize
+            alignment = ALIGNMENT if is_aligned else (product.stored if name in "AB" else product.rounded).itemsize
             self.assign("matmul_preference", self.preference, wanted[f"MIN_ALIGNMENT_{name}_BYTES"], alignment)
         self.algorithm = np.zeros(1, lt.matmul_heuristic_result_dtype)
         self.count = np.zeros(1, np.int32)

@@ -24,6 +24,7 @@ from .allocator import size_class
 if TYPE_CHECKING:
     from ..compiler.codegen_cuda import Launch
     from .cublas import CublasLt
+    from .cudnn import Cudnn
 
 
 #: The memory of a simulated device, and how many blocks it runs of a launch.
@@ -181,6 +182,9 @@ class Gpu:
 
     #: The library that computes matrix products, or None for kernels.
     products: CublasLt | None = None
+
+    #: The library that computes convolutions, or None for kernels.
+    convolutions: Cudnn | None = None
 
     def launches(self, launches: Sequence[Launched]) -> Launches:
         """Launches in order, to be run many times."""

@@ -8,22 +8,19 @@ which writes the source of such a launch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..compiler.codegen_cuda import Launch
 from ..compiler.ir import Node
 from ..kernels.cuda import grouped
 
-if TYPE_CHECKING:
-    from .cublas import Multiplication
-
 
 @dataclass
 class Step:
     """A launch: its source, how often, and its arguments, ``(kind, ...)``; or an operation of a library of Python, or a
-    product of the GPU's library.
+    call of one of the GPU's libraries, with the addresses of its arguments.
 
     Which of the arguments are addresses of what it writes is said by ``written``; None of a step that keeps its place.
     """
@@ -32,7 +29,7 @@ class Step:
     launch: Launch | None
     arguments: list[tuple[Any, ...]]
     operation: Node | None = None
-    product: Multiplication | None = None
+    call: Callable[..., None] | None = None
     written: frozenset[int] | None = None
 
 

@@ -18,11 +18,13 @@ import numpy as np
 from ..compiler import codegen_cuda, primitives_shape as s
 from ..compiler.cluster import Cluster, Indexed, Matrix
 from ..compiler.dtypes import FLOATING
+from ..compiler.epilogues import Epilogue, epilogues
 from ..compiler.ir import Node
 from ..compiler.loopir import Kernel, stores_in
+from ..compiler.operands import product_operands
 from ..compiler.primitives import DIVISION_BY_ZERO
 from ..kernels.cuda import products, sort
-from . import cublas
+from . import cublas, cudnn
 from .counters import COUNTERS
 from .gpu import DeviceBuffer, Gpu, Launched
 from .gpu_groups import Step, group
@@ -44,7 +46,45 @@ class GpuPlanner(Planner):
 
     def __init__(self, roots, leaves, inputs: int, gpu: Gpu) -> None:
         self.gpu = gpu
+        self.convolvers: dict[cudnn.Convolution, cudnn.Convolver | None] = {}
+        self.multiplications: dict[cublas.Product, cublas.Multiplication | None] = {}
         super().__init__(roots, leaves, inputs)
+
+    def epilogues(self, roots: Sequence[Node]) -> dict[Node, Epilogue]:
+        if self.gpu.products is None:
+            return {}
+        found = epilogues(roots)
+        return {node: x for node, x in found.items() if self.multiplication(node, x, product_operands(x.product))}
+
+    def multiplication(
+        self, node: Node, epilogue: Epilogue | None, matrices: Sequence[Matrix | Indexed]
+    ) -> cublas.Multiplication | None:
+        """How cuBLASLt computes a product that is stored as a node; None if it does not."""
+        library = self.gpu.products
+        if library is None or not all(isinstance(x, Matrix) for x in matrices):
+            return None
+        product = node if epilogue is None else epilogue.product
+        batch, m, k = product.src[0].shape
+        a, b = matrices
+        described = cublas.describe(
+            product.dtype, a.base.dtype, (batch, m, product.shape[2], k), a, b, product.op is s.dot_add, node.dtype,
+            epilogue is not None and epilogue.bias is not None,
+        )
+        if described is None:
+            return None
+        if described not in self.multiplications:
+            self.multiplications[described] = library.multiplication(described)
+        return self.multiplications[described]
+
+    def keeps(self, node: Node) -> bool:
+        """Whether cuDNN computes a convolution: it is found out once for each kind of them."""
+        library = self.gpu.convolutions if cudnn.enabled else None
+        described = None if library is None else cudnn.describe(node)
+        if described is None:
+            return False
+        if described not in self.convolvers:
+            self.convolvers[described] = library.convolver(described)
+        return self.convolvers[described] is not None
 
     def generate(self, kernel: Kernel) -> str:
         return codegen_cuda.generate(kernel, self.gpu.threads)
@@ -65,6 +105,8 @@ class GpuPlanner(Planner):
                     self.kernel_steps(lowered, place)
             elif item.kind == "dot":
                 self.product_step(item)
+            elif item.kind == "convolve":
+                self.convolution_step(item)
             elif item.kind == "sort":
                 self.sort_steps(item, scratch[0])
             else:
@@ -100,29 +142,31 @@ class GpuPlanner(Planner):
 
     def product_step(self, item: Item) -> None:
         cluster = item.clusters[0]
-        node = cluster.node
+        node, epilogue = cluster.node, cluster.epilogue
+        stored = cluster.matrices[0].base.dtype
+        multiplication = self.multiplication(node, epilogue, cluster.matrices)
+        if multiplication is not None:
+            pointers = [self.pointer(x.base, x.offset * stored.itemsize) for x in cluster.matrices]
+            bias = [] if epilogue is None or epilogue.bias is None else [self.pointer(epilogue.bias)]
+            self.steps.append(Step("", None, [*pointers, self.pointer(node), *bias], call=multiplication))
+            return
+        assert epilogue is None
         batch, m, k = node.src[0].shape
         n = node.src[1].shape[2]
-        stored = cluster.matrices[0].base.dtype
-        accumulate = node.op is s.dot_add
-        library = self.gpu.products
-        if library is not None and all(isinstance(x, Matrix) for x in cluster.matrices):
-            a, b = cluster.matrices
-            described = cublas.describe(node.dtype, stored, (batch, m, n, k), a, b, accumulate)
-            product = None if described is None else library.multiplication(described)
-            if product is not None:
-                pointers = [self.pointer(x.base, x.offset * stored.itemsize) for x in cluster.matrices]
-                self.steps.append(Step("", None, [*pointers, self.pointer(node)], product=product))
-                return
         shapes = (batch, m, k), (batch, k, n)
         axes = [x.axes if isinstance(x, Indexed) else x.axes(shape) for x, shape in zip(cluster.matrices, shapes)]
         found = products.describe(
             node.dtype, stored, (batch, m, n, k), *axes, tuple(x.offset for x in cluster.matrices),
-            accumulate=accumulate, threads=self.gpu.threads,
+            accumulate=node.op is s.dot_add, threads=self.gpu.threads,
         )
         pointers = [self.pointer(x.base) for x in cluster.matrices]
         words = [("word", word) for word in found.words]
         self.steps.append(Step(found.source, found.launch, [*pointers, self.pointer(node), *words]))
+
+    def convolution_step(self, item: Item) -> None:
+        node = item.clusters[0].node
+        pointers = [self.pointer(x) for x in (*node.src, node)]
+        self.steps.append(Step("", None, pointers, call=self.convolvers[cudnn.describe(node)]))
 
     def sort_steps(self, item: Item, scratch: int) -> None:
         node = item.clusters[0].node
@@ -145,8 +189,8 @@ class GpuPlan:
     """A program ready to run on a GPU; its interface is that of ``plan.Plan``.
 
     It writes over none of its inputs (``lifetimes`` is None), so that an index out of range is looked for at the end.
-    Launches are divided into *parts* where an operation of a library comes between. Those of the GPU's own library are
-    not nodes of the graph: their kernels are chosen when they are called, for the addresses that they get.
+    Launches are divided into *parts* where an operation of a library comes between. Those of the GPU's own libraries
+    are not nodes of the CUDA graph: their kernels are chosen when they are called, for the addresses that they get.
     """
 
     lifetimes = None
@@ -191,8 +235,8 @@ class GpuPlan:
         )
         with self.lock:
             for part in self.parts:
-                if isinstance(part, Step) and part.product is not None:
-                    part.product(*[int(bases[base]) + offset for _, base, offset, _ in part.arguments])
+                if isinstance(part, Step) and part.call is not None:
+                    part.call(*[int(bases[base]) + offset for _, base, offset, _ in part.arguments])
                 elif isinstance(part, Step):
                     self.compute_on_cpu(part, bases)
                 else:

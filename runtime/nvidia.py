@@ -22,6 +22,7 @@ from .gpu import Gpu, Launched, Launches
 
 if TYPE_CHECKING:
     from .cublas import CublasLt
+    from .cudnn import Cudnn
 
 _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 _FOR_ALL_CONTEXTS = 1  # CU_MEMHOSTALLOC_PORTABLE
@@ -175,6 +176,18 @@ class Nvidia(Gpu):
         try:
             return CublasLt(self)
         except (ImportError, RuntimeError):
+            return None
+
+    @functools.cached_property
+    def convolutions(self) -> Cudnn | None:
+        from .cudnn import Cudnn
+
+        if self.products is None:
+            # cuDNN calls cuBLASLt, and ends the process where that cannot be loaded
+            return None
+        try:
+            return Cudnn(self)
+        except (ImportError, OSError, RuntimeError):
             return None
 
     def function(self, source: str, name: str) -> Any:

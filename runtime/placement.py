@@ -133,6 +133,8 @@ def touched(item: Item, fusion: Fusion) -> tuple[list[Node | Packed], list[Node 
             writes.append(base(cluster.node))
             if cluster.kind == "dot":
                 reads += [base(m.base) for m in cluster.matrices]
+                if cluster.epilogue is not None and cluster.epilogue.bias is not None:
+                    reads.append(base(cluster.epilogue.bias))
             else:
                 reads += [base(x) for x in cluster.node.src]
     if item.packed is not None:

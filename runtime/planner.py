@@ -21,6 +21,7 @@ from ..compiler.accumulate import accumulate
 from ..compiler.cluster import Cluster, Indexed, Matrix, find
 from ..compiler.depthwise import layout_of
 from ..compiler.dtypes import FLOATING
+from ..compiler.epilogues import Epilogue
 from ..compiler.fusion import Fusion, fuse
 from ..compiler.ir import Node, format_program, tensor_type, verify
 from ..compiler.loopir import Kernel
@@ -69,12 +70,12 @@ class Planner:
 
     def __init__(self, roots: Sequence[Node], leaves: Mapping[Node, Node], inputs: int) -> None:
         self.before = format_program(list(roots)) if ENABLED.rewrite else ""
-        graph = distinct(accumulate(rewrite(roots, leaves)))
+        graph = distinct(accumulate(rewrite(roots, leaves, self.keeps)))
         if ENABLED.rewrite:
             log("rewrite", f"{self.before.count(chr(10))} nodes -> {format_program(graph).count(chr(10))}")
         self.roots = graph
         self.inputs = inputs
-        self.fusion = fuse(graph)
+        self.fusion = fuse(graph, self.epilogues(graph))
         self.items = self.schedule()
         if ENABLED.fusion:
             for border in self.fusion.borders:
@@ -85,6 +86,14 @@ class Planner:
             log("plan", f"{len(self.items)} launches, arena of {self.arena_bytes} bytes, {len(graph)} results")
 
     # --------------------------------------------------------------------------------------------------- schedule
+
+    def keeps(self, node: Node) -> bool:
+        """Whether a library computes an operation that kernels would compute as others."""
+        return False
+
+    def epilogues(self, roots: Sequence[Node]) -> dict[Node, Epilogue]:
+        """What a library stores a product as, rather than as itself."""
+        return {}
 
     def generate(self, kernel: Kernel) -> str:
         return codegen_cpu.generate(kernel)

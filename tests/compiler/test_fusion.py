@@ -323,7 +323,7 @@ def test_the_chain_follows_a_split():
 
 
 def test_positions_are_aligned_by_splitting_the_longer_variable():
-    fusion = Fusion([])
+    fusion = Fusion([], {})
     i, j, k = Var(4), Var(6), Var(24)
     mapping = fusion.align(Access([of(i) * 6 + of(j)]), Access([of(k)]), (24,))
     assert k.becomes is not None

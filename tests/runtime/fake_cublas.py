@@ -28,7 +28,7 @@ class ComputeType(IntEnum):
 
 
 class MatmulDescAttribute(IntEnum):
-    TRANSA, TRANSB = 3, 4
+    TRANSA, TRANSB, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8
 
 
 class MatrixLayoutAttribute(IntEnum):
@@ -40,12 +40,17 @@ class MatmulPreferenceAttribute(IntEnum):
     MIN_ALIGNMENT_A_BYTES, MIN_ALIGNMENT_B_BYTES, MIN_ALIGNMENT_C_BYTES, MIN_ALIGNMENT_D_BYTES = 5, 6, 7, 8
 
 
+class Epilogue(IntEnum):
+    DEFAULT, BIAS = 1, 4
+
+
 class ReductionScheme(IntEnum):
     NONE, INPLACE, COMPUTE_TYPE, OUTPUT_TYPE = 0, 1, 2, 4
 
 
 ATTRIBUTES = {
-    MatmulDescAttribute: {3: np.int32, 4: np.int32}, MatrixLayoutAttribute: {5: np.int32, 6: np.int64},
+    MatmulDescAttribute: {3: np.int32, 4: np.int32, 7: np.uint32, 8: np.int64},
+    MatrixLayoutAttribute: {5: np.int32, 6: np.int64},
     MatmulPreferenceAttribute: {1: np.uint64, 3: np.uint32, 5: np.uint32, 6: np.uint32, 7: np.uint32, 8: np.uint32},
 }
 ELEMENTS = {0: np.float32, 1: np.float64, 2: np.float16, 14: ml_dtypes.bfloat16}
@@ -60,12 +65,15 @@ class cuBLASLtError(Exception):
 class FakeCublasLt:
     """See the chapter's head.
 
-    ``refuses`` says of a data type whether there is no algorithm for it. ``products`` are those that ran: the way to
-    compute, the dtype, transposes, (rows, columns, leading dimension, stride) of each matrix, batch, alignment, beta.
+    ``refuses`` says of a data type whether there is no algorithm for it, ``refuses_bias`` of adding a vector.
+    ``products`` are those that ran: the way to compute, the dtype, transposes, (rows, columns, leading dimension,
+    stride) of each matrix, batch, alignment, beta. ``stored`` are the dtypes of their results, and whether a vector was
+    added.
     """
 
     MatmulDescAttribute, MatrixLayoutAttribute = MatmulDescAttribute, MatrixLayoutAttribute
     MatmulPreferenceAttribute, ReductionScheme = MatmulPreferenceAttribute, ReductionScheme
+    Epilogue = Epilogue
     cuBLASLtError = cuBLASLtError
     matmul_heuristic_result_dtype = np.dtype([
         ("algo", [("data_", "<u8", (8,))]), ("workspace_size", "<u8"), ("state", "<i4"), ("waves_count", "<f4"),
@@ -78,6 +86,8 @@ class FakeCublasLt:
         self.objects = {}
         self.algorithms = []
         self.products = []
+        self.stored = []
+        self.refuses_bias = False
 
     def made(self, kind, **values):
         handle = 1000 + self.driver.handle()
@@ -94,7 +104,7 @@ class FakeCublasLt:
         return self.made("handle")
 
     def matmul_desc_create(self, compute, scale):
-        return self.made("desc", compute=int(compute), scale=int(scale), values={3: 0, 4: 0})
+        return self.made("desc", compute=int(compute), scale=int(scale), values={3: 0, 4: 0, 7: 1, 8: 0})
 
     def matrix_layout_create(self, type, rows, columns, leading):
         assert rows > 0 and columns > 0 and leading >= rows
@@ -145,7 +155,10 @@ class FakeCublasLt:
         assert k == l and (c.rows, c.columns) == (m, n) == (d.rows, d.columns) and c is d
         assert a.values[5] == b.values[5] == c.values[5] >= 1
         layouts = tuple((x.rows, x.columns, x.leading, x.values[6]) for x in (a, b, c))
-        return desc.compute, (a.type, desc.scale, c.type), transposes, layouts, a.values[5]
+        # a vector for all of a batch, at an address that says how it is aligned
+        has_bias = desc.values[7] == Epilogue.BIAS
+        assert bool(desc.values[8]) == has_bias and (not has_bias or c.type != 1)
+        return desc.compute, (a.type, desc.scale, c.type), transposes, layouts, a.values[5], has_bias
 
     def matmul_algo_get_heuristic(self, handle, description, a, b, c, d, preference, wanted, results, count):
         self.the("handle", handle)
@@ -153,9 +166,11 @@ class FakeCublasLt:
         values = self.the("preference", preference).values
         assert values[1] == cublas.WORKSPACE_BYTES and values[3] == 2
         problem = self.problem(description, a, b, c, d)
-        if self.refuses(problem[1][0]):
+        if self.refuses(problem[1][0]) or (self.refuses_bias and problem[5]):
             raise cuBLASLtError("CUBLAS_STATUS_NOT_SUPPORTED")
-        self.algorithms.append((problem, [values[x] for x in (5, 6, 7)]))
+        alignments = [values[x] for x in (5, 6, 7)]
+        assert not self.the("desc", description).values[8] % alignments[2]
+        self.algorithms.append((problem, alignments))
         found = np.zeros(1, self.matmul_heuristic_result_dtype)
         found["algo"]["data_"][0] = len(self.algorithms)
         ctypes.memmove(results, found.ctypes.data, found.nbytes)
@@ -172,7 +187,7 @@ class FakeCublasLt:
         assert not any(address % alignment for address, alignment in zip((a, b, c), alignments))
         assert size == cublas.WORKSPACE_BYTES and self.driver.span(workspace, size).size == size
         assert workspace % 256 == 0
-        compute, kinds, transposes, layouts, batch = problem
+        compute, kinds, transposes, layouts, batch, has_bias = problem
         stored, scale, computed = (np.dtype(ELEMENTS[kind]) for kind in kinds)
         scales = [np.frombuffer(ctypes.string_at(x, scale.itemsize), scale)[0] for x in (alpha, beta)]
         x, y, out = (
@@ -181,9 +196,16 @@ class FakeCublasLt:
         )
         x, y = (z.swapaxes(1, 2) if t else z for z, t in zip((x, y), transposes))
         total = scales[0] * (x.astype(scale) @ y.astype(scale))
-        out[...] = (total + (scales[1] * out.astype(scale) if scales[1] else 0)).astype(computed)
+        total = total + scales[1] * out.astype(scale) if scales[1] else total
+        if has_bias:
+            where = self.the("desc", description).values[8]
+            assert not where % alignments[2]
+            bias = self.driver.span(where, layouts[2][0] * computed.itemsize).view(computed)
+            total = total + bias.astype(scale)[:, None]
+        out[...] = total.astype(computed)
         way = ComputeType(compute).name
         self.products.append((way, stored.name, transposes, layouts, batch, alignments[0], scales[1]))
+        self.stored.append((computed.name, has_bias))
 
     def matrices(self, address, dtype, rows, columns, leading, stride, batch):
         """The matrices of a batch in the device's memory, which they may not leave."""

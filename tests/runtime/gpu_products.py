@@ -206,10 +206,85 @@ def gradients_and_attention(lt):
     assert len(lt.products) >= 6
 
 
+def linear(*tensors):
+    return torch.nn.functional.linear(*tensors)
+
+
+def a_vector_is_added_and_the_sum_rounded_before_it_is_stored(lt):
+    """As often as that is what is stored, with the numbers that kernels of their own give."""
+    def two(x, y, bias):
+        return linear(linear(x, y, bias), y.T)
+
+    def summed(x, y, bias):
+        return linear(x, y, bias).relu().sum(-1)
+
+    def one_vector_of_each_row(x, y, bias):
+        return x @ y.T + bias[:4].reshape(4, 1)
+
+    def a_computed_vector(x, y, bias):
+        return linear(x, y, bias * 2)
+
+    def read_twice(x, y, bias):
+        product = x @ y.T
+        return product + bias, product * 2
+
+    programs = {
+        # of float32, and of bfloat16: the dtypes in which products are stored, and whether a vector was added
+        linear: ([(F32, True)], [(BF16, True)]),
+        two: ([(F32, True), (F32, False)], [(BF16, True), (BF16, False)]),
+        summed: ([(F32, False)], [(BF16, True)]),
+        one_vector_of_each_row: ([(F32, False)], [(BF16, False)]),
+        a_computed_vector: ([(F32, False)], [(F32, False)]),
+        read_twice: ([(F32, False)], [(BF16, False)]),
+    }
+    for program, wanted in programs.items():
+        for dtype, stored in zip((F32, BF16), wanted):
+            # whole numbers, whose sums have the same bits whatever their order
+            generator = np.random.default_rng(1)
+            tensors = [torch.from_numpy(generator.integers(-9, 9, shape) / 16).to(getattr(torch, dtype))
+                       for shape in ((2, 4, 6), (5, 6), (5,))]
+            expected = program(*tensors)
+            lt.stored.clear()
+            found = program(*on_gpu(tensors))
+            many = found if isinstance(found, tuple) else (found,)
+            torch.realize(*many)
+            for one, other in zip(many, expected if isinstance(expected, tuple) else (expected,)):
+                assert torch.equal(one.cpu(), other), (program, dtype)
+            assert lt.stored == stored, (program.__name__, dtype, lt.stored)
+
+
+def an_explanation_says_what_is_done_to_a_product(lt):
+    tensors = on_gpu(operands(((2, 4, 6), (5, 6), (5,)), BF16))
+    (kernel,) = torch.explain(linear)(*tensors).kernels
+    assert (kernel.kind, kernel.operations, kernel.name) == ("dot", ["dot", "add", "cast"], "dot_add_cast_bf16")
+    assert [operand.shape for operand in kernel.operands] == [(2, 4, 6), (5, 6), (5,), (2, 4, 5)]
+
+
+def a_vector_is_where_it_is_at_each_call(lt):
+    compiled = torch.compile(linear)
+    for i in range(6):
+        x, y, bias = operands(((4, 6), (5, 6), (9,)), F32)
+        on = on_gpu((x, y, bias))
+        found = compiled(on[0], on[1], on[2][i % 5 : i % 5 + 5]).cpu()
+        assert torch.allclose(found, linear(x, y, bias[i % 5 : i % 5 + 5]), atol=1e-5)
+    assert {has_bias for _, has_bias in lt.stored} == {True}
+
+
+def what_the_library_cannot_add_is_added_by_kernels(lt):
+    lt.refuses_bias = True
+    for dtype in (F32, F64, F16):
+        tensors = operands(((4, 6), (5, 6), (5,)), dtype)
+        found = linear(*on_gpu(tensors)).cpu()
+        assert torch.allclose(found, linear(*tensors), atol=TOLERANCES[dtype], rtol=TOLERANCES[dtype])
+    assert {has_bias for _, has_bias in lt.stored} == {False}
+
+
 BEHAVIOURS = [
     products_have_the_right_arguments, computes_are_what_the_dtypes_say, sums_of_16_bit_floats_are_in_float32,
     tf32_is_used_only_when_it_is_asked_for, what_is_there_is_added_to, addresses_change_between_replays,
     operands_that_are_not_aligned_have_an_algorithm_of_their_own, what_the_library_cannot_is_done_by_kernels,
+    a_vector_is_added_and_the_sum_rounded_before_it_is_stored, a_vector_is_where_it_is_at_each_call,
+    an_explanation_says_what_is_done_to_a_product, what_the_library_cannot_add_is_added_by_kernels,
     descriptions_live_as_long_as_a_plan, a_program_goes_on_without_memory_for_a_workspace, gradients_and_attention,
 ]
 

@@ -36,7 +36,7 @@ def test_with_stand_ins(name):
 
 def described(a, b, shape, dtype=dtypes.float32):
     matrices = (Matrix(None, 0, batch, rows, columns) for batch, rows, columns in (a, b))
-    return cublas.describe(dtype, dtype, shape, *matrices, False)
+    return cublas.describe(dtype, dtype, shape, *matrices, False, dtype, False)
 
 
 def test_batches_of_two_axes_are_one_call_or_a_loop_over_the_shorter_axis():
@@ -70,7 +70,8 @@ def test_the_stand_in_has_the_names_and_numbers_of_nvmath():
     lt, *kinds = cublas.bindings()
     for theirs, ours in zip(kinds, (fake_cublas.CudaDataType, fake_cublas.ComputeType, fake_cublas.Operation)):
         assert {x.name: int(theirs[x.name]) for x in ours} == {x.name: int(x) for x in ours}
-    for name in ("MatmulDescAttribute", "MatrixLayoutAttribute", "MatmulPreferenceAttribute", "ReductionScheme"):
+    for name in ("MatmulDescAttribute", "MatrixLayoutAttribute", "MatmulPreferenceAttribute", "ReductionScheme",
+                 "Epilogue"):
         ours = getattr(fake_cublas, name)
         assert {x.name: int(getattr(lt, name)[x.name]) for x in ours} == {x.name: int(x) for x in ours}
     for kind, name in (("matmul_desc", "MatmulDescAttribute"), ("matrix_layout", "MatrixLayoutAttribute"),
@@ -103,3 +104,16 @@ def test_a_product_on_a_gpu(dtype):
     tolerance = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 1e-1}[dtype]
     assert torch.allclose(found.double(), x.double() @ y.double().mT, rtol=tolerance, atol=tolerance)
     assert torch.equal(found, (x.cuda() @ y.cuda().mT).cpu())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_product_with_a_vector_on_a_gpu(dtype):
+    pytest.importorskip("nvmath")
+    # whole numbers of some bits, whose sums are exact in float32
+    shapes = (3, 32, 48), (40, 48), (41,)
+    x, weight, bias = ((torch.randint(-8, 8, shape) / 16).to(getattr(torch, dtype)) for shape in shapes)
+    for first in (0, 1):
+        vector = bias[first : first + 40]
+        found = torch.nn.functional.linear(x.cuda(), weight.cuda(), bias.cuda()[first : first + 40]).cpu()
+        assert torch.equal(found, torch.nn.functional.linear(x, weight, vector))
