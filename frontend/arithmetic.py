@@ -26,15 +26,9 @@ from .compiler.ir import Node
 from .compiler.narrow import rounded, rounded_once, widened
 from .compiler.primitives import Undefined
 from .formulas import argument, constant
-from .formulas_complex import (
-    FUNCTIONS,
-    absolute,
-    hypotenuse_of,
-    log_add_exp as complex_log_add_exp,
-)
+from .formulas_complex import FUNCTIONS, absolute, log_add_exp as complex_log_add_exp
 from .operators import OPERATORS, Operator, forward, power, rounded_quotient, whole_operands
 from .recording import float_operands, node_of, operands, promoted, tensor_of
-from .storage import straight_through
 from .tensor import SparseOperand, Tensor, sparse_call
 
 Scalar = int | float | bool
@@ -63,7 +57,7 @@ def add(
     """
     if rest:
         other, alpha = term_last("add", other, rest)
-    if alpha == 1:
+    if alpha == 1 and alpha is not True:
         if out is None and isinstance(input, Tensor):
             return input + other
         return returned(OPERATORS["add"].node(input, other), out)
@@ -90,7 +84,7 @@ def sub(
     """
     if rest:
         other, alpha = term_last("sub", other, rest)
-    if alpha == 1:
+    if alpha == 1 and alpha is not True:
         if out is None and isinstance(input, Tensor):
             return input - other
         return returned(OPERATORS["sub"].node(input, other), out)
@@ -158,7 +152,7 @@ def div(
         # a step function: its gradient is zero, but it has one
         for node in float_operands(input, other):
             if node.requires_grad and not quotient.requires_grad:
-                quotient = straight_through(quotient, node, params=("constant",))
+                quotient = p.locally_constant(quotient, node)
     return returned(quotient, out)
 
 
@@ -452,15 +446,21 @@ def hypot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     return returned(_hypot(a, b), out)
 
 
+# Unlike `hypotenuse_of`, with a gradient that is NaN at (0, 0), as PyTorch's is.
+hypot_of = p.sloped(
+    "hypot_of", lambda g, n: p.mul(g, p.div(n.y, n.out)), lambda g, n: p.mul(g, p.div(n.z, n.out)),
+)
+
+
 @rounded_once
 def _hypot(a: Node, b: Node) -> Node:
+    if a.requires_grad or b.requires_grad:
+        return hypot_of(_hypot(f.cut(a), f.cut(b)), a, b)
     if a.type.dtype is dtypes.float32:
         # the squares of all float32 numbers fit float64
         wide = [f.converted(n, dtypes.float64) for n in (a, b)]
         total = p.add(p.mul(wide[0], wide[0]), p.mul(wide[1], wide[1]))
-        return f.converted(f.root(total), dtypes.float32)
-    if a.requires_grad or b.requires_grad:
-        return hypotenuse_of(_hypot(f.cut(a), f.cut(b)), a, b)
+        return f.converted(p.sqrt(total), dtypes.float32)
     large, small = _ordered_sizes(a, b)
     flat = p.bor(p.eq(large, constant(large, 0)), p.eq(large, constant(large, math.inf)))
     ratio = p.div(small, p.where(flat, constant(large, 1), large))

@@ -50,7 +50,6 @@ from .storage import (
     replay,
     signed,
     signs,
-    straight_through,
     strided_array,
     without_cut,
     written_through,
@@ -154,7 +153,7 @@ def _replaced(old: Node, node: Node) -> Node:
     if not old.requires_grad:
         return node
     if not node.requires_grad:
-        return Node(straight_through, (node, old), ("constant",), node.type, None, True)
+        return Node(p.locally_constant, (node, old), (), node.type, None, True)
     return s.update(old, node, params=((0,) * old.type.ndim, (1,) * old.type.ndim))
 
 

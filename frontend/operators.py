@@ -427,7 +427,8 @@ Tensor.divide_ = Tensor.true_divide_ = Tensor.div_
 # Exponents that need no logarithm; PyTorch takes the same way out for them.
 _POWERS: dict[float, Callable[[Node], Node]] = {
     0.5: p.sqrt,
-    1: s.copy,
+    0: lambda x: p.locally_constant(p.full_like(x, 1), x),
+    1: lambda x: s.copy(p.piecewise(x)),
     2: lambda x: p.mul(x, x),
     3: lambda x: p.mul(p.mul(x, x), x),
     -0.5: p.rsqrt,

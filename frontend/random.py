@@ -594,7 +594,7 @@ def _without_slope(drawn: Node, *sources: Any) -> Node:
     for x in sources:
         if isinstance(x, Tensor) and x.requires_grad and not drawn.requires_grad:
             graph = f.broadcast_to(f.converted(node_of(x), drawn.type.dtype), drawn.type.shape)
-            drawn = f.straight_through(drawn, graph, params=("constant",))
+            drawn = p.locally_constant(drawn, graph)
     return drawn
 
 

@@ -354,6 +354,8 @@ def min(
 
 def _extremum(name, row, elementwise, named, input, dim, keepdim, other, out):
     if isinstance(dim, Tensor) or other is not None:
+        if keepdim is not False:
+            raise TypeError(f"{name}(): two tensors are compared element by element, without an argument 'keepdim'")
         return elementwise(input, dim if other is None else other, out=out)
     x = node_of(input)
     if dim is None:
