@@ -347,9 +347,9 @@ locally_constant = Primitive(
 )
 
 
-def slope_of_pieces(g: Node, n: Saved) -> Node:
-    """The cotangent of the source of a piecewise linear row. Only where gradients are recorded is it a node more."""
-    return locally_constant(g, n.node.src[0]) if grad_mode.enabled else g
+def slope_of_pieces(g: Node, n: Saved, i: int = 0) -> Node:
+    """The cotangent of a source that a row is piecewise linear in. Only where gradients are recorded a node more."""
+    return locally_constant(g, n.node.src[i]) if grad_mode.enabled else g
 
 
 # The source of a piecewise linear formula that is made of other rows.
@@ -464,7 +464,7 @@ floordiv = elementwise(
 rem = elementwise(
     "rem", same_type, {"f": "remainder({0}, {1})", "i": "irem_floor({0}, {1})"},
     quiet(remainder_reference), cost=8,
-    vjp=(lambda g, n: g, lambda g, n: neg(mul(g, floordiv(n.x, n.y)))),
+    vjp=(lambda g, n: g, lambda g, n: slope_of_pieces(neg(mul(g, floordiv(n.x, n.y))), n, 1)),
 )
 fmod = elementwise(
     "fmod", same_type, {"f": "fmod({0}, {1})", "i": "irem_trunc({0}, {1})"},

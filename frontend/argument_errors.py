@@ -74,6 +74,7 @@ _UNWRAPPED = ("arithmetic", "comparison", "operators", "pointwise")
 _ALONE = frozenset(
     """
     affine_grid as_tensor asarray compile copy_ counters dropout1d dropout2d dropout3d embedding_bag explain fill_
+    fractional_max_pool2d fractional_max_pool2d_with_indices fractional_max_pool3d fractional_max_pool3d_with_indices
     from_dlpack from_numpy frombuffer gumbel_softmax is_storage is_tensor load matmul mm realize save tensor upsample
     upsample_bilinear upsample_nearest
     """.split()
@@ -94,7 +95,7 @@ _SIZES = frozenset(("dims", "dtype", "repeats", "shape", "shifts", "size"))
 # What a local name of an annotation stands for.
 _ALIASES = {
     "Sizes": "int | Sequence[int]", "Dim": "int | Sequence[int] | None", "TensorLike": "Tensor | float",
-    "Pair": "int | Sequence[int]", "Scalar": "float",
+    "Scalar": "float",
     "Order": "float | str | None", "Tolerance": "Tensor | float | None",
 }
 

@@ -459,11 +459,10 @@ def _spaced(start: float, end: float, count: int, dtype: DType, place: str) -> N
         start, end = complex(start), complex(end)
         pairs = (start.real, end.real), (start.imag, end.imag)
         return f.converted(p.complex_(*[_spaced(*pair, count, dtype.part, place) for pair in pairs]), dtype)
-    exact = dtype
+    exact = dtype if dtype.kind == FLOATING else dtypes.float64
     if dtype.kind == INTEGER:
         # the ends are numbers of the dtype, and what is between them is rounded towards zero
-        start, end = (_whole(value, dtype) for value in (start, end))
-        exact = dtypes.float64
+        start, end = _whole(start, dtype), _whole(end, dtype)
     position = p.iota(params=((count,), exact, place, 0))
     first, last = f.argument(position, start), f.argument(position, end)
     if count < 2:

@@ -152,7 +152,7 @@ def _avg_pool(
     size, steps, low, high, _, counts = _layout(function, x, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
-    summed = w.pooled_sum(x, size, steps, low, high)
+    summed = w.pooled_sum(p.piecewise(x), size, steps, low, high)
     if divisor_override is not None:
         divisor = argument(summed, divisor_override)
     else:
@@ -293,6 +293,8 @@ def _adaptive_avg(rank: int, input: Tensor, output_size: int | Sequence[int | No
     counts = _output_size(function, x, output_size)
     if 0 in counts:
         return without_batch(_no_windows(x, counts), batched)
+    # one window is a mean, whose gradient has none
+    x = x if math.prod(counts) == 1 else p.piecewise(x)
     view, held = w.adaptive_windows(x, counts, 0)
     summed = s.reduce_sum(view, params=w.window_axes(rank))
     return without_batch(p.div(summed, w.window_sizes(held, summed)), batched)
