@@ -16,6 +16,7 @@ _NAMES = {
     "floordiv": "FloorDivide", "cast": "ToCopy",
     "update": "CopySlices", "scatter": "IndexPut", "gather": "Index", "pad": "ConstantPadNd", "cat": "Cat",
     "as_strided": "AsStrided", "user_gradient": "Function", "straight_through": "CopySlices", "rsqrt": "Rsqrt",
+    "locally_constant": "CopySlices",
 }
 
 

@@ -338,6 +338,32 @@ def full_like(x: Node, value: float | int | bool) -> Node:
     return const(params=(x.type.shape, x.type.dtype, x.type.device, python_value(x.type.dtype, value)))
 
 
+# The first source as a function of the second too, of a derivative that is zero: the gradient of a piecewise linear
+# function does not change with its argument, but a gradient of that gradient is asked for and is zero, as in PyTorch.
+locally_constant = Primitive(
+    "locally_constant", "alias", lambda params, value, x: value, vjp=(lambda g, n: g, lambda g, n: full_like(g, 0)),
+    jvp=lambda tangents, n: tangents[0], batch=lambda params, src: locally_constant(*src),
+    reference=lambda params, value, x: value, cost=0,
+)
+
+
+def slope_of_pieces(g: Node, n: Saved, i: int = 0) -> Node:
+    """The cotangent of a source that a row is piecewise linear in. Only where gradients are recorded a node more."""
+    return locally_constant(g, n.node.src[i]) if grad_mode.enabled else g
+
+
+# The source of a piecewise linear formula that is made of other rows.
+piecewise_linear = Primitive(
+    "piecewise_linear", "alias", lambda params, x: x, vjp=(slope_of_pieces,), jvp=lambda tangents, n: tangents[0],
+    batch=lambda params, src: piecewise_linear(*src), reference=lambda params, x: x, cost=0,
+)
+
+
+def piecewise(x: Node) -> Node:
+    """The argument of a piecewise linear formula, made so that its gradient has a gradient."""
+    return piecewise_linear(x) if x.requires_grad else x
+
+
 class NegativeZero(float):
     """-0.0 as a parameter. Parameters are keys, and as a key it must differ from 0.0, which it equals as a number."""
 
@@ -438,7 +464,7 @@ floordiv = elementwise(
 rem = elementwise(
     "rem", same_type, {"f": "remainder({0}, {1})", "i": "irem_floor({0}, {1})"},
     quiet(remainder_reference), cost=8,
-    vjp=(lambda g, n: g, lambda g, n: neg(mul(g, floordiv(n.x, n.y)))),
+    vjp=(lambda g, n: g, lambda g, n: slope_of_pieces(neg(mul(g, floordiv(n.x, n.y))), n, 1)),
 )
 fmod = elementwise(
     "fmod", same_type, {"f": "fmod({0}, {1})", "i": "irem_trunc({0}, {1})"},
@@ -503,7 +529,7 @@ minimum = elementwise(
 )
 copysign = elementwise(
     "copysign", floating, "copysign({0}, {1})", np.copysign,
-    vjp=(lambda g, n: mul(g, mul(sign(n.x), copysign(full_like(n.y, 1), n.y))), None),
+    vjp=(lambda g, n: mul(g, mul(sign(n.x), copysign(full_like(n.y, 1), n.y))), lambda g, n: full_like(g, 0)),
 )
 
 # ---------------------------------------------------------------------------------------- logic, bits and comparisons
@@ -596,7 +622,7 @@ sigmoid = elementwise(
 relu = elementwise(
     "relu", same_type, {"f": "select({0} <= {t}(0.0), {t}(0.0), {0})", "i": "imax({0}, {t}(0))"},
     lambda x: np.where(x <= 0, x.dtype.type(0), x),
-    vjp=(lambda g, n: where(le(n.out, full_like(g, 0)), full_like(g, 0), g),),
+    vjp=(lambda g, n: slope_of_pieces(where(le(n.out, full_like(g, 0)), full_like(g, 0), g), n),),
 )
 erf = elementwise(
     "erf", floating, "erf({0})", erf_reference, cost=16,

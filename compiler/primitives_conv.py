@@ -15,7 +15,7 @@ Read next: ``rewrite.py``, which replaces them; ``kernels/cpu/contraction.py``, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -87,11 +87,12 @@ def _infer(params: tuple, x: TensorType, weight: TensorType) -> TensorType:
     return tensor_type((x.shape[0], weight.shape[0], *space), x.dtype, x.device)
 
 
-def as_product(node: Node) -> Node:
+def as_product(
+    x: Node, weight: Node, params: tuple, space: Sequence[int], dot: Callable[[Node, Node], Node] = s.dot
+) -> Node:
     """The convolution as one product for each image and group, whose result has the convolution's layout."""
-    x, weight = node.src
-    stride, low, high, dilation, groups = node.params
-    batch, out_channels, *space = node.shape
+    stride, low, high, dilation, groups = params
+    batch, out_channels = x.shape[0], weight.shape[0]
     rank, positions = len(space), math.prod(space)
     depth = math.prod(weight.shape[1:])
     cols = windows(padded(x, low, high), weight.shape[2:], stride, dilation)
@@ -100,7 +101,7 @@ def as_product(node: Node) -> Node:
     rows = s.reshaped(weight, (1, groups, out_channels // groups, depth))
     rows = s.expanded(rows, (batch, *rows.shape[1:]))
     rows = s.reshaped(rows, (batch * groups, *rows.shape[2:]))
-    return s.reshaped(s.dot(rows, cols), node.shape)
+    return s.reshaped(dot(rows, cols), (batch, out_channels, *space))
 
 
 def is_depthwise(groups: int, weight: Sequence[int]) -> bool:

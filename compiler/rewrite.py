@@ -128,7 +128,7 @@ def depthwise_as_sum(node: Node) -> Node | None:
 def convolution_as_product(node: Node) -> Node | None:
     if not node.type.size or primitives_conv.has_kernel(node.params, node.src[1].shape, node.shape, node.type.device):
         return None
-    return primitives_conv.as_product(node)
+    return primitives_conv.as_product(*node.src, node.params, node.shape[2:])
 
 
 @rule(primitives_conv.filter_gradient)

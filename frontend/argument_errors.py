@@ -95,7 +95,7 @@ _SIZES = frozenset(("dims", "dtype", "repeats", "shape", "shifts", "size"))
 # What a local name of an annotation stands for.
 _ALIASES = {
     "Sizes": "int | Sequence[int]", "Dim": "int | Sequence[int] | None", "TensorLike": "Tensor | float",
-    "Pair": "int | Sequence[int]", "Scalar": "float",
+    "Scalar": "float",
     "Order": "float | str | None", "Tolerance": "Tensor | float | None",
 }
 

@@ -26,26 +26,13 @@ from .compiler.ir import Node
 from .compiler.narrow import rounded, rounded_once, widened
 from .compiler.primitives import Undefined
 from .formulas import argument, constant
-from .formulas_complex import (
-    FUNCTIONS,
-    absolute,
-    hypotenuse_of,
-    log_add_exp as complex_log_add_exp,
-)
-from .operators import OPERATORS, Operator, forward, power, rounded_quotient, whole_operands
+from .formulas_complex import FUNCTIONS, absolute, log_add_exp as complex_log_add_exp
+from .operators import OPERATORS, Operator, check_alpha, forward, power, rounded_quotient, whole_operands
 from .recording import float_operands, node_of, operands, promoted, tensor_of
-from .storage import straight_through
 from .tensor import SparseOperand, Tensor, sparse_call
 
 Scalar = int | float | bool
 TensorLike = Tensor | int | float | bool
-
-
-def _check_alpha(dtype: dtypes.DType, alpha: Scalar) -> None:
-    if isinstance(alpha, bool) and dtype.kind != BOOL:
-        raise RuntimeError("Boolean alpha only supported for Boolean results.")
-    if dtype.kind < FLOATING and isinstance(alpha, float):
-        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
 
 
 def add(
@@ -63,7 +50,7 @@ def add(
     """
     if rest:
         other, alpha = term_last("add", other, rest)
-    if alpha == 1:
+    if alpha == 1 and alpha is not True:
         if out is None and isinstance(input, Tensor):
             return input + other
         return returned(OPERATORS["add"].node(input, other), out)
@@ -71,7 +58,7 @@ def add(
         a, b = operands(input, other)
     except SparseOperand:
         return sparse_call("add", (input, other), {"alpha": alpha})
-    _check_alpha(a.type.dtype, alpha)
+    check_alpha(a.type.dtype, alpha)
     return returned(_plus_scaled(a, b, argument(b, alpha)), out)
 
 
@@ -90,7 +77,7 @@ def sub(
     """
     if rest:
         other, alpha = term_last("sub", other, rest)
-    if alpha == 1:
+    if alpha == 1 and alpha is not True:
         if out is None and isinstance(input, Tensor):
             return input - other
         return returned(OPERATORS["sub"].node(input, other), out)
@@ -99,7 +86,7 @@ def sub(
     except SparseOperand:
         return sparse_call("sub", (input, other), {"alpha": alpha})
     OPERATORS["sub"].check((input, other))
-    _check_alpha(a.type.dtype, alpha)
+    check_alpha(a.type.dtype, alpha)
     return returned(_plus_scaled(a, b, argument(b, alpha), p.sub), out)
 
 
@@ -116,6 +103,7 @@ def rsub(input: Tensor, other: TensorLike, alpha: Scalar = 1) -> Tensor:
         >>> torch.rsub(torch.tensor([1.0]), 5).tolist()
         [4.0]
     """
+    tensor_argument(input, "rsub", "input", 1)
     return sub(other, input, alpha=alpha)
 
 
@@ -157,8 +145,8 @@ def div(
     if quotient.type.dtype.kind == FLOATING:
         # a step function: its gradient is zero, but it has one
         for node in float_operands(input, other):
-            if node.requires_grad and not quotient.requires_grad:
-                quotient = straight_through(quotient, node, params=("constant",))
+            if node.requires_grad:
+                quotient = p.locally_constant(quotient, node)
     return returned(quotient, out)
 
 
@@ -203,6 +191,7 @@ def fmod(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -> 
         >>> torch.fmod(torch.tensor([-3.0, 3.0]), 2).tolist()
         [-1.0, 1.0]
     """
+    tensor_argument(input, "fmod", "input", 1)
     _check_divisor(input, other)
     if promoted(input, other).kind == BOOL:
         raise Undefined("\"fmod_cpu\" not implemented for 'Bool'")
@@ -250,6 +239,7 @@ def addcmul(
         >>> torch.addcmul(torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([3.0]), value=0.5).tolist()
         [4.0]
     """
+    tensor_argument(input, "addcmul", "input", 1)
     x, a, b = operands(input, tensor1, tensor2)
     return returned(_plus_product(x, a, b, None if value == 1 else argument(a, value)), out)
 
@@ -270,6 +260,7 @@ def addcdiv(
         >>> torch.addcdiv(torch.tensor([1.0]), torch.tensor([6.0]), torch.tensor([3.0]), value=0.5).tolist()
         [2.0]
     """
+    tensor_argument(input, "addcdiv", "input", 1)
     x, a, b = operands(input, tensor1, tensor2)
     if x.type.dtype.kind < FLOATING:
         raise RuntimeError("addcdiv divides, and integer tensors would need rounding: use floating point tensors")
@@ -452,15 +443,21 @@ def hypot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     return returned(_hypot(a, b), out)
 
 
+# Unlike `hypotenuse_of`, with a gradient that is NaN at (0, 0), as PyTorch's is.
+hypot_of = p.sloped(
+    "hypot_of", lambda g, n: p.mul(g, p.div(n.y, n.out)), lambda g, n: p.mul(g, p.div(n.z, n.out)),
+)
+
+
 @rounded_once
 def _hypot(a: Node, b: Node) -> Node:
+    if a.requires_grad or b.requires_grad:
+        return hypot_of(_hypot(f.cut(a), f.cut(b)), a, b)
     if a.type.dtype is dtypes.float32:
         # the squares of all float32 numbers fit float64
         wide = [f.converted(n, dtypes.float64) for n in (a, b)]
         total = p.add(p.mul(wide[0], wide[0]), p.mul(wide[1], wide[1]))
-        return f.converted(f.root(total), dtypes.float32)
-    if a.requires_grad or b.requires_grad:
-        return hypotenuse_of(_hypot(f.cut(a), f.cut(b)), a, b)
+        return f.converted(p.sqrt(total), dtypes.float32)
     large, small = _ordered_sizes(a, b)
     flat = p.bor(p.eq(large, constant(large, 0)), p.eq(large, constant(large, math.inf)))
     ratio = p.div(small, p.where(flat, constant(large, 1), large))
@@ -482,6 +479,7 @@ def copysign(input: Tensor, other: TensorLike, *, out: Tensor | None = None) -> 
         >>> torch.copysign(torch.tensor([1.0, 2.0]), -1).tolist()
         [-1.0, -2.0]
     """
+    tensor_argument(input, "copysign", "input", 1)
     return returned(p.copysign(*float_operands(input, other)), out)
 
 

@@ -21,6 +21,11 @@ from .tensor import Tensor
 TensorLike = Tensor | int | float | bool
 
 
+def _compared(function: str, input: Tensor, other: TensorLike) -> tuple[Node, ...]:
+    tensor_argument(input, function, "input", 1)
+    return operands(input, other)
+
+
 def eq(input: Tensor, other: TensorLike, *, out: Tensor | None = None) -> Tensor:
     """Whether elements are equal, as a bool tensor. As ``torch.eq``.
 
@@ -29,7 +34,7 @@ def eq(input: Tensor, other: TensorLike, *, out: Tensor | None = None) -> Tensor
         >>> torch.eq(torch.tensor([1, 2]), torch.tensor([1, 3])).tolist()
         [True, False]
     """
-    return returned(p.eq(*operands(input, other)), out)
+    return returned(p.eq(*_compared("eq", input, other)), out)
 
 
 def ne(input: Tensor, other: TensorLike, *, out: Tensor | None = None) -> Tensor:
@@ -40,7 +45,7 @@ def ne(input: Tensor, other: TensorLike, *, out: Tensor | None = None) -> Tensor
         >>> torch.ne(torch.tensor([1, 2]), 1).tolist()
         [False, True]
     """
-    return returned(p.ne(*operands(input, other)), out)
+    return returned(p.ne(*_compared("ne", input, other)), out)
 
 
 def lt(input: Tensor, other: TensorLike, *, out: Tensor | None = None) -> Tensor:
@@ -51,7 +56,7 @@ def lt(input: Tensor, other: TensorLike, *, out: Tensor | None = None) -> Tensor
         >>> torch.lt(torch.tensor([1, 2]), 2).tolist()
         [True, False]
     """
-    return returned(p.lt(*operands(input, other)), out)
+    return returned(p.lt(*_compared("lt", input, other)), out)
 
 
 def le(input: Tensor, other: TensorLike, *, out: Tensor | None = None) -> Tensor:
@@ -62,7 +67,7 @@ def le(input: Tensor, other: TensorLike, *, out: Tensor | None = None) -> Tensor
         >>> torch.le(torch.tensor([1, 3]), 2).tolist()
         [True, False]
     """
-    return returned(p.le(*operands(input, other)), out)
+    return returned(p.le(*_compared("le", input, other)), out)
 
 
 def gt(input: Tensor, other: TensorLike, *, out: Tensor | None = None) -> Tensor:
@@ -73,7 +78,7 @@ def gt(input: Tensor, other: TensorLike, *, out: Tensor | None = None) -> Tensor
         >>> torch.gt(torch.tensor([1, 3]), 2).tolist()
         [False, True]
     """
-    a, b = operands(input, other)
+    a, b = _compared("gt", input, other)
     return returned(p.lt(b, a), out)
 
 
@@ -85,7 +90,7 @@ def ge(input: Tensor, other: TensorLike, *, out: Tensor | None = None) -> Tensor
         >>> torch.ge(torch.tensor([1, 2]), 2).tolist()
         [False, True]
     """
-    a, b = operands(input, other)
+    a, b = _compared("ge", input, other)
     return returned(p.le(b, a), out)
 
 

@@ -14,6 +14,7 @@ from . import formulas as f
 from .arguments import returned, scalar_type, tensor_argument
 from .compiler import dtypes, primitives as p
 from .compiler.dtypes import COMPLEX, FLOATING
+from .compiler.ir import Node
 from .formulas_complex import angle as complex_angle
 from .recording import get_default_dtype, operands
 from .storage import from_pairs, pairs, signs
@@ -48,7 +49,7 @@ def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.complex(torch.tensor([1.0]), torch.tensor([2.0]))
         tensor([1.+2.j])
     """
-    return returned(p.complex_(*_parts("complex", real, imag, ("real", "imag"))), out)
+    return _composed(p.complex_(*_parts("complex", real, imag, ("real", "imag"))), out)
 
 
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -63,7 +64,16 @@ def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
         [(2+0j)]
     """
     size, turn = _parts("polar", abs, angle, ("abs", "angle"))
-    return returned(p.complex_(p.mul(size, p.cos(turn)), p.mul(size, p.sin(turn))), out)
+    return _composed(p.complex_(p.mul(size, p.cos(turn)), p.mul(size, p.sin(turn))), out)
+
+
+def _composed(node: Node, out: Tensor | None) -> Tensor:
+    if out is not None and out.dtype is not node.type.dtype:
+        raise RuntimeError(
+            f"Expected object of scalar type {node.type.dtype.scalar_name} but got scalar type "
+            f"{out.dtype.scalar_name} for argument 'out'"
+        )
+    return returned(node, out)
 
 
 def view_as_real(input: Tensor) -> Tensor:

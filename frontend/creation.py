@@ -19,7 +19,7 @@ import numpy as np
 from . import formulas as f
 from .arguments import check_pinning, formatted, is_set, pinned, placed, tensor_argument
 from .compiler import dtypes, primitives as p
-from .compiler.dtypes import BOOL, COMPLEX, FLOATING, DType, complex_of, meant
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, DType, complex_of, meant
 from .compiler.ir import Node, tensor_type
 from .compiler.primitives import Undefined
 from .cuda_interface import from_cuda_array_interface
@@ -358,6 +358,8 @@ def arange(
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if dtype is dtypes.int64:
         first, last, by = int(first), int(last), int(by)
+        if by == 0:
+            raise ValueError("step must be nonzero")
     if all(isinstance(v, int) for v in (first, last, by)):
         count = -((first - last) // by)
     else:
@@ -441,6 +443,15 @@ def _steps(steps: int) -> int:
     return count
 
 
+def _whole(value: float, dtype: DType) -> int:
+    """A number as one of an integer dtype, as C++ converts it; a negative integer wraps around in an unsigned one."""
+    info = np.iinfo(dtype.numpy)
+    least = -info.max if isinstance(value, int) and not info.min else info.min
+    if not least <= value <= info.max:
+        raise RuntimeError(f"value cannot be converted to type {dtype.name}_t without overflow")
+    return int(value) % (info.max + 1) if not info.min else int(value)
+
+
 def _spaced(start: float, end: float, count: int, dtype: DType, place: str) -> Node:
     if dtype.kind == BOOL:
         raise Undefined("\"linspace_cpu\" not implemented for 'Bool'")
@@ -449,6 +460,9 @@ def _spaced(start: float, end: float, count: int, dtype: DType, place: str) -> N
         pairs = (start.real, end.real), (start.imag, end.imag)
         return f.converted(p.complex_(*[_spaced(*pair, count, dtype.part, place) for pair in pairs]), dtype)
     exact = dtype if dtype.kind == FLOATING else dtypes.float64
+    if dtype.kind == INTEGER:
+        # the ends are numbers of the dtype, and what is between them is rounded towards zero
+        start, end = _whole(start, dtype), _whole(end, dtype)
     position = p.iota(params=((count,), exact, place, 0))
     first, last = f.argument(position, start), f.argument(position, end)
     if count < 2:
@@ -478,6 +492,8 @@ def logspace(
     first, last, count = _bound(start), _bound(end), _steps(steps)
     dtype = _spaced_dtype("logspace", first, last, dtype, out)
     exact = dtypes.complex128 if dtype.kind == COMPLEX else dtypes.float64
+    if dtype.kind == INTEGER:
+        first, last = _whole(first, dtype), _whole(last, dtype)
     exponents = _spaced(first, last, count, exact, device_name(device))
     powers = node_of(pow(tensor_of(f.argument(exponents, base)), tensor_of(exponents)))
     return made(f.converted(powers, dtype), requires_grad, out)

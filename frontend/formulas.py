@@ -24,9 +24,8 @@ from .compiler.ir import Node
 from .compiler.narrow import rounded_once
 from .compiler.primitives import full_like as constant
 from .compiler.primitives_shape import broadcast_to, converted, expanded, permuted, reshaped  # noqa: F401
-from .formulas_complex import absolute
+from .formulas_complex import FUNCTIONS, absolute
 from .recording import broadcast_shapes, scalar_node
-from .storage import straight_through
 
 BLOCK = 8192  # elements of a block of a long vector in which an extremum is looked for
 LONG = 1 << 21  # from which a vector is not read a second time from memory: a shorter one is in cache
@@ -305,7 +304,7 @@ def vector_norm(x: Node, axes: tuple[int, ...], order: float) -> Node:
     if order == 0:
         x = absolute(x) if x.dtype.kind == COMPLEX else x
         count = total(p.cast(p.ne(x, constant(x, 0)), params=(x.dtype,)), axes)
-        return straight_through(count, total(x, axes), params=("constant",)) if x.requires_grad else count
+        return p.locally_constant(count, total(x, axes)) if x.requires_grad else count
     if x.dtype.kind == COMPLEX and (order != 2 or not axes):
         return vector_norm(absolute(x), axes, order)
     if not axes:
@@ -344,7 +343,8 @@ def layer_norm(x: Node, eps: float) -> Node:
 def rms_norm(x: Node, eps: float) -> Node:
     axes = (x.ndim - 1,)
     square = mean(p.mul(x, x), axes)
-    return p.mul(x, along(p.rsqrt(p.add(square, argument(square, eps))), axes, x))
+    rsqrt = FUNCTIONS["rsqrt"] if x.dtype.kind == COMPLEX else p.rsqrt
+    return p.mul(x, along(rsqrt(p.add(square, argument(square, eps))), axes, x))
 
 
 # ------------------------------------------------------------------------------------------------------------ products
@@ -449,6 +449,7 @@ def elu(x: Node, alpha: float, scale: float = 1.0, input_scale: float = 1.0) -> 
 
 def hardtanh(x: Node, low: Node, high: Node) -> Node:
     """``x`` limited to [low, high], without a gradient where it is at a limit (unlike :func:`clamped`)."""
+    x = p.piecewise(x)
     return p.where(p.le(x, low), low, p.where(p.le(high, x), high, x))
 
 
@@ -516,9 +517,25 @@ def _larger_and_gap(a: Node, b: Node) -> tuple[Node, Node]:
     return larger, p.where(endless, constant(a, 0), p.sub(smaller, larger))
 
 
+def _over(g: Node, n: p.Saved, least: float) -> Node:
+    # the derivative by x, 0 where PyTorch calls it that: x = 0 on the logarithm's cut
+    x, y = n.y, n.z
+    zero = p.band(p.eq(x, constant(x, 0)), p.le(y, constant(y, least)))
+    return p.where(zero, constant(g, 0), (x_log_y if least == 0 else x_log1p_y)(g, y))
+
+
+# The first source, x * log(y) or x * log1p(y) of the others, with derivatives that are NaN at (0, 0) as PyTorch's are.
+x_log_y_of = p.sloped("x_log_y_of", lambda g, n: _over(g, n, 0), lambda g, n: p.mul(g, p.div(n.y, n.z)))
+x_log1p_y_of = p.sloped(
+    "x_log1p_y_of", lambda g, n: _over(g, n, -1), lambda g, n: p.div(p.mul(g, n.y), p.add(n.z, constant(g, 1))),
+)
+
+
 @composite
 def x_log_y(x: Node, y: Node) -> Node:
     """``x * log(y)``, and 0 where ``x`` is 0 unless ``y`` is NaN."""
+    if x.requires_grad or y.requires_grad:
+        return x_log_y_of(x_log_y(cut(x), cut(y)), x, y)
     infinite = p.bor(p.le(y, constant(y, 0)), p.eq(y, constant(y, math.inf)))
     zero = p.band(p.eq(x, constant(x, 0)), infinite)
     return p.where(zero, constant(x, 0), p.mul(x, p.log(p.where(zero, constant(y, 1), y))))
@@ -527,6 +544,8 @@ def x_log_y(x: Node, y: Node) -> Node:
 @composite
 def x_log1p_y(x: Node, y: Node) -> Node:
     """``x * log1p(y)``, and 0 where ``x`` is 0 unless ``y`` is NaN."""
+    if x.requires_grad or y.requires_grad:
+        return x_log1p_y_of(x_log1p_y(cut(x), cut(y)), x, y)
     infinite = p.bor(p.le(y, constant(y, -1)), p.eq(y, constant(y, math.inf)))
     zero = p.band(p.eq(x, constant(x, 0)), infinite)
     return p.where(zero, constant(x, 0), p.mul(x, p.log1p(p.where(zero, constant(y, 0), y))))

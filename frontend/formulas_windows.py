@@ -15,7 +15,7 @@ import numpy as np
 
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.ir import Node
-from .compiler.primitives_conv import convolve, overlap_added, padded, windows
+from .compiler.primitives_conv import as_product, convolve, overlap_added, padded, windows
 from .formulas import (
     argument,
     constant,
@@ -40,7 +40,12 @@ def convolution(
     groups: int,
 ) -> Node:
     """Cross-correlation: ``x`` [batch, in, *space] with ``weight`` [out, in / groups, *size], without a bias."""
-    return convolve(x, weight, params=(*map(tuple, (stride, low, high, dilation)), groups))
+    params = (*map(tuple, (stride, low, high, dilation)), groups)
+    if x.dtype.is_floating_point:
+        return convolve(x, weight, params=params)
+    covered = [gap * (k - 1) + 1 for k, gap in zip(weight.type.shape[2:], dilation)]
+    space = [(a + e + b - c) // step + 1 for a, e, b, c, step in zip(low, x.type.shape[2:], high, covered, stride)]
+    return as_product(x, weight, params, space, matrix_product)
 
 
 def transposed_convolution(
@@ -115,7 +120,7 @@ def separate_maximum(x: Node, size: Sequence[int]) -> Node:
         taken = p.bor(taken, is_nan(part)) if x.dtype.is_floating_point else taken
         largest, at = p.where(taken, part, largest), p.where(taken, here, at)
     view = windows(x, size, size, (1,) * rank)
-    flat = reshaped(view, (*shape, math.prod(size)))
+    flat = reshaped(p.piecewise(view), (*shape, math.prod(size)))
     index = p.cast(reshaped(at, (*shape, 1)), params=(dtypes.int64,))
     return attached(largest, reshaped(s.gather(flat, index, params=(2 + rank,)), shape))
 
@@ -143,7 +148,7 @@ def window_maximum(x: Node, view: Node, place: Node) -> tuple[Node, Node]:
     index = s.reduce_min(key, params=axes)
     if x.dtype.is_floating_point:
         index = p.where(p.lt(index, constant(index, 0)), p.bnot(index), index)
-    return (picked_places(x, index) if x.requires_grad else largest), index
+    return (picked_places(p.piecewise(x), index) if x.requires_grad else largest), index
 
 
 def places(x: Node) -> Node:

@@ -85,6 +85,9 @@ def index_argument(index: object, function: str, position: int) -> Node:
     if node.type.dtype is dtypes.int32 and function in _LONG_ONLY:
         error, text = _LONG_ONLY[function]
         raise error(text.format(name=function))
+    if node.type.size == 0 and function.startswith(("gather", "scatter")):
+        # PyTorch looks at no element, and not at the dtype
+        return s.converted(node, dtypes.int64)
     if node.type.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(f"{function}(): Expected dtype int32/int64 for index")
     return node

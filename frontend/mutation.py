@@ -13,6 +13,7 @@ In: a tensor and the node of its new value. Out: the tensor. Read next: ``indexi
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,7 +51,6 @@ from .storage import (
     replay,
     signed,
     signs,
-    straight_through,
     strided_array,
     without_cut,
     written_through,
@@ -154,7 +154,7 @@ def _replaced(old: Node, node: Node) -> Node:
     if not old.requires_grad:
         return node
     if not node.requires_grad:
-        return Node(straight_through, (node, old), ("constant",), node.type, None, True)
+        return Node(p.locally_constant, (node, old), (), node.type, None, True)
     return s.update(old, node, params=((0,) * old.type.ndim, (1,) * old.type.ndim))
 
 
@@ -248,7 +248,17 @@ def written_data(chain: Chain, base: Node, value: Node) -> Node:
     return attached(data, base) if base.requires_grad else data
 
 
-def write_out(out: Tensor, node: Node, name: str = "out") -> Tensor:
+def _called_function() -> str:
+    """The name of the function of the package that a user called, for an error message."""
+    frame, name = sys._getframe(1), ""
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__.partition(".")[0]:
+        # a wrapper's name is no name of its module
+        name = frame.f_code.co_name if frame.f_code.co_name in frame.f_globals else name
+        frame = frame.f_back
+    return name
+
+
+def write_out(out: Tensor, node: Node) -> Tensor:
     """Store a result in the tensor that a user passed as ``out=``, which takes on the result's shape.
 
     Raises:
@@ -256,8 +266,8 @@ def write_out(out: Tensor, node: Node, name: str = "out") -> Tensor:
     """
     if grad_mode.enabled and (out.requires_grad or node.requires_grad):
         raise RuntimeError(
-            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
-            "arguments requires grad."
+            f"{_called_function()}(): functions with out=... arguments don't support automatic differentiation, but "
+            "one of the arguments requires grad."
         )
     if out._node.type.shape != node.type.shape:
         node = fitted_dtype(out._node.type.dtype, node)

@@ -19,7 +19,7 @@ from numpy import ndarray
 from .arguments import term_last
 from .compiler import primitives as p, primitives_shape as s
 from .compiler.autodiff import note_write
-from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, bool_, int64
+from .compiler.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, DType, bool_, int64
 from .compiler.ir import Node, TensorType, grad_mode
 from .compiler.primitives import Primitive, Undefined, remember
 from .formulas_complex import absolute, power as complex_power
@@ -352,12 +352,15 @@ def _named(name: str, fast: Callable, scaled: Operator | None) -> Callable:
     def method(self, other, *rest, alpha=1):
         if rest:
             other, alpha = term_last(name, other, rest)
-        if alpha == 1:
+        if alpha == 1 and alpha is not True:
             result = fast(self, other)
         elif isinstance(other, Tensor) and other.is_sparse:
             result = assign(self, node_of(sparse_call(name[:-1], (self, other), {"alpha": alpha})))
         else:
-            result = assign(self, scaled.node(original(self, other), scaled_by(other, alpha)))
+            check_alpha(promoted(self, other), alpha)
+            # a bool times a bool is one, as it is for tensors
+            term = bool(other and alpha) if isinstance(other, bool) and isinstance(alpha, bool) else other * alpha
+            result = assign(self, scaled.node(original(self, other), term))
         if result is NotImplemented:
             raise TypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
         return result
@@ -366,15 +369,16 @@ def _named(name: str, fast: Callable, scaled: Operator | None) -> Callable:
     return method
 
 
-def scaled_by(other: Tensor | float, alpha: float) -> Tensor | float:
-    """``other * alpha``, for the ``alpha`` of ``add`` and ``sub``.
+def check_alpha(dtype: DType, alpha: float) -> None:
+    """Look at the ``alpha`` of ``add`` and ``sub``.
 
     Raises:
-        RuntimeError: a fractional ``alpha`` for integers.
+        RuntimeError: a fractional one for integers, or a bool for what is no bool.
     """
-    if isinstance(alpha, float) and promoted(other).kind < FLOATING and isinstance(other, Tensor):
+    if isinstance(alpha, bool) and dtype.kind != BOOL:
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if dtype.kind < FLOATING and isinstance(alpha, float):
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
-    return other * alpha
 
 
 Tensor.add_ = _named("add_", Tensor.__iadd__, OPERATORS["add"])
@@ -428,7 +432,8 @@ Tensor.divide_ = Tensor.true_divide_ = Tensor.div_
 # Exponents that need no logarithm; PyTorch takes the same way out for them.
 _POWERS: dict[float, Callable[[Node], Node]] = {
     0.5: p.sqrt,
-    1: s.copy,
+    0: lambda x: p.locally_constant(p.full_like(x, 1), x),
+    1: lambda x: s.copy(p.piecewise(x)),
     2: lambda x: p.mul(x, x),
     3: lambda x: p.mul(p.mul(x, x), x),
     -0.5: p.rsqrt,

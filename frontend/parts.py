@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from .compiler import primitives as p, primitives_shape as s
+from .compiler.dtypes import INTEGER
 from .recording import node_of, storage_of, tensor_of
 from .storage import Cut, diagonal_step
 from .tensor import Tensor, axis_of, method, strides_of
@@ -64,7 +65,7 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     shape = input._node.type.shape
     if not shape:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
-    if isinstance(start, Tensor) and start._node.type.ndim:
+    if isinstance(start, Tensor) and (start._node.type.ndim or start.dtype.kind != INTEGER):
         raise RuntimeError("start must be an 0-dim integral Tensor.")
     axis, start = axis_of(dim, len(shape)), start.__index__()
     extent = shape[axis]

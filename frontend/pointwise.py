@@ -90,6 +90,8 @@ def _of_sparse(name: str, input: Tensor, out: Tensor | None) -> Tensor:
 
 def documented(function, path: str, says: str, accepts: str, example: str):
     function.__name__ = function.__qualname__ = path.rpartition(".")[2]
+    # what tracebacks, and messages about `out`, call it
+    function.__code__ = function.__code__.replace(co_name=function.__name__)
     argument, result = example.split(" -> ")
     function.__doc__ = (
         f"{says}\n\n    Args:\n        input: tensor of any shape, {accepts}.\n        out: tensor to write to.\n\n"

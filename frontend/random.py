@@ -592,9 +592,9 @@ def normal(
 def _without_slope(drawn: Node, *sources: Any) -> Node:
     """Drawn numbers whose gradient by what they were drawn for is 0, as PyTorch's."""
     for x in sources:
-        if isinstance(x, Tensor) and x.requires_grad and not drawn.requires_grad:
+        if isinstance(x, Tensor) and x.requires_grad:
             graph = f.broadcast_to(f.converted(node_of(x), drawn.type.dtype), drawn.type.shape)
-            drawn = f.straight_through(drawn, graph, params=("constant",))
+            drawn = p.locally_constant(drawn, graph)
     return drawn
 
 

@@ -354,6 +354,8 @@ def min(
 
 def _extremum(name, row, elementwise, named, input, dim, keepdim, other, out):
     if isinstance(dim, Tensor) or other is not None:
+        if keepdim is not False:
+            raise TypeError(f"{name}(): two tensors are compared element by element, without an argument 'keepdim'")
         return elementwise(input, dim if other is None else other, out=out)
     x = node_of(input)
     if dim is None:
@@ -493,7 +495,7 @@ def norm(
 
     Args:
         p: a number; ``inf`` and ``-inf`` give the largest and smallest size, 0 counts what is not 0; ``"fro"`` and None
-            are order 2.
+            are order 2; ``"nuc"`` is that of :func:`flamework.linalg.matrix_norm`, over two axes.
 
     Raises:
         RuntimeError: not floating point, or another order.
@@ -505,9 +507,11 @@ def norm(
         >>> torch.norm(torch.tensor([3.0, 4.0])).item()
         5.0
     """
-    if isinstance(p, str) and p != "fro":
-        raise RuntimeError(f"norm: the order is a number or 'fro', not '{p}'")
     x = node_of(input)
+    if isinstance(p, str) and p != "fro":
+        from .linalg_norms import matrix_norm
+
+        return matrix_norm(input, p, tuple(range(x.ndim)) if dim is None else dim, keepdim, dtype=dtype, out=out)
     x = sizes(x) if dtype is not None or x.type.dtype.kind != COMPLEX else x
     if dtype is not None:
         if dtype.kind != FLOATING or dtype.itemsize < x.type.dtype.itemsize:

@@ -169,7 +169,14 @@ def diff(
         raise RuntimeError(f"order must be non-negative but got {n}")
     axis = axis_of(dim, x.ndim)
     parts = [node_of(t) for t in (prepend, input, append) if t is not None]
-    if len(parts) > 1:
+    rest = x.type.shape[:axis], x.type.shape[axis + 1 :]
+    for part in parts:
+        if (part.type.shape[:axis], part.type.shape[axis + 1 :]) != rest:
+            raise RuntimeError(
+                "diff expects the shape of tensor to prepend or append to match that of input except along the "
+                f"differencing dimension; input is of size {list(x.type.shape)}, but got one of {list(part.type.shape)}"
+            )
+    if n and len(parts) > 1:
         x = s.cat(*parts, params=(axis,))
     row = p.bxor if x.type.dtype.kind == BOOL else p.sub
     source = x

@@ -107,16 +107,11 @@ ONE_REFERENCE = _one_reference()
 # ---------------------------------------------------------------------------------------------------- gradient history
 
 
-def _graph_cotangent(g: Node, n: p.Saved) -> Node:
-    return g if n.params == () else p.full_like(g, 0)
-
-
 # The value of the first source with the gradient of the second: a value that was replaced behind autograd's back,
-# under no_grad or through detach(). With the parameter "constant" the gradient is zero: y.zero_() keeps requires_grad.
+# under no_grad or through detach().
 straight_through = Primitive(
-    "straight_through", "alias", lambda params, value, graph: value, vjp=(None, _graph_cotangent),
-    jvp=lambda tangents, saved: tangents[1] if saved.params == () else None,
-    batch=lambda params, src: straight_through(*src, params=params),
+    "straight_through", "alias", lambda params, value, graph: value, vjp=(None, lambda g, n: g),
+    jvp=lambda tangents, saved: tangents[1], batch=lambda params, src: straight_through(*src),
     reference=lambda params, value, graph: value, cost=0,
 )
 

@@ -88,6 +88,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 
 def _leaky(x: Node, slope: Node) -> Node:
+    x = p.piecewise(x)
     return p.where(p.lt(constant(x, 0), x), x, p.mul(x, slope))
 
 
@@ -193,6 +194,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
 @rounded_once
 def _hardsigmoid(x: Node) -> Node:
+    x = p.piecewise(x)
     ramp = p.scale(p.add(x, constant(x, 3)), 1 / 6)
     low, high = p.le(x, constant(x, -3)), p.le(constant(x, 3), x)
     return p.where(low, constant(x, 0), p.where(high, constant(x, 1), ramp))
@@ -235,7 +237,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """The elements moved by ``lambd`` towards 0, and 0 where that passes it. As ``torch.nn.functional.softshrink``."""
     if lambd < 0:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
-    x = _argument(input, "softshrink")
+    x = p.piecewise(_argument(input, "softshrink"))
     width = argument(x, lambd)
     inner = p.where(p.lt(x, p.neg(width)), p.add(x, width), p.mul(x, constant(x, 0)))
     return tensor_of(p.where(p.lt(width, x), p.sub(x, width), inner))
@@ -243,13 +245,13 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """The elements outside of [-lambd, lambd], and 0 for those inside. As ``torch.nn.functional.hardshrink``."""
-    x = _argument(input, "hardshrink")
+    x = p.piecewise(_argument(input, "hardshrink"))
     return tensor_of(p.where(p.le(p.abs(x), argument(x, lambd)), constant(x, 0), x))
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """The elements above ``threshold``, and ``value`` for the others. As ``torch.nn.functional.threshold``."""
-    x = node_of(input)
+    x = p.piecewise(node_of(input))
     return result(p.where(p.le(x, argument(x, threshold)), argument(x, value), x), input, inplace)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from .. import formulas as f, formulas_windows as w
 from ..arguments import floating_only, integers, scalar_type, tensor_argument
 from ..compiler import primitives as p
-from ..compiler.dtypes import COMPLEX
+from ..compiler.dtypes import BOOL, COMPLEX, INTEGER, int64
 from ..compiler.ir import Node
 from ..recording import node_of, tensor_of
 from ..tensor import Tensor
@@ -44,7 +44,7 @@ def _checked(
     function: str, rank: int, input: Tensor, weight: Tensor, bias: Tensor | None, groups: int, *, transposed: bool
 ) -> tuple[Node, Node, bool]:
     x = tensor_argument(input, function, "input", 1)
-    if x.type.dtype.kind != COMPLEX:
+    if x.type.dtype.kind == BOOL or (transposed and x.type.dtype.kind == INTEGER and x.type.dtype is not int64):
         floating_only(x, function)
     kernel = tensor_argument(weight, function, "weight", 2)
     for name, other in (("weight", weight), ("bias", bias)):

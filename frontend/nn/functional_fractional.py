@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..compiler.primitives import piecewise
 from ..creation import arange
 from ..grad_mode import no_grad
 from ..random import rand
+from ..recording import node_of, tensor_of
 from ..tensor import Tensor
 
 Sizes = int | Sequence[int]
@@ -72,7 +74,7 @@ def _pooled(
         index = flat.reshape(*x.shape[:2], *counts, -1)
         window = planes.detach().gather(2, index.flatten(2)).reshape(index.shape)
         index = index.gather(-1, window.argmax(-1, keepdim=True)).squeeze(-1)
-    values = planes.gather(2, index.flatten(2)).reshape(index.shape)
+    values = tensor_of(piecewise(node_of(planes))).gather(2, index.flatten(2)).reshape(index.shape)
     if input.ndim == rank + 1:
         values, index = values.squeeze(0), index.squeeze(0)
     return (values, index) if return_indices else values

@@ -200,7 +200,7 @@ def _nll_loss(
     x: Node, target: Node, weight: Node | None, axis: int, reduction: str, ignore_index: int, is_checked: bool
 ) -> Node:
     labels = Labels(target, x.type.shape[axis], ignore_index, is_checked)
-    return _weighted(p.neg(labels.pick(x, axis)), labels, weight, reduction)
+    return _weighted(p.neg(labels.pick(p.piecewise(x), axis)), labels, weight, reduction)
 
 
 def cross_entropy(
@@ -445,8 +445,12 @@ def multi_margin_loss(
     mode = reduction_mode(reduction, size_average, reduce)
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
+    if weight is not None and weight.ndim != 1:
+        raise ValueError("weight must be one-dimensional")
     x = floating_only(tensor_argument(input, "multi_margin_loss", "input", 1), "multi_margin_loss")
     wanted = node_of(target)
+    if x.ndim == 0:
+        x = f.reshaped(x, (1,))
     if x.ndim in (1, 2) and wanted.type.shape != x.type.shape[:-1] and (x.ndim == 2 or wanted.type.size != 1):
         raise RuntimeError(
             "multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples (batch "
@@ -455,7 +459,7 @@ def multi_margin_loss(
         )
     try:
         # no label is ignored
-        are_in_range(wanted, x.type.shape[-1] if x.ndim else 1, 0)
+        are_in_range(wanted, x.type.shape[-1], 0)
     except IndexError:
         raise RuntimeError("target out of range") from None
     if x.ndim == 1:

@@ -11,16 +11,18 @@ from collections.abc import Sequence
 
 from .. import formulas as f
 from ..arguments import floating_only, tensor_argument
+from ..arithmetic import div
 from ..compiler import primitives as p
 from ..compiler.autodiff import recording_gradients
 from ..compiler.composite import composite
+from ..compiler.dtypes import COMPLEX, int64
 from ..compiler.ir import Node
 from ..compiler.narrow import rounded, widened
 from ..formulas import argument
 from ..formulas_windows import pooled_sum
 from ..limits import finfo
 from ..mutation import assign, write_out
-from ..recording import node_of, tensor_of
+from ..recording import get_default_dtype, node_of, tensor_of
 from ..reduction import sizes
 from ..tensor import Tensor, axis_of
 
@@ -105,16 +107,20 @@ def rms_norm(
 
     As ``torch.nn.functional.rms_norm``. Zhang and Sennrich, "Root mean square layer normalization" (2019).
     """
-    x = floating_only(tensor_argument(input, "rms_norm", "input", 1), "rms_norm")
+    x = tensor_argument(input, "rms_norm", "input", 1)
+    if x.type.dtype.kind != COMPLEX:
+        floating_only(x, "rms_norm")
     shape = _sizes(normalized_shape)
     _check_rows(x, shape, weight, None)
-    eps = finfo(x.type.dtype).eps if eps is None else eps
+    eps = finfo(x.type.dtype.part).eps if eps is None else eps
     return tensor_of(_rms_norm(x, *_nodes(weight), len(shape), eps))
 
 
 @composite
 def _rms_norm(x: Node, weight: Node | None, count: int, eps: float) -> Node:
     rows = f.merged_tail(x, count)
+    if weight is not None and x.dtype.kind == COMPLEX:
+        weight = f.converted(weight, x.dtype)
     return f.reshaped(_affine_rows(f.rms_norm(rows, eps), weight, None), x.type.shape)
 
 
@@ -259,13 +265,20 @@ def local_response_norm(
 
     As ``torch.nn.functional.local_response_norm``.
     """
-    x = floating_only(tensor_argument(input, "local_response_norm", "input", 1), "local_response_norm")
+    x = tensor_argument(input, "local_response_norm", "input", 1)
+    if x.type.dtype is not int64:
+        floating_only(x, "local_response_norm")
     if x.ndim < 3:
         raise ValueError(f"Expected 3D or higher dimensionality input (got {x.ndim} dimensions)")
     batch, channels = x.type.shape[:2]
     squares = f.reshaped(p.mul(x, x), (batch, 1, channels, math.prod(x.type.shape[2:])))
     near = pooled_sum(squares, (size, 1), (1, 1), (size // 2, 0), ((size - 1) // 2, 0))
-    near = p.div(near, argument(near, size))
+    if x.type.dtype is int64:
+        # a mean of integers is rounded, as that of `avg_pool2d` is
+        near = node_of(div(tensor_of(near), size, rounding_mode="trunc"))
+        near, x = (f.converted(node, get_default_dtype()) for node in (near, x))
+    else:
+        near = p.div(near, argument(near, size))
     base = p.add(p.mul(near, argument(near, alpha)), argument(near, k))
     return tensor_of(p.div(x, f.reshaped(p.pow(base, argument(base, beta)), x.type.shape)))
 

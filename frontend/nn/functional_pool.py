@@ -34,6 +34,16 @@ def _with_batch(x: Node, rank: int) -> tuple[Node, bool]:
     raise RuntimeError(f"non-empty {rank + 1}D or {rank + 2}D (batch mode) tensor expected for input")
 
 
+def _pooled(function: str, x: Node, rank: int) -> tuple[Node, bool]:
+    x, batched = _with_batch(x, rank)
+    if 0 in x.type.shape[1:]:
+        raise RuntimeError(
+            f"{function}: Expected {rank + 1}D or {rank + 2}D (batch mode) tensor with optional 0 dim batch size for "
+            f"input, but got:{list(x.type.shape[not batched:])}"
+        )
+    return x, batched
+
+
 def _layout(
     function: str, x: Node, kernel_size: Sizes, stride: Sizes | None, padding: Sizes, dilation: Sizes, ceil_mode: bool
 ) -> tuple[tuple[int, ...], ...]:
@@ -80,7 +90,7 @@ def _max_pool(
     ceil_mode: bool, return_indices: bool,
 ) -> Tensor | tuple[Tensor, Tensor]:
     function = f"max_pool{rank}d"
-    x, batched = _with_batch(tensor_argument(input, function, "input", 1), rank)
+    x, batched = _pooled(function, tensor_argument(input, function, "input", 1), rank)
     size, steps, low, high, gaps, _ = _layout(function, x, kernel_size, stride, padding, dilation, ceil_mode)
     values, index = w.pooled_maximum(x, size, steps, low, high, gaps, return_indices)
     if return_indices:
@@ -138,11 +148,11 @@ def _avg_pool(
     if x.type.dtype is not dtypes.int64:
         # PyTorch has means of integers, rounded towards 0, for this dtype only
         floating_only(x, function)
-    x, batched = _with_batch(x, rank)
+    x, batched = _pooled(function, x, rank)
     size, steps, low, high, _, counts = _layout(function, x, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
-    summed = w.pooled_sum(x, size, steps, low, high)
+    summed = w.pooled_sum(p.piecewise(x), size, steps, low, high)
     if divisor_override is not None:
         divisor = argument(summed, divisor_override)
     else:
@@ -209,7 +219,7 @@ def _lp_pool(
     rank: int, input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None, ceil_mode: bool
 ) -> Tensor:
     function = f"lp_pool{rank}d"
-    x, batched = _with_batch(floating_only(tensor_argument(input, function, "input", 1), function), rank)
+    x, batched = _pooled(function, floating_only(tensor_argument(input, function, "input", 1), function), rank)
     size, steps, low, high, _, counts = _layout(function, x, kernel_size, stride, 0, 1, ceil_mode)
     summed = w.pooled_sum(p.pow(x, argument(x, norm_type)), size, steps, low, high)
     # PyTorch takes a mean, which at an overhanging window is over what it holds, and multiplies by the whole window
@@ -256,8 +266,12 @@ def _output_size(function: str, x: Node, output_size: int | Sequence[int | None]
     return counts
 
 
-def _adaptive_input(function: str, input: Tensor, rank: int, first: int) -> tuple[Node, bool]:
+def _adaptive_input(
+    function: str, input: Tensor, output_size: int | Sequence[int | None], rank: int, first: int
+) -> tuple[Node, bool]:
     """The input with a batch axis, and whether it had one. Axes from ``first`` on must not be empty."""
+    if rank > 1 and isinstance(output_size, tuple | list) and input.ndim <= len(output_size):
+        raise ValueError(f"Input dimension should be at least {len(output_size) + 1}")
     x, batched = _with_batch(floating_only(tensor_argument(input, function, "input", 1), function), rank)
     if 0 in x.type.shape[first:]:
         raise RuntimeError(
@@ -275,10 +289,12 @@ def _no_windows(x: Node, counts: Sequence[int]) -> Node:
 
 def _adaptive_avg(rank: int, input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
     function = f"adaptive_avg_pool{rank}d"
-    x, batched = _adaptive_input(function, input, rank, 2)
+    x, batched = _adaptive_input(function, input, output_size, rank, 2)
     counts = _output_size(function, x, output_size)
     if 0 in counts:
         return without_batch(_no_windows(x, counts), batched)
+    # one window is a mean, whose gradient has none
+    x = x if math.prod(counts) == 1 else p.piecewise(x)
     view, held = w.adaptive_windows(x, counts, 0)
     summed = s.reduce_sum(view, params=w.window_axes(rank))
     return without_batch(p.div(summed, w.window_sizes(held, summed)), batched)
@@ -288,7 +304,7 @@ def _adaptive_max(
     rank: int, input: Tensor, output_size: int | Sequence[int | None], return_indices: bool
 ) -> Tensor | tuple[Tensor, Tensor]:
     function = f"adaptive_max_pool{rank}d"
-    x, batched = _adaptive_input(function, input, rank, 1)
+    x, batched = _adaptive_input(function, input, output_size, rank, 1)
     counts = _output_size(function, x, output_size)
     if 0 in counts:
         values = _no_windows(x, counts)

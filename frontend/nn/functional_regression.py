@@ -10,9 +10,9 @@ import warnings
 from collections.abc import Callable
 
 from .. import formulas as f
-from ..arguments import canonical_axes, floating_only, scalar_type, tensor_argument
+from ..arguments import canonical_axes, floating_only, scalar_type, summand, tensor_argument
 from ..compiler import primitives as p
-from ..compiler.dtypes import COMPLEX, FLOATING
+from ..compiler.dtypes import BOOL, COMPLEX, FLOATING, int64
 from ..compiler.ir import Node
 from ..formulas import argument, constant
 from ..formulas_complex import absolute
@@ -284,11 +284,15 @@ def cosine_embedding_loss(
     mode = reduction_mode(reduction, size_average, reduce)
     a, b = operands(input1, input2)
     axis = a.ndim - 1
-    floor = constant(f.total(f.cut(a), (axis,)), 1e-12)
-    dots = f.total(p.mul(a, b), (axis,))
-    sizes = [p.add(f.total(p.mul(n, n), (axis,)), floor) for n in (a, b)]
-    cos = p.div(dots, p.sqrt(p.mul(*sizes)))
+    dots, *sizes = (f.total(summand(p.mul(x, y), None, None), (axis,)) for x, y in ((a, b), (a, a), (b, b)))
+    if a.type.dtype.kind < FLOATING:
+        dots, *sizes = (f.converted(n, get_default_dtype()) for n in (dots, *sizes))
+    floor = constant(dots, 1e-12)
+    cos = p.div(dots, p.sqrt(p.mul(*[p.add(size, floor) for size in sizes])))
     t = f.broadcast_to(node_of(target), cos.type.shape)
+    if t.type.dtype.kind == BOOL:
+        # True is 1 and not -1
+        t = f.converted(t, int64)
     zero = constant(cos, 0)
     pull = p.where(p.eq(t, constant(t, 1)), p.sub(constant(cos, 1), cos), zero)
     push = p.where(p.eq(t, constant(t, -1)), f.clamped(p.sub(cos, argument(cos, margin)), zero, None), zero)

@@ -68,7 +68,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise p.Undefined(
             f"padding of {count} axes with mode {mode} needs an input of {count + 1} or {count + 2} axes, not {x.ndim}"
         )
-    y = x
+    y = x = x if mode == "circular" else p.piecewise(x)
     for axis, (near, far) in enumerate(zip(low, high), x.ndim - count):
         y = _extended(y, axis, near, far, extend, list(pad))
     return tensor_of(f.fresh(y, x))

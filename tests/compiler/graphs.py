@@ -148,7 +148,8 @@ def adam(parameter: Node, gradient: Node, first: Node, second: Node, rate: float
 
 def gradients(output: Node, *wanted: Node) -> list[Node]:
     """Cotangents of ``wanted`` (or of every leaf) for a cotangent of ones."""
-    found = autodiff.vjp([output], [const(output, 1)], retain_graph=True)
+    with autodiff.recording_gradients(False):
+        found = autodiff.vjp([output], [const(output, 1)], retain_graph=True)
     return [found[w] for w in wanted] if wanted else list(found.values())
 
 

@@ -27,7 +27,8 @@ from flamework.compiler.primitives import TABLE, Primitive
 # user wrote, and values with a gradient of their own. They are tested with what they belong to.
 MARKS = (
     "call", "result", "transfer", "compiled_call", "user_gradient", "checkpointed", "lane", "softmax_of", "function_of",
-    "hypotenuse_of", "acosh_of", "atanh_of", "logit_of", "cross_entropy_of", "scatter_product",
+    "hypotenuse_of", "hypot_of", "x_log_y_of", "x_log1p_y_of",
+    "acosh_of", "atanh_of", "logit_of", "cross_entropy_of", "scatter_product",
 )
 ROWS: dict[str, Primitive] = {name: row for name, row in TABLE.items() if name not in MARKS}
 
@@ -304,6 +305,8 @@ CASES: dict[str, list[Case]] = {
     "barrier": [case(X(*shape), X(2, 3), wrt=(0,)) for shape in SHAPES],
     # its gradient is not the derivative of its value, which tests/frontend/test_mutation.py looks at
     "straight_through": [case(X(*shape), X(*shape), wrt=()) for shape in SHAPES],
+    "locally_constant": [case(X(*shape), X(2, 3), wrt=(0,)) for shape in SHAPES],
+    "piecewise_linear": [case(X(*shape)) for shape in SHAPES],
     "reshape": [case(X(*a), params=b) for a, b in (
         ((3, 4), (2, 6)), ((), (1, 1)), ((1,), ()), ((2, 0), (0, 5, 3)), ((2, 3, 4), (6, 4)), ((24,), (2, 3, 4)))],
     "permute": [case(X(*a), params=b) for a, b in (
@@ -504,6 +507,8 @@ REFUSED: dict[str, list[tuple]] = {
     "copy": [(F(2), F(2))],
     "detach": [(F(2), F(2))],
     "straight_through": [(F(2),)],
+    "locally_constant": [(F(2),)],
+    "piecewise_linear": [(F(2), F(2))],
     "barrier": [(F(2),)],
     "reshape": [(F(2, 3), (5,)), (F(2, 3), (-1, 6)), (F(0), (1,))],
     "permute": [(F(2, 3), (0, 0)), (F(2, 3), (0,)), (F(2, 3), (0, 2))],
