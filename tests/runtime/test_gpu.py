@@ -77,7 +77,7 @@ def a_step(reads, writes, source="one", function="kernel", arguments=()):
     """A launch that reads and writes spans of the arena, ``(begin, end)``."""
     spans = [("pointer", 0, begin, end - begin) for begin, end in (*reads, *writes)]
     written = frozenset(range(len(reads), len(spans)))
-    return Step(source, Launch(function, 1, 8, 5), [*spans, *arguments], None, written)
+    return Step(source, Launch(function, 1, 8, 5), [*spans, *arguments], written=written)
 
 
 def grouped(steps):
