@@ -58,21 +58,28 @@ SET = '''
             store(target, to, load_constant(values, i64(load_constant(order, at)) * columns + column))
 '''
 
-#: Several values are on their way at once, and are combined in order.
+#: Eight values are on their way at once, combined in order. No load waits to know whether it is needed: where not, the
+#: first of the eight is read again.
 COMBINE = '''
         if at == 0 or load_constant(keys, imax(at - 1, 0)) != key:
             total = load(target, to)
             count = 8
             while count == 8:
+                near = registers_i32()
                 found = registers_{code}()
                 count = 0
                 part = 0
                 while part < 8:
                     place = imin(at + part, size - 1)
-                    if at + part < size and load_constant(keys, place) == key:
-                        value = load_constant(values, i64(load_constant(order, place)) * columns + column)
-                        put(found, part, value)
-                        count += 1
+                    put(near, part, load_constant(order, place))
+                    same = load_constant(keys, place) == key
+                    count += 1 if same and at + part < size else 0
+                    part += 1
+                    unrolled()
+                part = 0
+                while part < 8:
+                    place = i64(got(near, part)) if part < count else i64(got(near, 0))
+                    put(found, part, load_constant(values, place * columns + column))
                     part += 1
                     unrolled()
                 part = 0
