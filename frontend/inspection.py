@@ -52,7 +52,8 @@ class Kernel:
             its weight), ``sort`` or ``library`` (computed by a library of Python).
         operations: rows of the primitive table, in the order of evaluation.
         operands: buffers read and written.
-        bytes_read, bytes_written: memory traffic if every operand is touched once; by a sort on a GPU, once a launch.
+        bytes_read, bytes_written: memory traffic if every operand is touched once; of a sort on a GPU, that of all its
+            launches.
         calls: how many pieces of work share the launch (parameters of an optimizer step).
         launches: how many launches it is on a GPU; 0 in a program of the CPU.
         cpu_source: numba source for the CPU; empty for library calls.
@@ -336,8 +337,7 @@ def describe(plan: Plan, number: int, names: dict[Node, str]) -> Kernel:
         add(node, "write")
         read, written = sum(x.type.nbytes for x in given), node.type.nbytes
         if item.kind == "sort" and steps:
-            order = 8 * node.src[0].type.size
-            read, written = len(steps) * (read + order), len(steps) * order
+            read, written = item.sort.found.bytes_read, item.sort.found.bytes_written
         names_of = [x.op.name for x in operations]
         return Kernel(f"{'_'.join(names_of)}_{node.dtype.code}", item.kind, names_of, list(operands.values()), read,
                       written, 1, "", "", **gpu)

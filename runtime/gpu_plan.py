@@ -20,10 +20,11 @@ from ..compiler.cluster import Cluster, Indexed, Matrix
 from ..compiler.dtypes import FLOATING
 from ..compiler.epilogues import Epilogue, epilogues
 from ..compiler.ir import Node
-from ..compiler.loopir import Kernel, stores_in
+from ..compiler.loopir import Argument, Kernel, stores_in
+from ..compiler.lowering import Lowered
 from ..compiler.operands import product_operands
 from ..compiler.primitives import DIVISION_BY_ZERO
-from ..kernels.cuda import products, sort
+from ..kernels.cuda import products, scatter, sort
 from . import cublas, cudnn
 from .counters import COUNTERS
 from .gpu import DeviceBuffer, Gpu, Launched
@@ -34,8 +35,9 @@ from .planner import Planner
 
 @dataclass
 class GpuSort:
-    """How much memory a sort needs for the order that is being made."""
+    """How a node is sorted, and how much memory that needs."""
 
+    found: sort.Sort
     scratch: int
 
 
@@ -90,7 +92,28 @@ class GpuPlanner(Planner):
         return codegen_cuda.generate(kernel, self.gpu.threads)
 
     def describe_sort(self, node: Node) -> GpuSort:
-        return GpuSort(8 * node.src[0].type.size)
+        (x,) = node.src
+        descending, count = node.params
+        length = x.shape[-1]
+        found = sort.describe(
+            x.dtype, x.type.size // length, length, count, descending, self.gpu.threads, codegen_cuda.WARP
+        )
+        return GpuSort(found, total(found.scratch))
+
+    def schedule(self) -> list[Item]:
+        items = super().schedule()
+        self.scatters: dict[int, scatter.Scatter] = {}
+        for lowered in (x for item in items for x in item.lowered):
+            kernel = lowered.kernel
+            if codegen_cuda.distribution(kernel) == "scatter":
+                sizes = {a.name: lowered.operands[a.source].type.size for a in kernel.arguments if a.kind == "pointer"}
+                found = scatter.describe(kernel, sizes, self.gpu.threads, codegen_cuda.WARP)
+                if found is not None:
+                    self.scatters[id(lowered)] = found
+                    lowered.scratch = total(found.scratch) + total(found.sort.scratch)
+                    lowered.bytes_read += found.bytes_read
+                    lowered.bytes_written += found.bytes_written
+        return items
 
     def describe_product(self, cluster: Cluster, often: set[tuple]) -> None:
         return None
@@ -120,25 +143,50 @@ class GpuPlanner(Planner):
         place = self.locate(node)
         return ("pointer", place.base, place.offset + offset, self.fusion.base(node).type.nbytes - offset)
 
-    def kernel_steps(self, lowered, scratch: int) -> None:
+    def kernel_steps(self, lowered: Lowered, scratch: int) -> None:
         kernel = lowered.kernel
+        if id(lowered) in self.scatters:
+            self.scatter_steps(lowered, scratch)
+            return
+        self.launch_steps(kernel, [self.argument(lowered, a, scratch) for a in kernel.arguments])
+
+    def argument(self, lowered: Lowered, argument: Argument, scratch: int) -> tuple[Any, ...]:
+        """Where an argument of a kernel comes from."""
+        match argument.kind:
+            case "pointer":
+                return self.pointer(lowered.operands[argument.source])
+            case "integer":
+                return ("word", argument.source)
+            case "scalar":
+                return ("number", argument.source.value.number, argument.dtype.kind == FLOATING)
+            case "scratch":
+                return ("pointer", 0, scratch, lowered.scratch)
+        return ("error",)
+
+    def launch_steps(self, kernel: Kernel, arguments: list[tuple[Any, ...]]) -> None:
         source = self.generate(kernel)
-        arguments: list[tuple[Any, ...]] = []
-        for argument in kernel.arguments:
-            if argument.kind == "pointer":
-                arguments.append(self.pointer(lowered.operands[argument.source]))
-            elif argument.kind == "integer":
-                arguments.append(("word", argument.source))
-            elif argument.kind == "scalar":
-                arguments.append(("number", argument.source.value.number, argument.dtype.kind == FLOATING))
-            elif argument.kind == "scratch":
-                arguments.append(("pointer", 0, scratch, lowered.scratch))
-            else:
-                arguments.append(("error",))
         stored = {st.pointer for st in stores_in(kernel.body)}
         written = frozenset(k for k, a in enumerate(kernel.arguments) if a.kind == "scratch" or a.name in stored)
         for launch in codegen_cuda.launches(kernel, self.gpu.threads):
             self.steps.append(Step(source, launch, arguments, written=written))
+
+    def scatter_steps(self, lowered: Lowered, scratch: int) -> None:
+        found = self.scatters[id(lowered)]
+        places = {}
+        for name, nbytes in found.scratch.items():
+            places[name] = ("pointer", 0, scratch, nbytes)
+            scratch += aligned(nbytes)
+        for name, kernel in (("x", found.keys), ("values", found.values)):
+            if kernel is not None:
+                arguments = [self.argument(lowered, a, 0) for a in kernel.arguments[:-1]]
+                self.launch_steps(kernel, [*arguments, places[name]])
+        if found.value is not None:
+            places["values"] = self.argument(lowered, found.value, 0)
+        places = self.described_steps(found.sort, places, scratch)
+        pointers = [places[name] for name in (found.sort.keys, found.sort.order, "values")]
+        words = [("word", word) for word in found.words]
+        target = self.argument(lowered, found.target, 0)
+        self.steps.append(Step(found.source, found.launch, [*pointers, target, *words]))
 
     def product_step(self, item: Item) -> None:
         cluster = item.clusters[0]
@@ -154,10 +202,11 @@ class GpuPlanner(Planner):
         batch, m, k = node.src[0].shape
         n = node.src[1].shape[2]
         shapes = (batch, m, k), (batch, k, n)
-        axes = [x.axes if isinstance(x, Indexed) else x.axes(shape) for x, shape in zip(cluster.matrices, shapes)]
+        a, b = (x.axes if isinstance(x, Indexed) else x.axes(shape) for x, shape in zip(cluster.matrices, shapes))
+        first, second = cluster.matrices
         found = products.describe(
-            node.dtype, stored, (batch, m, n, k), *axes, tuple(x.offset for x in cluster.matrices),
-            accumulate=node.op is s.dot_add, threads=self.gpu.threads,
+            node.dtype, stored, (batch, m, n, k), a, b, (first.offset, second.offset), node.op is s.dot_add,
+            self.gpu.threads,
         )
         pointers = [self.pointer(x.base) for x in cluster.matrices]
         words = [("word", word) for word in found.words]
@@ -170,19 +219,35 @@ class GpuPlanner(Planner):
 
     def sort_steps(self, item: Item, scratch: int) -> None:
         node = item.clusters[0].node
-        (x,) = node.src
-        descending, count = node.params
-        length = x.shape[-1]
-        rows = x.type.size // length
-        source = sort.source(x.dtype, descending, self.gpu.threads)
-        order = ("pointer", 0, scratch, 8 * x.type.size)
-        for launch, words in sort.steps(rows, length, count, self.gpu.threads):
-            given = [("word", word) for word in words]
-            self.steps.append(Step(source, launch, [self.pointer(x), order, self.pointer(node), *given]))
+        places = {"x": self.pointer(node.src[0]), "out": self.pointer(node)}
+        self.described_steps(item.sort.found, places, scratch)
+
+    def described_steps(
+        self, found: sort.Sort, places: dict[str, tuple[Any, ...]], scratch: int
+    ) -> dict[str, tuple[Any, ...]]:
+        """The launches of a sort, whose own memories begin at an offset of the arena. Returns where they are, too."""
+        places = {"": ("word", 0), **places}
+        for name, nbytes in found.scratch.items():
+            places[name] = ("pointer", 0, scratch, nbytes)
+            scratch += aligned(nbytes)
+        for step in found.steps:
+            arguments = [places[x] if isinstance(x, str) else ("word", x) for x in step.arguments]
+            self.steps.append(Step(found.source, step.launch, arguments))
+        return places
 
     def library_step(self, item: Item) -> None:
         node = item.clusters[0].node
         self.steps.append(Step("", None, [*map(self.pointer, node.src), self.pointer(node)], node))
+
+
+def aligned(nbytes: int) -> int:
+    """The bytes of a memory after which another one can begin."""
+    return nbytes + 255 & -256
+
+
+def total(scratch: dict[str, int]) -> int:
+    """The bytes of memories one after the other."""
+    return sum(map(aligned, scratch.values()))
 
 
 class GpuPlan:

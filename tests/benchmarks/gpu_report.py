@@ -49,8 +49,7 @@ machine code: blocks of the largest launch, registers of a thread, bytes of shar
 fit into registers (spills), and barriers. Launches of one kernel are one row. The bytes are predicted, not measured:
 each operand is read or written once from memory. The last column is a prediction, too, the time that these bytes take
 at 4.8 TB/s, the peak of an H200's memory: a launch itself takes a few microseconds, products and convolutions are bound
-by arithmetic, and few blocks do not reach the peak (a scatter of single elements is one thread, in order). A row
-without registers is computed by a library on the CPU.
+by arithmetic, and few blocks do not reach the peak. A row without registers is computed by a library on the CPU.
 """
 
 
@@ -140,11 +139,16 @@ def lines_of(name: str, tiny: bool = False) -> list[Line]:
             for number in range(len(plan.items)):
                 kernel = inspection.describe(plan, number, {})
                 short = kernel.name.rpartition("_")[0] if kernel.kind == "kernel" else kernel.name
-                line = found.setdefault((short, kernel.cuda_source), Line(short, kernel.cuda_source))
-                line.launches += kernel.launches
-                line.blocks = max(line.blocks, *(step.launch.blocks for step in plan.steps(number) if step.launch), 0)
-                line.bytes_read += kernel.bytes_read
-                line.bytes_written += kernel.bytes_written
+                steps = plan.steps(number)
+                # a scatter is launches of several sources: bytes are those of the first
+                for source in dict.fromkeys([kernel.cuda_source, *(step.source for step in steps if step.launch)]):
+                    line = found.setdefault((short, source), Line(short, source))
+                    own = [step.launch.blocks for step in steps if step.launch and step.source == source]
+                    line.launches += len(own) or kernel.launches
+                    line.blocks = max(line.blocks, *own, 0)
+                    if source == kernel.cuda_source:
+                        line.bytes_read += kernel.bytes_read
+                        line.bytes_written += kernel.bytes_written
     return list(found.values())
 
 

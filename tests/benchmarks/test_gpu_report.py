@@ -1,6 +1,5 @@
 """What the workloads become on a GPU, found without one, and the page that says it."""
 
-import math
 import re
 
 import gpu_report
@@ -30,11 +29,20 @@ def test_bytes_are_those_of_the_operands():
     assert line.seconds == pytest.approx(8 * 4096**2 / 4.8e12)
 
 
-def test_a_sort_moves_its_order_once_a_launch():
+def test_a_sort_moves_keys_and_their_order_once_a_digit():
     (line,) = [line for line in lines_of("sort_1m") if line.name == "argsort_i64"]
-    levels = math.ceil(math.log2(1_000_000))
-    assert line.launches == levels * (levels + 1) // 2 + 2
-    assert line.bytes_written == line.launches * 8_000_000
+    assert line.launches == 8 * 3
+    # keys and positions of 4 bytes, and the last time positions of 8
+    assert line.bytes_written == 7 * 8_000_000 + 8_000_000
+    assert line.bytes_read == 8_000_000 + 7 * 12_000_000
+
+
+def test_a_scatter_is_a_sort_of_its_indices_and_many_threads():
+    keys, sort, segments = [line for line in lines_of("scatter_add_10m") if line.name.startswith("flat_") and
+                            "copy" not in line.name][-3:]
+    # an index of a table of a million has 20 bits
+    assert [keys.launches, sort.launches, segments.launches] == [1, 5 * 3, 1]
+    assert segments.blocks == -(-10_000_000 // 256)
 
 
 @pytest.mark.parametrize("name", SEVERAL_WRITE)

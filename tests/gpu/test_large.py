@@ -99,16 +99,31 @@ PROGRAMS = {
 
 def overflowing(text: str) -> list[str]:
     """Lines of PTX that keep 32 bits of a position: products of 32 bits, and registers of 64 of which the lower half is
-    taken, or shifted up to be shifted back. A shift of 32 bits is a product, too, unless it is divided by: the compiler
-    divides in 32 bits where it has seen that both numbers fit."""
+    taken, or shifted up to be shifted back. A shift of 32 bits is a product, too, unless it is :func:`small`."""
     found = re.findall(
         r"(?:mul|mad)\.lo\.[su]32\b.*|cvt\.[su]64\.[su]32\s+%rd\d+, %rd.*|shl\.b64\s+%rd\d+, %rd\d+, 32\b.*", text
     )
     for function in text.split(".entry")[1:]:
         for line, register in re.findall(r"(shl\.b32\s+(%r\d+).*)", function):
-            uses = [x for x in function.splitlines() if re.search(rf",\s*{register}\b", x)]
-            found += [] if all("div.u32" in x for x in uses) else [line]
+            found += [] if small(register, function, set()) else [line]
     return found
+
+
+def small(register: str, function: str, seen: set[str]) -> bool:
+    """Whether a register of 32 bits is no position of an operand, by how it is used: it is divided by, where the
+    compiler has seen that both numbers fit; it says how far a word is shifted; it is an address of shared memory."""
+    if register in seen:
+        return True
+    seen.add(register)
+    uses = re.findall(rf".*[,\[]\s*{register}\b.*", function)
+    for use in uses:
+        further = re.search(r"(?:add\.s32|or\.b32|and\.b32|xor\.b32|selp\.b32|mov\.[bu]32)\s+(%r\d+),", use)
+        if further and small(further[1], function, seen):
+            continue
+        shifts = re.search(rf"sh[lr]\.[bsu]64\s+%rd\d+, -?\w*%?\w+, {register};", use)
+        if not ("div.u32" in use or shifts or ".shared" in use and f"[{register}" in use):
+            return False
+    return bool(uses)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

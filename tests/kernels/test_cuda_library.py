@@ -1,12 +1,15 @@
 """The kernels for GPUs that are written by hand: products and sorting. They compile without spills."""
 
+import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from flamework.compiler import codegen_cuda, dtypes
-from flamework.compiler.codegen_cuda import THREADS
-from flamework.kernels.cuda import grouped, namespace, products, sort, toolchain
+from flamework.compiler.codegen_cuda import THREADS, WARP
+from flamework.kernels.cuda import grouped, namespace, products, scatter, sort, toolchain
 
 FLOATS = (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)
 NUMBERS = (*FLOATS, dtypes.bool_, dtypes.uint8, dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64)
@@ -102,15 +105,40 @@ def test_text_of_a_grouped_launch():
 
 @pytest.mark.parametrize("dtype", NUMBERS, ids=lambda dtype: dtype.name)
 def test_sorts_compile_without_spills(report, dtype):
-    for descending in (False, True):
-        found = report(sort.source(dtype, descending, THREADS), ["begin", "exchange", "finish"])
-        assert found["spills"] == found["shared"] == 0
+    for wide in (False, True) if dtype is dtypes.float64 else (False,):
+        found = report(sort.source(dtype, True, wide, THREADS, WARP), ["count", "scan", "move"])
+        assert found["spills"] == 0
+        # what a block may have without asking, and two of them at once on a multiprocessor
+        assert found["shared"] <= 48 << 10
+        assert found["registers"] * THREADS <= 65536 // 2
+    found = report(sort.source(dtype, False, False, THREADS, WARP), ["short"])
+    assert found["spills"] == 0
+    assert found["registers"] * THREADS <= 65536 // 2
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    program = Path(__file__).with_name("cuda_sorts.py")
+    command = [sys.executable, "-W", "ignore", str(program), *(x.name for x in NUMBERS)]
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return json.loads(finished.stdout)
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=lambda dtype: dtype.name)
+def test_positions_are_those_of_a_stable_sort(simulated, dtype):
+    assert simulated[dtype.name] is None
+
+
+def test_keys_of_few_bits_take_few_passes(simulated):
+    assert simulated["few bits"] == [9, True, True]
 
 
 def test_nothing_adds_up_in_the_order_in_which_threads_come():
     """So that results have the same bits in each run, whether or not deterministic algorithms are asked for."""
     assert namespace.NAMESPACE and not [name for name in namespace.NAMESPACE if "atomic" in name]
-    generators = (Path(module.__file__) for module in (codegen_cuda, products, sort))
+    generators = (Path(module.__file__) for module in (codegen_cuda, products, scatter, sort))
     assert not [path.name for path in generators if "atomic" in path.read_text()]
 
 
@@ -122,9 +150,25 @@ def test_a_product_of_no_shape_is_compiled_anew():
     assert one.words != other.words
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 8, 100])
-def test_a_sort_compares_all_pairs_that_a_bitonic_network_does(length):
-    exchanges = [launch for launch, _ in sort.steps(2, length, 1, 256) if launch.function == "exchange"]
-    levels = max(length - 1, 0).bit_length()
-    assert len(exchanges) == levels * (levels + 1) // 2
-    assert all(launch.units == 2 * (1 << levels) // 2 for launch in exchanges)
+@pytest.mark.parametrize(("dtype", "launches"), [
+    (dtypes.float32, 24), (dtypes.float64, 48), (dtypes.bfloat16, 12), (dtypes.int8, 6), (dtypes.bool_, 3),
+])  # fmt: skip
+def test_a_long_row_takes_three_launches_for_each_digit(dtype, launches):
+    found = sort.describe(dtype, 1, 1_000_000, 10, False, THREADS, WARP)
+    assert len(found.steps) == launches
+    assert [step.launch.function for step in found.steps[:3]] == ["count", "scan", "move"]
+    assert found.steps[0].launch.blocks == 489
+
+
+def test_short_rows_share_a_block():
+    (step,) = sort.describe(dtypes.float32, 100_000, 10, 10, False, THREADS, WARP).steps
+    assert step.launch.blocks == 100_000 // 195 + 1
+    (step,) = sort.describe(dtypes.float32, 3, 2048, 10, False, THREADS, WARP).steps
+    assert step.launch.blocks == 3
+
+
+def test_a_row_of_any_length_has_so_many_chunks_that_a_block_adds_up_their_counts():
+    found = sort.describe(dtypes.int8, 1, 3 << 30, 1, False, THREADS, WARP)
+    assert found.steps[0].launch.blocks <= sort.CHUNKS
+    # positions do not fit into 32 bits
+    assert found.scratch["order0"] == 8 * (3 << 30)
