@@ -128,7 +128,8 @@ def depthwise_as_sum(node: Node) -> Node | None:
 def convolution_as_product(node: Node) -> Node | None:
     if not node.type.size or primitives_conv.has_kernel(node.params, node.src[1].shape, node.shape, node.type.device):
         return None
-    return primitives_conv.as_product(*node.src, node.params, node.shape[2:])
+    x, weight = node.src
+    return primitives_conv.as_product(x, weight, node.params, node.shape[2:])
 
 
 @rule(primitives_conv.filter_gradient)
