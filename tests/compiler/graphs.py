@@ -146,9 +146,9 @@ def adam(parameter: Node, gradient: Node, first: Node, second: Node, rate: float
     return [p.sub(parameter, change), first, second]
 
 
-def gradients(output: Node, *wanted: Node) -> list[Node]:
-    """Cotangents of ``wanted`` (or of every leaf) for a cotangent of ones."""
-    with autodiff.recording_gradients(False):
+def gradients(output: Node, *wanted: Node, again: bool = False) -> list[Node]:
+    """Cotangents of ``wanted`` (or of every leaf) for a cotangent of ones; ``again`` makes them have gradients."""
+    with autodiff.recording_gradients(again):
         found = autodiff.vjp([output], [const(output, 1)], retain_graph=True)
     return [found[w] for w in wanted] if wanted else list(found.values())
 
