@@ -146,16 +146,12 @@ class Marks:
         origin: ``(filename, line, function)`` of the user's statement, where it was recorded.
     """
 
-    __slots__ = ("overwritten", "version", "writes", "base", "freed", "leaf", "hooks", "origin")
-
-    def __init__(self) -> None:
-        self.overwritten = self.version = 0
-        self.writes: Writes | None = None
-        self.base: Marks | None = None
-        self.freed = False
-        self.leaf = None
-        self.hooks = None
-        self.origin = None
+    # Defaults of the class: most marks set one or two, and a write in place makes them.
+    overwritten = version = 0
+    writes: Writes | None = None
+    base: Marks | None = None
+    freed = False
+    leaf = hooks = origin = None
 
 
 class Writes:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
-from .compiler import primitives_shape as s
+from .compiler import primitives as p, primitives_shape as s
 from .recording import storage_of
 from .storage import Cut, arranged, is_contiguous
 from .tensor import SparseOperand, Tensor, memory_format, strides_of
@@ -56,11 +56,17 @@ IMAGES = frozenset(
 )
 
 
+# Steps of a view after which an outer axis still has the larger stride, or none.
+_IN_ORDER = frozenset((s.slice_, s.reshape, s.expand, p.bitcast, p.conj, p.neg))
+
+
 def is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor shows all of its memory in index order, as most do; False says nothing."""
-    if tensor._storage is None or not tensor._chain:
-        return True
-    return len(tensor._chain) == 1 and type(tensor._chain[0][0]) is Cut
+    """Whether what is computed from a tensor lies in index order, as most does; False says nothing."""
+    if tensor._storage is not None:
+        for function, _ in tensor._chain:
+            if function not in _IN_ORDER and type(function) is not Cut:
+                return False
+    return True
 
 
 def arrange(tensor: Tensor, order: tuple[int, ...]) -> Tensor:
