@@ -5,16 +5,12 @@ The graphs stand in ``cuda_cases.py``. All of them run in one process with the s
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import cuda_cases
 import numpy as np
 import pytest
+import simulator
 from cuda_cases import CASES, ROWS, SPLIT, lowered_kernels, uses_of
 from flamework.compiler import codegen_cuda, dtypes, primitives as p, primitives_shape as s
 from flamework.compiler.codegen_cuda import Launch, distribution, generate, launches
@@ -39,11 +35,7 @@ def only_kernel(root) -> Kernel:
 
 @pytest.fixture(scope="module")
 def report() -> dict:
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    command = [sys.executable, "-W", "ignore", str(Path(cuda_cases.__file__))]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout)
+    return simulator.answer(cuda_cases.__file__)
 
 
 @pytest.mark.parametrize("name", CASES)

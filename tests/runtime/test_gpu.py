@@ -1,14 +1,11 @@
 """Programs on a GPU, with a stand-in for the driver: the calls that it gets, and what they compute in the simulator."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
+import gpu_cases
 import pytest
+import simulator
 from flamework.compiler.codegen_cuda import Launch
 from flamework.runtime import gpu_groups
 from flamework.runtime.gpu_groups import Step
@@ -16,11 +13,7 @@ from flamework.runtime.gpu_groups import Step
 
 @pytest.fixture(scope="module")
 def report():
-    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("gpu_cases.py"))]
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout)
+    return simulator.answer(gpu_cases.__file__)
 
 
 @pytest.mark.parametrize("how", ["lazy", "compiled"])
