@@ -47,6 +47,13 @@ def test_no_memory_is_an_error_that_says_how_much_and_the_program_goes_on(report
     assert again == 200_000
 
 
+@pytest.mark.parametrize("what", ["kernel", "graph"])
+def test_without_memory_to_launch_a_program_can_be_run_again(report, what):
+    (message, *found), graphs = report[f"no memory for a {what}"]
+    assert "2" in message and found == [True, True]
+    assert graphs == 1
+
+
 def test_memory_is_freed(report):
     assert report["freed"] == [True, 0, 0, 0]
 
