@@ -98,7 +98,7 @@ def test_functions_take_the_arguments_that_they_are_given():
         assert callable(getattr(fake_cudnn.Graph, name))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 @pytest.mark.parametrize("groups", [1, 8])
 def test_a_convolution_on_a_gpu(dtype, groups):

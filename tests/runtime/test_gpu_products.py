@@ -81,7 +81,7 @@ def test_functions_are_called_with_as_many_arguments_as_nvmath_wants():
         ours.bind(None, *range(count))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 def test_a_product_on_a_gpu(dtype):
     pytest.importorskip("nvmath")
@@ -92,7 +92,7 @@ def test_a_product_on_a_gpu(dtype):
     assert torch.equal(found, (x.cuda() @ y.cuda().mT).cpu())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_a_product_with_a_vector_on_a_gpu(dtype):
     pytest.importorskip("nvmath")

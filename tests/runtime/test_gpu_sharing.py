@@ -1,12 +1,9 @@
 """A GPU's memory and other libraries: on a stand-in for the driver, and where there is a GPU with CuPy and PyTorch."""
 
-
 import flamework
 import gpu_sharing
 import pytest
 import simulator
-
-needs_a_gpu = pytest.mark.skipif(not flamework.cuda.is_available(), reason="needs a GPU")
 
 
 @pytest.mark.parametrize("name", [behaviour.__name__ for behaviour in gpu_sharing.BEHAVIOURS])
@@ -19,7 +16,7 @@ def on_a_gpu():
     return flamework.arange(6.0).reshape(2, 3).cuda()
 
 
-@needs_a_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("take", ["asarray", "from_dlpack"])
 def test_memory_is_shared_with_cupy(take):
     cupy = pytest.importorskip("cupy")
@@ -35,7 +32,7 @@ def test_memory_is_shared_with_cupy(take):
     assert theirs.tolist() == [[2, 9, 6], [5, 9, 7]]
 
 
-@needs_a_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("take", ["as_tensor", "from_dlpack"])
 def test_memory_is_shared_with_pytorch(take):
     torch = pytest.importorskip("torch")
