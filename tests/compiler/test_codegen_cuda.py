@@ -251,15 +251,6 @@ def test_memory_that_a_kernel_writes_is_not_read_as_constant():
     assert f"load_constant({store.pointer}," not in text
 
 
-def test_source_for_reading_says_how_it_is_launched():
-    from flamework.kernels.cuda.toolchain import cuda_source
-
-    kernel = only_kernel(p.exp(normal(1000)))
-    text = cuda_source(kernel)
-    assert text.startswith("# Launch(function='kernel', blocks=1, threads=256, units=1000)\n")
-    assert text.endswith(generate(kernel))
-
-
 @pytest.mark.parametrize("threads", [0, 3, 96, 2048])
 def test_blocks_have_a_power_of_two_of_threads(threads):
     with pytest.raises(ValueError, match="power of two"):
@@ -297,7 +288,6 @@ def test_few_long_rows_are_cut_into_pieces_and_finished():
     assert (first.function, second.function) == ("kernel", "finish")
     assert first.blocks == first.units == 2 * 13
     assert (second.blocks, second.units) == (2, 2)
-    assert codegen_cuda.functions(kernel) == ["kernel", "finish"]
 
 
 def test_scatter_is_divided_by_what_cannot_meet():
@@ -332,7 +322,7 @@ def test_kernels_compile_for_gpus_without_spilling_registers(name):
         for cc in [(8, 0), (9, 0)] if number_ == 0 else [(8 + number_ % 2, 0)]:
             text = toolchain.ptx(kernel, cc)
             assert f".target sm_{cc[0]}{cc[1]}" in text
-            assert all(f".entry {toolchain.SYMBOL_PREFIX}{f}(" in text for f in codegen_cuda.functions(kernel))
+            assert all(f".entry {toolchain.SYMBOL_PREFIX}{x.function}(" in text for x in launches(kernel))
             found = toolchain.sass_report(kernel, cc)
             assert found["spills"] == 0
             assert 0 < found["registers"] <= 128
