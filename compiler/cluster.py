@@ -102,8 +102,18 @@ class Indexed:
     axes: tuple[Axes, Axes, Axes]
 
 
+@dataclass(frozen=True, slots=True)
+class Strided:
+    """An operand of a library: the buffer that it is read from, where it begins, and how far apart its elements are."""
+
+    base: Node
+    offset: int
+    strides: tuple[int, ...]
+
+
 class Cluster:
-    """The nodes of one kernel, or one library call (``kind`` ``dot``, ``convolve``, ``sort`` or ``library``).
+    """The nodes of one kernel, or one library call (``kind`` ``dot``, ``convolve``, ``attention``, ``sort`` or
+    ``library``).
 
     Attributes:
         stores: what it writes.
@@ -114,6 +124,7 @@ class Cluster:
         successors, predecessors: what has to run after it and before it.
         height: larger than that of every successor, so that a search for one that runs later can stop early.
         epilogue: of a product, what is done to it before it is stored as ``node``.
+        results: what a call computes: ``node``, and of attention what comes with it.
     """
 
     def __init__(self, kind: str = "kernel") -> None:
@@ -133,6 +144,8 @@ class Cluster:
         self.merged_into: Cluster | None = None
         self.node: Node | None = None
         self.matrices: list[Matrix | Indexed] = []
+        self.strided: list[Strided] = []
+        self.results: list[Node] = []
         self.epilogue: Epilogue | None = None
 
     @property

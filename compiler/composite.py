@@ -21,10 +21,9 @@ from . import primitives as p, primitives_shape as s
 from .ir import Node, TensorType, grad_mode, topological
 from .narrow import rounded_once
 from .primitives import Primitive, remember
-from .primitives_conv import convolve, filter_gradient
 
-# What a gradient does not compute again.
-PRODUCTS = frozenset({s.dot, convolve, filter_gradient})
+# Kinds of what a gradient does not compute again.
+PRODUCTS = frozenset({"contract", "attention"})
 
 
 class Template:
@@ -60,7 +59,7 @@ class Template:
                 self.steps.append((node.op, operands, node.params, node.type, node.requires_grad))
         self.outputs = [position[node] for node in outputs]
         self.types = [(node.type, node.requires_grad) for node in outputs]
-        self.has_product = any(step[0] in PRODUCTS for step in self.steps)
+        self.has_product = any(step[0].kind in PRODUCTS for step in self.steps)
         self.transfers = any(step[0] is s.transfer for step in self.steps)
 
     def written_out(self, src: Sequence[Node], make: Callable[[Node], Node] = lambda node: node) -> list[Node]:

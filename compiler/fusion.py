@@ -17,6 +17,7 @@ Every time that two neighbours are not fused, the reason is noted in :attr:`Fusi
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -37,7 +38,7 @@ from .affine import (
 from .cluster import Border, Cluster, Reduction, Store, find
 from .epilogues import Epilogue
 from .ir import Node, topological
-from .operands import product_operands
+from .operands import product_operands, strided_operand
 from .recompute import computed_again
 
 MAX_OPERATIONS = 160  # of one kernel: past this, compile time and registers grow faster than traffic shrinks
@@ -70,6 +71,7 @@ class Fusion:
         self.borders: list[Border] = []
         # of sums of products: who adds the next one, and whether anything else reads it
         self.next_product: dict[Node, Cluster] = {}
+        self.calls: dict[Node | tuple, Cluster] = {}
         self.uses = Counter(x for node in self.order for x in node.src)
         self.again = computed_again(self.order, self.required)
         # what positions and numbers alone decide, such as a dropout's mask: it reads nothing from memory
@@ -270,7 +272,7 @@ class Fusion:
         source = node.src[0]
         extents = [source.shape[a] for a in node.params]
         outer = frozenset(access.variables())
-        length = count_of(extents)
+        length = math.prod(extents)
         if not cluster.fits(outer):
             return "its result runs over other axes than the rest of the kernel"
         sets = cluster.sets()
@@ -369,7 +371,7 @@ class Fusion:
             return "it reduces other axes than the rest of the kernel"
         sets = cluster.sets()
         larger = [v for v in sets if len(v) > len(outer)]
-        length = count_of(node.src[0].shape[a] for a in node.params)
+        length = math.prod(node.src[0].shape[a] for a in node.params)
         if larger:
             inner = larger[0] - outer
             if count(inner) != length:
@@ -496,7 +498,7 @@ class Fusion:
                 self.visit_movement(node)
             elif kind == "barrier":
                 self.visit_barrier(node)
-            elif kind in ("contract", "sort", "library") or node in self.epilogues:
+            elif kind in ("contract", "attention", "sort", "library") or node in self.epilogues:
                 self.visit_library(node)
             elif kind == "cat":
                 self.visit_cat(node)
@@ -557,23 +559,30 @@ class Fusion:
     def visit_library(self, node: Node) -> None:
         epilogue = self.epilogues.get(node)
         product = node.op in (s.dot, s.dot_add) or epilogue is not None
-        cluster = Cluster("dot" if product else "convolve" if node.op.kind == "contract" else node.op.kind)
-        cluster.node = node
+        kind = "dot" if product else "convolve" if node.op.kind == "contract" else node.op.kind
+        # attention and its sums, or its three gradients, are one call
+        key = (node.params[:2], node.src) if kind == "attention" else node
+        if key in self.calls:
+            self.calls[key].results.append(node)
+            self.store_for_all(node, self.calls[key])
+            return
+        cluster = self.calls[key] = Cluster(kind)
+        cluster.node, cluster.results = node, [node]
         self.clusters.append(cluster)
         if node in self.next_product:
             self.precede(cluster, self.next_product[node])
         else:
             self.store_for_all(node, cluster)
-        if not product:
-            for source in node.src:
-                self.required.add(source)
-                self.demand(source, cluster, Access([of(Var(e)) for e in source.shape]))
-            return
-        cluster.epilogue = epilogue
-        cluster.matrices = product_operands(cluster.product)
-        read = [operand.base for operand in cluster.matrices]
-        if epilogue is not None and epilogue.bias is not None:
-            read.append(epilogue.bias)
+        read = list(node.src)
+        if product:
+            cluster.epilogue = epilogue
+            cluster.matrices = product_operands(cluster.product)
+            read = [operand.base for operand in cluster.matrices]
+            if epilogue is not None and epilogue.bias is not None:
+                read.append(epilogue.bias)
+        elif kind == "attention":
+            cluster.strided = [strided_operand(source) for source in node.src]
+            read = [operand.base for operand in cluster.strided]
         for source in read:
             self.required.add(source)
             self.demand(source, cluster, Access([of(Var(e)) for e in source.shape]))
@@ -782,13 +791,6 @@ class Fusion:
 def is_number(node: Node) -> bool:
     """Whether a node is a constant, a Python number or the position itself."""
     return node.op.kind == "leaf" and (node.value is None or node.op is p.scalar)
-
-
-def count_of(extents) -> int:
-    total = 1
-    for extent in extents:
-        total *= extent
-    return total
 
 
 def fuse(roots: Sequence[Node], epilogues: Mapping[Node, Epilogue] | None = None) -> Fusion:

@@ -135,13 +135,13 @@ def made(order: Sequence[Node], outputs: Sequence[Node], wanted: Sequence[Node] 
     heads = [of[node] for node in outputs]
     cotangents = [placeholder(head.type, False) for head in heads]
     targets = None if wanted is None else {of[node] for node in wanted if node in of}
-    composites = [copy for copy in copies if is_composite(copy)]
+    expanded = [copy for copy in copies if copy.op.expand is not None]
     found: list[tuple[Node, Node]] = []
     with recording_gradients(False):
         walk = differentiable_order(heads)
-        # nodes inside of a composite that was written out for the walk stand for it
+        # nodes that one was written out to for the walk stand for it
         owner = dict(number)
-        for copy in composites:
+        for copy in expanded:
             for inner in topological(copy.src, into_values=True, known=owner):
                 owner[inner] = number[copy]
         if targets is not None:

@@ -9,8 +9,8 @@ In: a product. Out: descriptions of both operands. Read next: ``fusion.py``.
 
 from __future__ import annotations
 
-from .affine import Access, Var, linear, of, pull
-from .cluster import Indexed, Matrix, axis_strides, contiguous_matrix
+from .affine import Access, Var, linear, of, pull, strides_of
+from .cluster import Indexed, Matrix, Strided, axis_strides, contiguous_matrix
 from .ir import Node
 from .primitives import cast
 from .primitives_shape import dot
@@ -46,6 +46,23 @@ def operands_below(node: Node, before_widening: bool) -> list[Matrix] | list[Ind
     elif len(second.batch) == 2 and first.batch_strides(second.batch[1][0]) is None:
         first = contiguous_matrix(node.src[0])
     return [first, second]
+
+
+def strided_operand(source: Node) -> Strided:
+    """An operand of a library whose last axis is contiguous, read in place below its movement where strides describe
+    that, and rows begin at multiples of 16 bytes, as libraries want it; else it is copied."""
+    node, at, access = operand_below(source)
+    offset = linear(access.resolved().at, node.shape)
+    strides = [axis_strides(v, offset) for v in at]
+    if all(len(x) <= 1 for x in strides):
+        found = [x[0][1] if x else 0 for x in strides]
+        # where an axis of size 1 leads does not matter
+        found = [stride if extent > 1 else whole for stride, extent, whole in zip(
+            found, source.shape, strides_of(source.shape))]
+        unit = 16 // source.dtype.itemsize
+        if found[-1] == 1 and all(x > 0 and x % unit == 0 for x in found[:-1]) and offset.const % unit == 0:
+            return Strided(node, offset.const, tuple(found))
+    return Strided(source, 0, tuple(strides_of(source.shape)))
 
 
 def operand_below(source: Node, before_widening: bool = False) -> tuple[Node, list[Var], Access]:

@@ -40,9 +40,9 @@ class Primitive:
     Attributes:
         name: what the operation is called in the text form of a graph.
         kind: how it is lowered: ``leaf``, ``elementwise``, ``movement``, ``alias``, ``reduce``, ``scan``, ``gather``,
-            ``scatter``, ``contract``, ``update``, ``cat``, ``barrier`` (a value read from memory, not before another is
-            there), ``sort``, ``library`` (computed by its reference) or ``call`` (a computed value whose history is
-            written down when a gradient wants it).
+            ``scatter``, ``contract``, ``attention``, ``update``, ``cat``, ``barrier`` (a value read from memory, not
+            before another is there), ``sort``, ``library`` (computed by its reference) or ``call`` (a computed value
+            whose history is written down when a gradient wants it).
         infer: ``(params, *source types) -> TensorType``; raises ``ValueError`` for sources that do not fit.
         vjp: for each source, a function ``(cotangent, Saved) -> Node`` or None where no gradient flows; for rows
             with any number of sources one function ``(cotangent, Saved) -> list``. None: not differentiable.
@@ -54,7 +54,8 @@ class Primitive:
         checks: evaluating it can report an error in the data (an index out of range).
         repeatable: whether ``vjp`` depends on the graph alone, and not on what a user left beside a node, so that a
             backward pass that was made once serves again.
-        expand: of a ``call``, a function that gives a node the history that it stands for, in place.
+        expand: a function that gives a node the history that it stands for, in place: of a ``call``, and of a row
+            whose gradient is that of what it is made of.
     """
 
     name: str

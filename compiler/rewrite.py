@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from . import dtypes, primitives as p, primitives_conv, primitives_shape as s
+from . import dtypes, primitives as p, primitives_attention, primitives_conv, primitives_shape as s
 from .autodiff import recording_gradients
 from .composite import call, result
 from .dtypes import COMPLEX, FLOATING
@@ -141,6 +141,11 @@ def filter_gradient_as_product(node: Node) -> Node | None:
         return filled(node, 0)
     known = primitives_conv.has_kernel(node.params[:5], node.shape, g.shape, node.type.device)
     return None if known else primitives_conv.filters_as_product(node)
+
+
+@rule(*primitives_attention.FORMULAS)
+def attention_as_products(node: Node) -> Node | None:
+    return primitives_attention.FORMULAS[node.op](node)
 
 
 @rule(s.cat)

@@ -38,7 +38,7 @@ class _Library(_Backend):
 
 
 class _Cudnn(_Backend):
-    """cuDNN, which computes convolutions on GPUs where it is installed.
+    """cuDNN, which computes convolutions, and attention of 16-bit floats, on GPUs where it is installed.
 
     They have the same bits each time, whatever ``deterministic`` and ``benchmark`` are. Unlike PyTorch's,
     ``allow_tf32`` is False until it is set.
@@ -67,13 +67,13 @@ class _Cudnn(_Backend):
 
     @staticmethod
     def is_available() -> bool:
-        """Whether it computes convolutions: there is a GPU, cuDNN and its frontend for Python."""
-        return gpu.count() > 0 and gpu.gpu("cuda:0").convolutions is not None
+        """Whether it computes convolutions and attention: there is a GPU, cuDNN and its frontend for Python."""
+        return gpu.count() > 0 and gpu.gpu("cuda:0").cudnn is not None
 
     @staticmethod
     def version() -> int | None:
         """The version of cuDNN, 92801 for 9.28.1; None where it is not available."""
-        found = gpu.gpu("cuda:0").convolutions if gpu.count() else None
+        found = gpu.gpu("cuda:0").cudnn if gpu.count() else None
         return None if found is None else found.dnn.backend_version()
 
 

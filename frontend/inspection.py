@@ -49,7 +49,7 @@ class Kernel:
     Attributes:
         name: from its operations and a digest of its source.
         kind: ``kernel``, ``dot`` (a matrix product), ``convolve`` (a convolution that stays whole, or the gradient of
-            its weight), ``sort`` or ``library`` (computed by a library of Python).
+            its weight), ``attention`` (a library's), ``sort`` or ``library`` (computed by a library of Python).
         operations: rows of the primitive table, in the order of evaluation.
         operands: buffers read and written.
         bytes_read, bytes_written: memory traffic if every operand is touched once; of a sort on a GPU, that of all its
@@ -312,7 +312,7 @@ def members(cluster: Cluster) -> list[Node]:
 
 def computed(call: Cluster) -> list[Node]:
     """What a call of a library computes, in order."""
-    return [call.node] if call.epilogue is None else list(call.epilogue.operations)
+    return call.results if call.epilogue is None else list(call.epilogue.operations)
 
 
 def describe(plan: Plan, number: int, names: dict[Node, str]) -> Kernel:
@@ -334,15 +334,17 @@ def describe(plan: Plan, number: int, names: dict[Node, str]) -> Kernel:
         (cluster,) = item.clusters
         node, operations = cluster.node, computed(cluster)
         given = list(cluster.product.src)
-        sources = [m.base for m in cluster.matrices] or given[:]
-        sources += given[2:]  # of a sum of products, the others
+        sources = [x.base for x in cluster.strided or cluster.matrices] or given[:]
+        if cluster.matrices:
+            sources += given[2:]  # of a sum of products, the others
         if cluster.epilogue is not None and cluster.epilogue.bias is not None:
             sources.append(cluster.epilogue.bias)
             given.append(cluster.epilogue.bias)
         for source in sources:
             add(fusion.base(source), "read")
-        add(node, "write")
-        read, written = sum(x.type.nbytes for x in given), node.type.nbytes
+        for x in cluster.results:
+            add(x, "write")
+        read, written = (sum(x.type.nbytes for x in nodes) for nodes in (given, cluster.results))
         if item.kind == "sort" and steps:
             read, written = item.sort.found.bytes_read, item.sort.found.bytes_written
         names_of = [x.op.name for x in operations]

@@ -1,35 +1,29 @@
-"""Convolutions and the gradients of their weights by NVIDIA's cuDNN, through its frontend for Python, where both are
-installed.
+"""NVIDIA's cuDNN, through its frontend for Python, where both are installed.
 
-The gradient of an image is made of convolutions (``compiler/primitives_conv.py``), so two operations are enough.
-
-A convolution has the same bits each time: the first plan of the library's list is used, which depends on the
-convolution and on the GPU, and no plan is taken whose sums have no fixed order. None is taken either that adds up in
-less than the precision of the computation, or that transforms the image (Winograd's, and Fourier's): there an infinite
-element reaches results whose windows it is not in. float32 is computed in TF32 only if :data:`allow_tf32` says so.
-16-bit floats are added up in float32, and the sum is rounded once, which is what their convolution means.
+An operation has the same bits each time: the first plan of the library's list is used, which depends on the operation
+and on the GPU, and no plan is taken whose sums have no fixed order. None is taken either that adds up in less than the
+precision of the computation, or that transforms an image (Winograd's, and Fourier's): there an infinite element reaches
+results whose windows it is not in. float32 is computed in TF32 only if :data:`allow_tf32` says so. 16-bit floats are
+added up in float32, and the sum is rounded once, which is what their operations mean.
 
 What the library has no plan for is found out while a program is planned, and is computed by our own kernels.
 
-In: a node of the graph. Out: :class:`Convolver`, which is called with addresses. Read next: ``gpu_plan.py``.
+In: an operation of ``cudnn_operations.py``. Out: :class:`Call`, which is called with addresses. Read next:
+``gpu_plan.py``.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..compiler.affine import strides_of
-from ..compiler.primitives_conv import convolve, filter_gradient
+from .cudnn_operations import Operation
 
 if TYPE_CHECKING:
-    from ..compiler.dtypes import DType
-    from ..compiler.ir import Node
     from .nvidia import Nvidia
 
 #: Whether the library is used in programs that are planned from now on.
@@ -41,12 +35,6 @@ allow_tf32 = False
 #: The frontend says nothing else to the library: addresses are multiples of it.
 ALIGNMENT = 16
 
-#: cuDNN's names of each dtype, and of the one in which its products are added up.
-TYPES = {
-    "float16": ("HALF", "FLOAT"), "bfloat16": ("BFLOAT16", "FLOAT"), "float32": ("FLOAT", "FLOAT"),
-    "float64": ("DOUBLE", "DOUBLE"),
-}
-
 #: What a plan must not do, in cuDNN's words; see the chapter's head.
 NEVER = (
     "NONDETERMINISTIC", "REDUCED_PRECISION_REDUCTION", "FFT", "WINOGRAD", "WINOGRAD_TILE_4x4", "WINOGRAD_TILE_6x6",
@@ -55,11 +43,6 @@ NEVER = (
 
 #: What a plan for float32 does in TF32 only.
 IN_TF32 = ("TENSOR_CORE", "DOWN_CONVERT_INPUTS")
-
-#: The numbers by which the operands and the result are told apart.
-FIRST, SECOND, RESULT = 1, 2, 3
-
-OPERATIONS = {convolve: "conv_fprop", filter_gradient: "conv_wgrad"}
 
 
 @functools.cache
@@ -70,62 +53,24 @@ def bindings() -> Any:
     return cudnn
 
 
-@dataclass(frozen=True)
-class Convolution:
-    """A convolution, or the gradient of its weight, of contiguous operands. How many groups it has is told by their
-    channels.
-
-    Attributes:
-        operation: as the frontend names it.
-        dtype: of all three.
-        first, second, result: shapes, with at least two axes of space.
-        stride, low, high, dilation: one for each axis of space; widths of zeros before and after it.
-    """
-
-    operation: str
-    dtype: DType
-    first: tuple[int, ...]
-    second: tuple[int, ...]
-    result: tuple[int, ...]
-    stride: tuple[int, ...]
-    low: tuple[int, ...]
-    high: tuple[int, ...]
-    dilation: tuple[int, ...]
-
-
-def describe(node: Node) -> Convolution | None:
-    """The convolution of a node; None if the library computes no such thing."""
-    operation = OPERATIONS.get(node.op)
-    if operation is None or node.dtype.name not in TYPES:
-        return None
-    shapes = [x.shape for x in (*node.src, node)]
-    stride, low, high, dilation = node.params[:4]
-    rank = len(stride)
-    if any(0 in shape for shape in shapes) or rank > 3:
-        return None
-    if rank == 1:
-        # cuDNN has no line, only an image of one row
-        shapes = [(*shape[:2], 1, shape[2]) for shape in shapes]
-        stride, dilation, low, high = (1, *stride), (1, *dilation), (0, *low), (0, *high)
-    return Convolution(operation, node.dtype, *shapes, *map(tuple, (stride, low, high, dilation)))
-
-
-def graph_of(dnn: Any, handle: Any, found: Convolution) -> Any:
-    """The frontend's graph of a convolution, of which nothing is planned yet."""
-    stored, computed = (getattr(dnn.data_type, name) for name in TYPES[found.dtype.name])
+def graph_of(dnn: Any, handle: Any, operation: Operation) -> Any:
+    """The frontend's graph of an operation, of which nothing is planned yet. Its operands and then its results are
+    numbered from 1 on."""
+    stored, computed = (getattr(dnn.data_type, name) for name in operation.types)
     graph = dnn.pygraph(
         io_data_type=stored, intermediate_data_type=computed, compute_data_type=computed, handle=handle
     )
+    kinds = {True: computed, False: stored}
     operands = [
-        graph.tensor(dim=list(shape), stride=list(strides_of(shape)), data_type=stored, uid=uid, name=name)
-        for shape, uid, name in ((found.first, FIRST, "first"), (found.second, SECOND, "second"))
+        graph.tensor(
+            dim=list(x.shape), stride=list(x.strides), data_type=kinds[x.is_wide], uid=uid, name=f"operand {uid}"
+        )
+        for uid, x in enumerate(operation.operands, 1)
     ]
-    result = getattr(graph, found.operation)(
-        *operands, pre_padding=list(found.low), post_padding=list(found.high), stride=list(found.stride),
-        dilation=list(found.dilation), compute_data_type=computed,
-    )
-    result.set_output(True).set_data_type(stored).set_uid(RESULT)
-    result.set_dim(list(found.result)).set_stride(list(strides_of(found.result)))
+    results = operation.apply(graph, operands, computed)
+    for uid, (tensor, x) in enumerate(zip(results, operation.results), 1 + len(operands)):
+        tensor.set_output(True).set_data_type(kinds[x.is_wide]).set_uid(uid)
+        tensor.set_dim(list(x.shape)).set_stride(list(x.strides))
     return graph
 
 
@@ -145,24 +90,24 @@ class Cudnn:
         # a handle is for one thread at a time
         self.lock = threading.Lock()
         #: Those of the plans that are alive.
-        self.convolvers: weakref.WeakValueDictionary[Convolution, Convolver] = weakref.WeakValueDictionary()
+        self.calls: weakref.WeakValueDictionary[Operation, Call] = weakref.WeakValueDictionary()
 
-    def convolver(self, convolution: Convolution) -> Convolver | None:
-        """How a convolution is computed; None if the library has no plan for it."""
-        found = self.convolvers.get(convolution)
+    def call(self, operation: Operation) -> Call | None:
+        """How an operation is computed; None if the library has no plan for it."""
+        found = self.calls.get(operation)
         if found is None:
-            found = Convolver(self, convolution)
+            found = Call(self, operation)
             if found.plan(False) is None:
                 return None
-            self.convolvers[convolution] = found
+            self.calls[operation] = found
         return found
 
-    def planned(self, convolution: Convolution, unwanted: Sequence[str]) -> Plan | None:
+    def planned(self, operation: Operation, unwanted: Sequence[str]) -> Plan | None:
         """The first plan of the library's list without these properties; None if there is none."""
         dnn = self.dnn
         self.gpu.enter()
         with self.lock:
-            graph = graph_of(dnn, self.handle, convolution)
+            graph = graph_of(dnn, self.handle, operation)
             try:
                 graph.validate()
                 graph.build_operation_graph()
@@ -182,47 +127,51 @@ class Cudnn:
 
 @dataclass
 class Plan:
-    """What the library made for a convolution, and the bytes of memory that it needs."""
+    """What the library made for an operation, and the bytes of memory that it needs."""
 
     graph: Any
     workspace: int
 
 
-class Convolver:
-    """A convolution of plans, with what the library was told about it."""
+class Call:
+    """An operation of plans, with what the library was told about it."""
 
-    def __init__(self, cudnn: Cudnn, convolution: Convolution) -> None:
+    def __init__(self, cudnn: Cudnn, operation: Operation) -> None:
         self.cudnn = cudnn
-        self.convolution = convolution
+        self.operation = operation
         self.plans: dict[bool, Plan | None] = {}
 
     def plan(self, in_tf32: bool) -> Plan | None:
         if in_tf32 not in self.plans:
-            is_exact = self.convolution.dtype.name == "float32" and not in_tf32
+            is_exact = self.operation.dtype.name == "float32" and not in_tf32
             unwanted = (*NEVER, *IN_TF32) if is_exact else NEVER
-            self.plans[in_tf32] = self.cudnn.planned(self.convolution, unwanted)
+            self.plans[in_tf32] = self.cudnn.planned(self.operation, unwanted)
         return self.plans[in_tf32]
 
-    def __call__(self, first: int, second: int, result: int) -> None:
-        """Put the convolution on the GPU's stream, for operands and a result at these addresses."""
-        cudnn, found = self.cudnn, self.convolution
+    def __call__(self, *addresses: int) -> None:
+        """Put the operation on the GPU's stream, for operands and results at these addresses; 0 for a result that
+        nobody wants."""
+        cudnn, operation = self.cudnn, self.operation
         gpu = cudnn.gpu
-        plan = self.plan(allow_tf32 and found.dtype.name == "float32")
-        assert plan is not None and not result % ALIGNMENT
+        plan = self.plan(allow_tf32 and operation.dtype.name == "float32")
+        assert plan is not None
         # memory that is let go here is written by what comes later in the stream only
         held = []
-        addresses = []
-        for address, shape in ((first, found.first), (second, found.second)):
-            if address % ALIGNMENT:
-                held.append(gpu.allocate(math.prod(shape) * found.dtype.itemsize))
-                gpu.copy(held[-1].address, address, held[-1].nbytes)
+        places = {}
+        tensors = [*operation.operands, *operation.results]
+        for uid, (address, tensor) in enumerate(zip(addresses, tensors, strict=True), 1):
+            nbytes = tensor.elements * (operation.dtype.compute if tensor.is_wide else operation.dtype).itemsize
+            if not address:
+                held.append(gpu.allocate(nbytes))
                 address = held[-1].address
-            addresses.append(address)
+            elif address % ALIGNMENT:
+                assert uid <= len(operation.operands)
+                held.append(gpu.allocate(nbytes))
+                gpu.copy(held[-1].address, address, nbytes)
+                address = held[-1].address
+            places[uid] = address
         if plan.workspace:
             held.append(gpu.allocate(plan.workspace))
         gpu.enter()
         with cudnn.lock:
-            plan.graph.execute(
-                {FIRST: addresses[0], SECOND: addresses[1], RESULT: result},
-                held[-1].address if plan.workspace else 0, handle=cudnn.handle,
-            )
+            plan.graph.execute(places, held[-1].address if plan.workspace else 0, handle=cudnn.handle)

@@ -156,16 +156,37 @@ def allocate_on(device: str, nbytes: int) -> Buffer:
 
 def copied(roots: Sequence[Node]) -> list[Node]:
     """Copy what a program reads of another device; the roots that are left to compute."""
-    for node in waiting_transfers(roots):
-        (source,) = node.src
-        realize([source])
-        settle(node, moved(source, node.type.device))
-    return [root for root in roots if not is_computed(root)]
+    while True:
+        waiting: set[Node] = set()
+        ready = []
+        for node in topological(roots):
+            if node.value is not None:
+                continue
+            waits = any(x in waiting for x in node.src)
+            if node.op is s.transfer and not waits:
+                ready.append(node)
+            if waits or node.op is s.transfer:
+                waiting.add(node)
+        if not ready:
+            return [root for root in roots if not is_computed(root)]
+        # what is copied from one device is computed together
+        realize([node.src[0] for node in ready])
+        for node in ready:
+            settle(node, moved(node.src[0], node.type.device))
 
 
 def waiting_transfers(roots: Sequence[Node]) -> list[Node]:
     """The steps of a program that still have to copy from one device to another, sources first."""
     return [node for node in topological(roots) if node.op is s.transfer and node.value is None]
+
+
+def parts_on(node: Node, device: str) -> list[Node]:
+    """What a device can compute now of a value: all of it, or what will be copied from there."""
+    waiting = waiting_transfers([node])
+    if not waiting:
+        return [node] if node.type.device == device else []
+    sources = [source for transfer in waiting for source in transfer.src]
+    return [x for x in sources if x.type.device == device and x.value is None and not waiting_transfers([x])]
 
 
 def moved(node: Node, device: str) -> Buffer:
@@ -220,7 +241,7 @@ def prepared(
     """The plan that computes ``nodes`` and what belongs to them, with all its roots, its inputs and its numbers."""
     live = _live() if live is None else live
     if transfers:
-        live = [x for x in live if x.type.device == nodes[0].type.device and not waiting_transfers([x])]
+        live = [part for x in live for part in parts_on(x, nodes[0].type.device)]
     with following:
         key, roots, inputs, numbers = linearised(nodes, live)
     if len(key) > LONG_KEY:
@@ -393,7 +414,7 @@ def linearised(
                     at = position[source] = len(order)
                     order.append(source)
                 key.append(at)
-            if (op in PRODUCTS or op is call and node.params[0].has_product) and node.requires_grad:
+            if (op.kind in PRODUCTS or op is call and node.params[0].has_product) and node.requires_grad:
                 if node.mark is None or not node.mark.freed:
                     products.append(node)
         done = len(order)

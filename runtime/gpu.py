@@ -183,8 +183,8 @@ class Gpu:
     #: The library that computes matrix products, or None for kernels.
     products: CublasLt | None = None
 
-    #: The library that computes convolutions, or None for kernels.
-    convolutions: Cudnn | None = None
+    #: The library that computes convolutions and attention, or None for kernels.
+    cudnn: Cudnn | None = None
 
     def launches(self, launches: Sequence[Launched]) -> Launches:
         """Launches in order, to be run many times."""

@@ -24,9 +24,11 @@ from ..compiler.loopir import Argument, Kernel, stores_in
 from ..compiler.lowering import Lowered
 from ..compiler.operands import product_operands
 from ..compiler.primitives import DIVISION_BY_ZERO
+from ..compiler.primitives_attention import attention, attention_gradient, attention_sums
 from ..kernels.cuda import products, scatter, sort
 from . import cublas, cudnn
 from .counters import COUNTERS
+from .cudnn_operations import Operation, describe
 from .gpu import DeviceBuffer, Gpu, Launched
 from .gpu_groups import Step, group
 from .placement import Item
@@ -48,7 +50,7 @@ class GpuPlanner(Planner):
 
     def __init__(self, roots, leaves, inputs: int, gpu: Gpu) -> None:
         self.gpu = gpu
-        self.convolvers: dict[cudnn.Convolution, cudnn.Convolver | None] = {}
+        self.calls: dict[Operation, cudnn.Call | None] = {}
         self.multiplications: dict[cublas.Product, cublas.Multiplication | None] = {}
         super().__init__(roots, leaves, inputs)
 
@@ -79,14 +81,20 @@ class GpuPlanner(Planner):
         return self.multiplications[described]
 
     def keeps(self, node: Node) -> bool:
-        """Whether cuDNN computes a convolution: it is found out once for each kind of them."""
-        library = self.gpu.convolutions if cudnn.enabled else None
-        described = None if library is None else cudnn.describe(node)
-        if described is None:
+        """Whether cuDNN computes an operation: it is found out once for each kind of them."""
+        library = self.gpu.cudnn if cudnn.enabled else None
+        if library is None:
             return False
-        if described not in self.convolvers:
-            self.convolvers[described] = library.convolver(described)
-        return self.convolvers[described] is not None
+        # as its operands lie now, and as they lie if they have to be copied
+        for in_place in (True, False):
+            operation = describe(node, in_place=in_place)
+            if operation is None:
+                return False
+            if operation not in self.calls:
+                self.calls[operation] = library.call(operation)
+            if self.calls[operation] is None:
+                return False
+        return True
 
     def generate(self, kernel: Kernel) -> str:
         return codegen_cuda.generate(kernel, self.gpu.threads)
@@ -130,6 +138,8 @@ class GpuPlanner(Planner):
                 self.product_step(item)
             elif item.kind == "convolve":
                 self.convolution_step(item)
+            elif item.kind == "attention":
+                self.attention_step(item)
             elif item.kind == "sort":
                 self.sort_steps(item, scratch[0])
             else:
@@ -212,7 +222,20 @@ class GpuPlanner(Planner):
     def convolution_step(self, item: Item) -> None:
         node = item.clusters[0].node
         pointers = [self.pointer(x) for x in (*node.src, node)]
-        self.steps.append(Step("", None, pointers, call=self.convolvers[cudnn.describe(node)]))
+        self.steps.append(Step("", None, pointers, call=self.calls[describe(node)]))
+
+    def attention_step(self, item: Item) -> None:
+        cluster = item.clusters[0]
+        node = cluster.node
+        operands = [self.pointer(x.base, x.offset * x.base.dtype.itemsize) for x in cluster.strided]
+        if node.op is attention_gradient:
+            results: list[Node | None] = [None] * 3
+            for x in cluster.results:
+                results[x.params[2]] = x
+        else:
+            results = [next((x for x in cluster.results if x.op is op), None) for op in (attention, attention_sums)]
+        pointers = [("word", 0) if x is None else self.pointer(x) for x in results]
+        self.steps.append(Step("", None, [*operands, *pointers], call=self.calls[describe(node)]))
 
     def sort_steps(self, item: Item, scratch: int) -> None:
         node = item.clusters[0].node
@@ -304,7 +327,7 @@ class GpuPlan:
         with self.lock:
             for part in self.parts:
                 if isinstance(part, Step) and part.call is not None:
-                    part.call(*[int(bases[base]) + offset for _, base, offset, _ in part.arguments])
+                    part.call(*[int(bases[a[1]]) + a[2] if a[0] == "pointer" else a[1] for a in part.arguments])
                 elif isinstance(part, Step):
                     self.compute_on_cpu(part, bases)
                 else:

@@ -179,7 +179,7 @@ class Nvidia(Gpu):
             return None
 
     @functools.cached_property
-    def convolutions(self) -> Cudnn | None:
+    def cudnn(self) -> Cudnn | None:
         from .cudnn import Cudnn
 
         if self.products is None:

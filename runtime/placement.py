@@ -130,8 +130,10 @@ def touched(item: Item, fusion: Fusion) -> tuple[list[Node | Packed], list[Node 
             reads += lowered.operands
             writes += [base(store.target) for store in cluster.stores]
         else:
-            writes.append(base(cluster.node))
-            if cluster.kind == "dot":
+            writes += [base(x) for x in cluster.results]
+            if cluster.kind == "attention":
+                reads += [base(x.base) for x in cluster.strided]
+            elif cluster.kind == "dot":
                 reads += [base(m.base) for m in cluster.matrices]
                 if cluster.epilogue is not None and cluster.epilogue.bias is not None:
                     reads.append(base(cluster.epilogue.bias))

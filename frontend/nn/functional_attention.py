@@ -12,9 +12,12 @@ from ..arguments import floating_only, scalar_type, tensor_argument
 from ..compiler import primitives as p, primitives_shape as s
 from ..compiler.dtypes import BOOL
 from ..compiler.ir import Node
+from ..compiler.narrow import is_narrow
+from ..compiler.primitives_attention import attention
 from ..formulas import argument, constant
+from ..memory_order import arranged_like
 from ..recording import broadcast_shapes, node_of, tensor_of
-from ..tensor import Tensor
+from ..tensor import Tensor, strides_of
 from .functional_dropout import dropped
 
 
@@ -50,9 +53,13 @@ def scaled_dot_product_attention(
     k = tensor_argument(key, "scaled_dot_product_attention", "key", 2)
     v = tensor_argument(value, "scaled_dot_product_attention", "value", 3)
     _check(q, k, v, attn_mask, is_causal)
+    factor = 1 / math.sqrt(max(q.type.shape[-1], 1)) if scale is None else scale
+    if attn_mask is None and not dropout_p:
+        whole = _whole(q, k, v, factor, bool(is_causal), enable_gqa)
+        if whole is not None:
+            return _ordered(tensor_of(whole), query)
     if enable_gqa:
         k, v = (_repeated_heads(n, q) for n in (k, v))
-    factor = 1 / math.sqrt(max(q.type.shape[-1], 1)) if scale is None else scale
     # scaled between the products, where it is part of the softmax's kernel
     scores = f.matmul(q, s.swapped(k))
     scores = p.mul(scores, argument(scores, factor))
@@ -69,7 +76,32 @@ def scaled_dot_product_attention(
         if not 0 <= dropout_p <= 1:
             raise ValueError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
         weights = dropped(weights, dropout_p)
-    return tensor_of(f.matmul(weights, v))
+    result = tensor_of(f.matmul(weights, v))
+    return result if dropout_p else _ordered(result, query)
+
+
+def _ordered(result: Tensor, query: Tensor) -> Tensor:
+    """The result, whose heads lie in memory as those of the query, as in PyTorch: where a projection's are read as
+    ``[batch, heads, targets, size]``, the next one reads the result without a copy."""
+    if result.ndim != 4 or result.shape != query.shape or strides_of(query)[0][-1] != 1:
+        return result
+    return arranged_like(result, (query,))
+
+
+def _whole(q: Node, k: Node, v: Node, scale: float, is_causal: bool, shares_heads: bool) -> Node | None:
+    """Attention of 16-bit floats on a GPU, where libraries compute it whole; None of anything else."""
+    operands = (q, k, v)
+    if q.type.device == "cpu" or not is_narrow(q.type.dtype) or any(x.ndim != 4 or not x.type.size for x in operands):
+        return None
+    heads, of_keys = q.type.shape[1], k.type.shape[1]
+    fits = heads % of_keys == 0 if shares_heads else heads == of_keys
+    if not fits or q.type.shape[0] != k.type.shape[0] or k.type.shape[:2] != v.type.shape[:2]:
+        return None
+    if type(scale) not in (int, float):
+        # a number of a function that is being recorded for replay: it is read anew at every call
+        return None
+    by_position = [s.permuted(x, (0, 2, 1, 3)) for x in operands]
+    return s.permuted(attention(*by_position, params=(float(scale), is_causal)), (0, 2, 1, 3))
 
 
 def _check(q: Node, k: Node, v: Node, mask: Tensor | None, is_causal: bool) -> None:

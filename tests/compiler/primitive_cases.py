@@ -15,6 +15,7 @@ import numpy as np
 from flamework.compiler import (  # noqa: F401, the rows of the last three are tested here
     dtypes,
     primitives as p,
+    primitives_attention,
     primitives_library,
     primitives_linalg,
     primitives_special,
@@ -191,6 +192,13 @@ class Case:
 
 SHAPES = ((3, 4), (), (0,), (2, 0, 3), (7, 37))
 
+# Queries, keys and values, and a scale and whether the attention is causal.
+ATTENTIONS = [
+    ((1, 3, 2, 2), (1, 4, 2, 2), (1, 4, 2, 3), (0.7, False)), ((2, 3, 2, 1), (2, 3, 1, 1), (2, 3, 1, 2), (0.5, True)),
+    ((1, 4, 1, 2), (1, 2, 1, 2), (1, 2, 1, 1), (-0.4, True)), ((1, 1, 4, 2), (1, 3, 2, 2), (1, 3, 2, 1), (0.0, False)),
+    ((2, 21, 4, 8), (2, 37, 2, 8), (2, 37, 2, 9), (0.35, True)),
+]
+
 
 def pointwise(*values: Values, wrt=None, kept: dict[int, DType] | None = None, rtol: float = 2e-6) -> list[Case]:
     """Cases of an elementwise row for every shape."""
@@ -365,6 +373,19 @@ CASES: dict[str, list[Case]] = {
         ((0, 2, 4), (3, 2, 3), ((1,), (1,), (1,), (1,), 1)), ((2, 0, 4), (3, 0, 3), ((1,), (1,), (1,), (1,), 1)),
         ((3, 9, 12, 13), (10, 9, 3, 3), ((1, 1), (1, 1), (1, 1), (1, 1), 1)),
         ((2, 3, 1, 4, 3), (3, 1, 1, 2, 2), ((1, 2, 1), (0, 1, 0), (0, 0, 1), (1, 1, 1), 3)))],
+    # queries, keys, values, and (scale, causal)
+    **{name: [case(X(*q), X(*k), X(*v), params=c, rtol=2e-5, wrt=(0, 1, 2) if name == "attention" else (0, 1))
+              for q, k, v, c in ATTENTIONS] for name in ("attention", "attention_sums")},
+    # and the result, the sums, its cotangent
+    "attention_gradient": [
+        *[case(X(*q), X(*k), X(*v), X(*q[:3], v[3]), X(q[0], q[2], q[1], values=uniform(2, 3)), X(*q[:3], v[3]),
+               params=(*c, which), rtol=1e-4, dtypes=(float32, float64),
+               wrt=(0, 1, 4, 5) if which == 2 else range(6))
+          for q, k, v, c in ATTENTIONS for which in range(3)],
+        *[case(X(1, 3, 2, 8), X(1, 4, 2, 8), X(1, 4, 2, 8), X(1, 3, 2, 8), Operand((1, 2, 3), uniform(4, 5), float32),
+               X(1, 3, 2, 8), params=(0.3, False, which), rtol=1e-4, dtypes=(dtypes.float16, dtypes.bfloat16))
+          for which in range(3)],
+    ],
     # image, cotangent, and a convolution's parameters with the size of a window
     "filter_gradient": [case(X(*a), X(*b), params=c, rtol=2e-5) for a, b, c in (
         ((2, 2, 7), (2, 3, 5), ((1,), (0,), (0,), (1,), 1, (3,))),
@@ -534,6 +555,17 @@ REFUSED: dict[str, list[tuple]] = {
             ((0,), (0,), (0,), (1,), 1), ((1,), (-1,), (0,), (1,), 1), ((1,), (0, 0), (0,), (1,), 1),
             ((1, 1), (0, 0), (0, 0), (1, 1), 1))],
     ],
+    **{name: [(F(1, 2, 2, 3), F(1, 4, 2, 3), F(1, 4, 2, 5), params) for params in ((1, False), (1.0, None), (1.0,))] + [
+        (q, k, v, (1.0, False)) for q, k, v in (
+            (F(2, 2, 3), F(4, 2, 3), F(4, 2, 3)), (F(1, 2, 2, 3), F(1, 4, 2, 4), F(1, 4, 2, 4)),
+            (F(1, 2, 3, 3), F(1, 4, 2, 3), F(1, 4, 2, 3)), (F(1, 2, 2, 3), F(1, 4, 2, 3), F(1, 5, 2, 3)),
+            (F(2, 2, 2, 3), F(1, 4, 2, 3), F(1, 4, 2, 3)), (F(1, 2, 2, 3), H(1, 4, 2, 3), F(1, 4, 2, 3)),
+            (L(1, 2, 2, 3), L(1, 4, 2, 3), L(1, 4, 2, 3)), (F(1, 2, 2, 3), F(1, 0, 2, 3), F(1, 0, 2, 3)))]
+       for name in ("attention", "attention_sums")},
+    "attention_gradient": [
+        (F(1, 2, 2, 3), F(1, 4, 2, 3), F(1, 4, 2, 5), out, sums, g, (1.0, False, which)) for out, sums, g, which in (
+            (F(1, 2, 2, 5), F(1, 2, 2), F(1, 2, 2, 5), 3), (F(1, 2, 2, 3), F(1, 2, 2), F(1, 2, 2, 5), 0),
+            (F(1, 2, 2, 5), F(1, 2, 2, 1), F(1, 2, 2, 5), 0), (F(1, 2, 2, 5), F(1, 2, 2), F(1, 2, 2, 3), 0))],
     "filter_gradient": [
         (F(1, 2, 4), g, ((1,), (0,), (0,), (1,), groups, size)) for g, groups, size in (
             (F(1, 3, 3), 1, (3,)), (F(2, 3, 2), 1, (3,)), (F(1, 3, 2), 2, (3,)), (F(1, 2, 2), 0, (3,)),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flamework.compiler import dtypes, primitives as p, primitives_shape as s
 from flamework.compiler.ir import Node, format_program, topological, verify
+from flamework.compiler.primitives_attention import attention
 from flamework.compiler.primitives_conv import convolve, filter_gradient
 from flamework.compiler.rewrite import RULES, fold_constants, rewrite
 from graphs import const, indices
@@ -385,6 +386,51 @@ RULE_TEXTS = {
         %14 = add(%7, %13) : f32[2,3,1,2,1,2]
         %15 = reshape(%14) [2, 3, 2, 1, 2] : f32[2,3,2,1,2]
         return %15
+        """,
+    ),
+    "attention_as_products": (
+        lambda: attention(x(1, 3, 2, 4), x(1, 5, 1, 4), x(1, 5, 1, 2), params=(0.5, True)),
+        """
+        %0 = input() : f32[1,3,2,4]
+        %1 = input() : f32[1,5,1,4]
+        %2 = input() : f32[1,5,1,2]
+        %3 = attention(%0, %1, %2) [0.5, True] : f32[1,3,2,2]
+        return %3
+        """,
+        """
+        %0 = iota() [(2, 3, 5), torch.int64, 'cpu', 1] : i64[2,3,5]
+        %1 = iota() [(2, 3, 5), torch.int64, 'cpu', 2] : i64[2,3,5]
+        %2 = lt(%0, %1) : b8[2,3,5]
+        %3 = const() [(2, 3, 5), torch.float32, 'cpu', -inf] : f32[2,3,5]
+        %4 = input() : f32[1,3,2,4]
+        %5 = permute(%4) [0, 2, 1, 3] : f32[1,2,3,4]
+        %6 = reshape(%5) [2, 3, 4] : f32[2,3,4]
+        %7 = input() : f32[1,5,1,4]
+        %8 = reshape(%7) [1, 1, 1, 5, 4] : f32[1,1,1,5,4]
+        %9 = expand(%8) [1, 1, 2, 5, 4] : f32[1,1,2,5,4]
+        %10 = reshape(%9) [2, 5, 4] : f32[2,5,4]
+        %11 = permute(%10) [0, 2, 1] : f32[2,4,5]
+        %12 = dot(%6, %11) : f32[2,3,5]
+        %13 = const() [(2, 3, 5), torch.float32, 'cpu', 0.5] : f32[2,3,5]
+        %14 = mul(%12, %13) : f32[2,3,5]
+        %15 = where(%2, %3, %14) : f32[2,3,5]
+        %16 = reduce_max(%15) [2] : f32[2,3]
+        %17 = reshape(%16) [2, 3, 1] : f32[2,3,1]
+        %18 = expand(%17) [2, 3, 5] : f32[2,3,5]
+        %19 = sub(%15, %18) : f32[2,3,5]
+        %20 = exp(%19) : f32[2,3,5]
+        %21 = sum(%20) [2] : f32[2,3]
+        %22 = reshape(%21) [2, 3, 1] : f32[2,3,1]
+        %23 = expand(%22) [2, 3, 5] : f32[2,3,5]
+        %24 = div(%20, %23) : f32[2,3,5]
+        %25 = input() : f32[1,5,1,2]
+        %26 = reshape(%25) [1, 1, 1, 5, 2] : f32[1,1,1,5,2]
+        %27 = expand(%26) [1, 1, 2, 5, 2] : f32[1,1,2,5,2]
+        %28 = reshape(%27) [2, 5, 2] : f32[2,5,2]
+        %29 = dot(%24, %28) : f32[2,3,2]
+        %30 = reshape(%29) [1, 2, 3, 2] : f32[1,2,3,2]
+        %31 = permute(%30) [0, 2, 1, 3] : f32[1,3,2,2]
+        return %31
         """,
     ),
     "filter_gradient_as_product": (

@@ -484,6 +484,24 @@ def communication(torch):
     assert [[t.get_device() for t in row] for row in comm.broadcast_coalesced([x, x], [0, 1])] == [[0, 0], [1, 1]]
 
 
+def what_is_copied_is_computed_together(torch):
+    x = torch.arange(12.0, device="cuda").reshape(3, 4)
+    torch.realize(x)
+    product = (x.T @ x).exp2()
+    copies = [(product + k).cpu() for k in range(3)]
+    del product
+    before = torch.counters()["kernels_launched"]
+    # the others too, which are known by then
+    assert copies[2].tolist() == (x.cpu().T @ x.cpu()).exp2().add(2).tolist()
+    assert [copy.sum().item() for copy in copies[:2]]
+    # a product and one kernel on either device, and a kernel on the CPU for each total
+    assert torch.counters()["kernels_launched"] - before == 6
+    copies = [(x * k).cpu() for k in range(3)]
+    before = torch.counters()["kernels_launched"]
+    torch.realize(*copies)
+    assert torch.counters()["kernels_launched"] - before == 1
+
+
 def gradients_cross_devices(torch):
     x = torch.arange(3.0, requires_grad=True)
     scale = torch.tensor(2.0, requires_grad=True)
@@ -637,7 +655,8 @@ BEHAVIOURS = [
     devices_and_their_properties, the_current_device, the_default_device, moves_between_devices, memory_is_counted,
     memory_that_does_not_suffice,
     streams_and_events, synchronize_computes_what_is_pending, generators, random_numbers_have_their_distributions,
-    permutations_and_samples, pickles_copies_and_files, storages, communication, gradients_cross_devices,
+    permutations_and_samples, pickles_copies_and_files, storages, communication,
+    what_is_copied_is_computed_together, gradients_cross_devices,
     modules_and_optimizers_train, modules_move, compiled_functions_replay, compiled_functions_follow_the_current_device,
     compiled_functions_draw_anew,
     compiled_functions_write, compiled_functions_between_devices,

@@ -54,6 +54,15 @@ IMAGES = """
     f.interpolate(x, scale_factor=2, mode="bilinear")
 """
 
+HEADS = """
+    f.scaled_dot_product_attention(x, x, x); f.scaled_dot_product_attention(x, y, y, is_causal=True)
+    f.scaled_dot_product_attention(y, x, x); f.scaled_dot_product_attention(x, x[:, :1], x[:, :1], enable_gqa=True)
+    f.scaled_dot_product_attention(x, x, x, t.ones(5, 5)); f.scaled_dot_product_attention(x[:, 0], x[:, 0], x[:, 0])
+    f.scaled_dot_product_attention(x[:, :, ::2], x, x); f.scaled_dot_product_attention(*[x.half()] * 3)
+    f.scaled_dot_product_attention(*[x.permute(1, 0, 2, 3)] * 3); f.scaled_dot_product_attention(*[x.mT] * 3)
+    f.scaled_dot_product_attention(x, x, x).transpose(1, 2).view(2, 5, 24)
+"""
+
 
 def values(t):
     return t.arange(60.0).reshape(3, 4, 5) / 7 + 0.25
@@ -82,6 +91,10 @@ def test_strides_of_results(operand):
 
 def test_strides_of_what_is_made_from_images():
     assert_same(lambda t: strides(t, IMAGES, OPERANDS["image"](t, values(t))))
+
+
+def test_strides_of_attention():
+    assert_same(lambda t: strides(t, HEADS, t.arange(240.0).reshape(2, 5, 3, 8).transpose(1, 2)))
 
 
 def programs(t):

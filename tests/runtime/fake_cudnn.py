@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import fake_cuda
 import ml_dtypes
 import numpy as np
+from fake_attention import attention, attention_gradients
 from flamework.runtime import cudnn
 
 
@@ -81,7 +82,7 @@ class Tensor:
 
 
 class Graph:
-    """A graph of one convolution. Its steps have to be called in the order of STAGES."""
+    """A graph of one operation. Its steps have to be called in the order of STAGES."""
 
     STAGES = ("made", "validated", "lowered", "planned", "filtered", "supported", "built")
 
@@ -102,12 +103,9 @@ class Graph:
         return self.tensors[uid]
 
     def convolution(self, operation, first, second, pre_padding, post_padding, stride, dilation, compute_data_type):
-        assert self.operation is None and compute_data_type is self.computed
-        assert first is self.tensors[1] and second is self.tensors[2]
-        self.operation = operation
+        (result,) = self.made(operation, (first, second), compute_data_type, 1)
         self.windows = pre_padding, post_padding, stride, dilation
-        self.result = Tensor(self, is_virtual=True)
-        return self.result
+        return result
 
     def conv_fprop(self, image, weight, **windows):
         return self.convolution("conv_fprop", image, weight, **windows)
@@ -115,29 +113,73 @@ class Graph:
     def conv_wgrad(self, image, loss, **windows):
         return self.convolution("conv_wgrad", image, loss, **windows)
 
+    def sdpa(self, q, k, v, attn_scale, use_causal_mask, generate_stats, compute_data_type):
+        assert generate_stats is True
+        self.attends = attn_scale, use_causal_mask
+        return self.made("sdpa", (q, k, v), compute_data_type, 2)
+
+    def sdpa_backward(
+        self, q, k, v, o, dO, stats, attn_scale, use_causal_mask, use_deterministic_algorithm, compute_data_type
+    ):
+        assert use_deterministic_algorithm is True
+        self.attends = attn_scale, use_causal_mask
+        return self.made("sdpa_backward", (q, k, v, o, stats, dO), compute_data_type, 3)
+
+    def made(self, operation, operands, compute_data_type, count):
+        assert self.operation is None and compute_data_type is self.computed
+        assert list(operands) == list(self.tensors.values())
+        self.operation = operation
+        self.results = [Tensor(self, is_virtual=True) for _ in range(count)]
+        return self.results
+
     def parts(self):
         """The image, the weight, and what the forward pass makes of them."""
-        first, second, result = self.tensors[1], self.tensors[2], self.result
+        (first, second), (result,) = self.tensors.values(), self.results
         return (first, second, result) if self.operation == "conv_fprop" else (first, result, second)
 
     def validate(self):
         self.step("validated")
-        assert not self.result.is_virtual and self.result.uid == 3
-        for tensor in (*self.tensors.values(), self.result):
-            assert tensor.data_type is self.result.data_type and len(tensor.dim) == len(tensor.stride) in (4, 5)
+        assert not any(x.is_virtual for x in self.results)
+        tensors = [*self.tensors.values(), *self.results]
+        assert [x.uid for x in tensors] == list(range(1, 1 + len(tensors)))
+        self.stored = tensors[0].data_type
+        if self.operation in ("sdpa", "sdpa_backward"):
+            self.validate_attention(tensors)
+            return
+        for tensor in tensors:
+            assert tensor.data_type is self.stored and len(tensor.dim) == len(tensor.stride) in (4, 5)
             # packed, the last axis innermost
-            assert tensor.stride == [int(np.prod(tensor.dim[axis + 1 :])) for axis in range(len(tensor.dim))]
+            assert tensor.stride == packed(tensor.dim)
+
+    def validate_attention(self, tensors):
+        if self.stored not in (data_type.HALF, data_type.BFLOAT16) or self.computed is not data_type.FLOAT:
+            raise cudnnGraphNotSupportedError("needs 16-bit floats")
+        q, k, v = tensors[:3]
+        (b, h, s, d), (_, g, t, _), e = q.dim, k.dim, v.dim[3]
+        if d % 8 or e % 8:
+            raise cudnnGraphNotSupportedError("hidden_dim should be multiple of 8")
+        query, key, value, sums, out = (b, h, s, d), (b, g, t, d), (b, g, t, e), (b, h, s, 1), (b, h, s, e)
+        gradients = (query, key, value, out, sums, out, query, key, value)
+        wanted = (query, key, value, out, sums) if self.operation == "sdpa" else gradients
+        assert h % g == 0 and tuple(tuple(x.dim) for x in tensors) == wanted
+        for tensor, shape in zip(tensors, wanted):
+            if shape == sums:
+                assert tensor.data_type is data_type.FLOAT and tensor.stride == packed(tensor.dim)
+            else:
+                assert tensor.data_type is self.stored and tensor.stride[3] == 1
+                assert not any(step % 8 for step in tensor.stride[:3])
 
     def build_operation_graph(self):
         self.step("lowered")
-        image, weight, out = (x.dim for x in self.parts())
-        assert image[0] == out[0] and weight[0] == out[1] and image[1] % weight[1] == 0
-        groups = image[1] // weight[1]
-        assert weight[0] % groups == 0
-        for x, k, y, low, high, step, gap in zip(image[2:], weight[2:], out[2:], *self.windows):
-            assert low >= 0 and high >= 0 and step > 0 and gap > 0
-            assert y == (x + low + high - gap * (k - 1) - 1) // step + 1
-        if (self.result.data_type, self.computed) not in {
+        if self.operation.startswith("conv"):
+            image, weight, out = (x.dim for x in self.parts())
+            assert image[0] == out[0] and weight[0] == out[1] and image[1] % weight[1] == 0
+            groups = image[1] // weight[1]
+            assert weight[0] % groups == 0
+            for x, k, y, low, high, step, gap in zip(image[2:], weight[2:], out[2:], *self.windows):
+                assert low >= 0 and high >= 0 and step > 0 and gap > 0
+                assert y == (x + low + high - gap * (k - 1) - 1) // step + 1
+        if (self.stored, self.computed) not in {
             (data_type.FLOAT, data_type.FLOAT), (data_type.DOUBLE, data_type.DOUBLE),
             (data_type.HALF, data_type.FLOAT), (data_type.BFLOAT16, data_type.FLOAT),
         }:
@@ -176,22 +218,39 @@ class Graph:
         fake = self.fake
         assert self.stage == "built" and handle is self.handle and handle.stream == fake_cuda.STREAM
         fake.check_handle(handle)
-        assert set(tensor_dict) == {1, 2, 3} and all(type(x) is int for x in (*tensor_dict.values(), workspace))
+        tensors = [*self.tensors.values(), *self.results]
+        assert set(tensor_dict) == {x.uid for x in tensors}
+        assert all(type(x) is int for x in (*tensor_dict.values(), workspace))
         assert not any(address % 16 for address in tensor_dict.values())
         if self.workspace:
             assert workspace % 256 == 0
             fake.driver.span(workspace, self.workspace)[:] = 0x5A
-        memories = {x.uid: self.memory(x, tensor_dict[x.uid]) for x in (*self.tensors.values(), self.result)}
-        first, second, result = (memories[uid] for uid in (1, 2, 3))
-        computed = ELEMENTS[self.computed]
-        compute = forward if self.operation == "conv_fprop" else weight_gradient
-        result[...] = compute(first.astype(computed), second.astype(computed), result.shape, *self.windows)
-        fake.ran.append((self.operation, result.dtype.name, self.name))
+        memories = [self.memory(x, tensor_dict[x.uid]) for x in tensors]
+        operands = [x.astype(ELEMENTS[self.computed]) for x in memories[: len(self.tensors)]]
+        results = memories[len(self.tensors) :]
+        stored = memories[0].dtype
+        match self.operation:
+            case "sdpa":
+                found = attention(*operands, *self.attends, stored)
+            case "sdpa_backward":
+                found = attention_gradients(*operands, *self.attends, stored)
+            case "conv_fprop":
+                found = [forward(*operands, results[0].shape, *self.windows)]
+            case _:
+                found = [weight_gradient(*operands, results[0].shape, *self.windows)]
+        for memory, value in zip(results, found, strict=True):
+            memory[...] = value
+        fake.ran.append((self.operation, stored.name, self.name))
 
     def memory(self, tensor, address):
         dtype = np.dtype(ELEMENTS[tensor.data_type])
         memory = self.fake.driver.span(address, tensor.span * dtype.itemsize).view(dtype)
         return np.lib.stride_tricks.as_strided(memory, tensor.dim, [x * dtype.itemsize for x in tensor.stride])
+
+
+def packed(shape):
+    """The strides of a tensor without gaps."""
+    return [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
 
 
 def places(image, size, out, low, high, stride, dilation):
@@ -265,6 +324,6 @@ def installed(device, fake):
     before = cudnn.bindings
     cudnn.bindings = lambda: fake
     try:
-        device.convolutions = cudnn.Cudnn(device)
+        device.cudnn = cudnn.Cudnn(device)
     finally:
         cudnn.bindings = before

@@ -221,10 +221,10 @@ def without_cublaslt_it_is_not_touched(fake):
     cudnn.bindings = lambda: fake
     try:
         for products, is_used in ((None, False), ("cuBLASLt", True)):
-            del device.convolutions
+            del device.cudnn
             device.products = products
             handles = len(fake.handles)
-            assert (device.convolutions is not None) == is_used and len(fake.handles) == handles + is_used
+            assert (device.cudnn is not None) == is_used and len(fake.handles) == handles + is_used
     finally:
         cudnn.bindings = before
 
@@ -233,7 +233,7 @@ def what_was_planned_lives_as_long_as_a_program(fake):
     x, weight = a_pair()
     torch.realize(convolved(x, weight))
     torch.realize(convolved(x, weight).relu())
-    known = gpu.gpu("cuda:0").convolutions.convolvers
+    known = gpu.gpu("cuda:0").cudnn.calls
     assert len(known) == len(fake.built) == 1
     fake.built.clear()
     engine._plans.clear()

@@ -10,6 +10,7 @@ import pytest
 import simulator
 from flamework.compiler import dtypes
 from flamework.runtime import cudnn
+from flamework.runtime.cudnn_operations import TYPES, Convolution, contiguous, describe
 
 
 @pytest.mark.parametrize("name", [behaviour.__name__ for behaviour in gpu_convolutions.BEHAVIOURS])
@@ -20,13 +21,14 @@ def test_with_stand_ins(name):
 
 def described(x, weight, *options):
     y = getattr(torch.nn.functional, f"conv{len(x) - 2}d")(torch.ones(x), torch.ones(weight), None, *options)
-    return cudnn.describe(y._node)
+    return describe(y._node)
 
 
 def test_a_line_is_an_image_of_one_row():
     line = described((2, 4, 9), (6, 2, 3), 2, 1, 3, 2)
-    assert line == cudnn.Convolution(
-        "conv_fprop", dtypes.float32, (2, 4, 1, 9), (6, 2, 1, 3), (2, 6, 1, 3), (1, 2), (0, 1), (0, 1), (1, 3)
+    assert line == Convolution(
+        dtypes.float32, (contiguous((2, 4, 1, 9)), contiguous((6, 2, 1, 3))), (contiguous((2, 6, 1, 3)),), "conv_fprop",
+        (1, 2), (0, 1), (0, 1), (1, 3),
     )
 
 
@@ -34,7 +36,7 @@ def test_what_cudnn_is_not_asked():
     assert described((2, 4, 5, 6), (6, 4, 3, 3)) is not None
     assert described((0, 4, 5, 6), (6, 4, 3, 3)) is None
     assert described((2, 0, 5, 6), (6, 0, 3, 3)) is None
-    assert cudnn.describe(torch.ones(3)._node) is None
+    assert describe(torch.ones(3)._node) is None
 
 
 @functools.cache
@@ -44,11 +46,13 @@ def frontend():
     return cudnn.bindings()
 
 
-CONVOLUTION = cudnn.Convolution(
-    "conv_fprop", dtypes.bfloat16, (2, 4, 5, 6), (6, 2, 3, 2), (2, 6, 4, 5), (1, 1), (0, 1), (1, 0), (1, 1)
+CONVOLUTION = Convolution(
+    dtypes.bfloat16, (contiguous((2, 4, 5, 6)), contiguous((6, 2, 3, 2))), (contiguous((2, 6, 4, 5)),), "conv_fprop",
+    (1, 1), (0, 1), (1, 0), (1, 1),
 )
-GRADIENT = cudnn.Convolution(
-    "conv_wgrad", dtypes.float32, (2, 4, 5, 6), (2, 6, 3, 5), (6, 2, 3, 2), (1, 1), (0, 0), (0, 0), (1, 1)
+GRADIENT = Convolution(
+    dtypes.float32, (contiguous((2, 4, 5, 6)), contiguous((2, 6, 3, 5))), (contiguous((6, 2, 3, 2)),), "conv_wgrad",
+    (1, 1), (0, 0), (0, 0), (1, 1),
 )
 
 
@@ -71,13 +75,12 @@ def test_a_graph_is_described_to_the_frontend(found):
     library = frontend()
     graph = cudnn.graph_of(library, None, found)
     (node,) = graph.nodes
-    assert node.node_type.name == found.operation.upper()
-    first, second = node.inputs.values()
-    (result,) = node.outputs.values()
-    kinds = [getattr(library.data_type, name) for name in cudnn.TYPES[found.dtype.name]]
-    for tensor, shape, uid in ((first, found.first, 1), (second, found.second, 2), (result, found.result, 3)):
-        assert (tensor.get_uid(), tuple(tensor.get_dim())) == (uid, shape)
-        assert tensor.get_stride()[-2:] == [shape[-1], 1]
+    assert node.node_type.name == found.name.upper()
+    tensors = [*node.inputs.values(), *node.outputs.values()]
+    kinds = [getattr(library.data_type, name) for name in TYPES[found.dtype.name]]
+    for uid, (tensor, wanted) in enumerate(zip(tensors, (*found.operands, *found.results), strict=True), 1):
+        assert (tensor.get_uid(), tuple(tensor.get_dim())) == (uid, wanted.shape)
+        assert tuple(tensor.get_stride()) == wanted.strides
         assert tensor.get_data_type() == kinds[0] and not tensor.is_virtual
     assert node.compute_data_type == kinds[1]
     windows = {"stride": found.stride, "pre_padding": found.low, "post_padding": found.high, "dilation": found.dilation}
