@@ -45,6 +45,7 @@ from .autograd import (
 from .exchange import from_numpy, is_nonzero
 from .printing import set_printoptions
 from .runtime.counters import counters
+from .runtime.gpu import OutOfMemoryError
 from .creation import (
     arange, as_tensor, empty, empty_like, empty_permuted, empty_strided,
     eye, full, full_like, linspace, logspace, ones, ones_like, range,

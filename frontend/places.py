@@ -22,7 +22,7 @@ from .compiler.ir import Node
 from .recording import copied_home, node_of, reclaim, register, snapshot
 from .runtime import engine, shared
 from .runtime.allocator import Buffer
-from .runtime.donation import others
+from .runtime.donation import BUFFERS, others
 from .storage import (
     EXPORTED,
     Chain,
@@ -236,7 +236,7 @@ def is_alone(tensor: Tensor) -> bool:
     else:
         value = storage.node
     buffer = value.value
-    if type(buffer) is not Buffer or not buffer.is_block:
+    if type(buffer) not in BUFFERS or not buffer.is_block:
         return False
     stored = storage is not None
     if node is value:

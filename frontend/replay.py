@@ -37,8 +37,7 @@ from .recording import storage_of, tensor_of
 from .runtime import engine
 from .runtime.allocator import Buffer
 from .runtime.counters import COUNTERS
-from .runtime.donation import others
-from .runtime.gpu import DeviceBuffer
+from .runtime.donation import BUFFERS, others
 from .storage import Cut, Storage
 from .tensor import Tensor, meta_of
 
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
 NONE: frozenset[int] = frozenset()
 
 # The classes of what computed nodes hold.
-BUFFERS = frozenset([Buffer, DeviceBuffer])
 
 
 class Changed(Exception):

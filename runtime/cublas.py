@@ -159,10 +159,6 @@ class CublasLt:
         self.gpu = gpu
         self.handle = self.lt.create()
 
-    @functools.cached_property
-    def workspace(self) -> Any:
-        return self.gpu.allocate(WORKSPACE_BYTES)
-
     def multiplication(self, product: Product) -> Multiplication | None:
         """How a product is computed; None if the library has no algorithm for it."""
         found = Multiplication(self, product)
@@ -191,7 +187,10 @@ class Multiplication:
             self.variants[key] = Variant.found(self.cublas, self.product, in_tf32, is_aligned)
         return self.variants[key]
 
-    def __call__(self, a: int, b: int, c: int, bias: int = 0) -> None:
+    def scratch_bytes(self, *addresses: int) -> int:
+        return WORKSPACE_BYTES
+
+    def __call__(self, a: int, b: int, c: int, bias: int = 0, *, scratch: int) -> None:
         """Put the product on the GPU's stream, for operands, a result, and perhaps a vector at these addresses."""
         cublas = self.cublas
         gpu, lt = cublas.gpu, cublas.lt
@@ -207,7 +206,7 @@ class Multiplication:
             lt.matmul(
                 cublas.handle, variant.description, self.alpha.ctypes.data, b + of_b, variant.first, a + of_a,
                 variant.second, self.beta.ctypes.data, result, variant.result, result, variant.result,
-                variant.algorithm.ctypes.data, cublas.workspace.address, WORKSPACE_BYTES, int(gpu.stream),
+                variant.algorithm.ctypes.data, scratch, WORKSPACE_BYTES, int(gpu.stream),
             )
 
 

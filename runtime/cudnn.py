@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .cudnn_operations import Operation
+from .gpu import aligned
 
 if TYPE_CHECKING:
     from .nvidia import Nvidia
@@ -148,30 +149,40 @@ class Call:
             self.plans[in_tf32] = self.cudnn.planned(self.operation, unwanted)
         return self.plans[in_tf32]
 
-    def __call__(self, *addresses: int) -> None:
+    def current_plan(self) -> Plan:
+        plan = self.plan(allow_tf32 and self.operation.dtype.name == "float32")
+        assert plan is not None
+        return plan
+
+    def missing(self, addresses: Sequence[int]) -> list[tuple[int, int, bool]]:
+        """The operands that have to be copied, as they are not aligned, and the results that nobody wants: number,
+        bytes, and whether it is an operand."""
+        operation = self.operation
+        found = []
+        for k, (address, tensor) in enumerate(zip(addresses, (*operation.operands, *operation.results), strict=True)):
+            is_operand = k < len(operation.operands)
+            if not address or address % ALIGNMENT:
+                assert is_operand or not address
+                dtype = operation.dtype.compute if tensor.is_wide else operation.dtype
+                found.append((k, tensor.elements * dtype.itemsize, is_operand))
+        return found
+
+    def scratch_bytes(self, *addresses: int) -> int:
+        return aligned(self.current_plan().workspace) + sum(aligned(nbytes) for _, nbytes, _ in self.missing(addresses))
+
+    def __call__(self, *addresses: int, scratch: int) -> None:
         """Put the operation on the GPU's stream, for operands and results at these addresses; 0 for a result that
         nobody wants."""
-        cudnn, operation = self.cudnn, self.operation
-        gpu = cudnn.gpu
-        plan = self.plan(allow_tf32 and operation.dtype.name == "float32")
-        assert plan is not None
-        # memory that is let go here is written by what comes later in the stream only
-        held = []
-        places = {}
-        tensors = [*operation.operands, *operation.results]
-        for uid, (address, tensor) in enumerate(zip(addresses, tensors, strict=True), 1):
-            nbytes = tensor.elements * (operation.dtype.compute if tensor.is_wide else operation.dtype).itemsize
-            if not address:
-                held.append(gpu.allocate(nbytes))
-                address = held[-1].address
-            elif address % ALIGNMENT:
-                assert uid <= len(operation.operands)
-                held.append(gpu.allocate(nbytes))
-                gpu.copy(held[-1].address, address, nbytes)
-                address = held[-1].address
-            places[uid] = address
-        if plan.workspace:
-            held.append(gpu.allocate(plan.workspace))
+        gpu, plan = self.cudnn.gpu, self.current_plan()
+        places = list(addresses)
+        at = scratch + aligned(plan.workspace)
+        for k, nbytes, is_operand in self.missing(addresses):
+            places[k] = at
+            if is_operand:
+                gpu.copy(at, addresses[k], nbytes)
+            at += aligned(nbytes)
         gpu.enter()
-        with cudnn.lock:
-            plan.graph.execute(places, held[-1].address if plan.workspace else 0, handle=cudnn.handle)
+        with self.cudnn.lock:
+            plan.graph.execute(
+                dict(enumerate(places, 1)), scratch if plan.workspace else 0, handle=self.cudnn.handle
+            )

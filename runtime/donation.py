@@ -16,10 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from sys import getrefcount
+from typing import Any
 
 from ..compiler import primitives_shape as s
 from ..compiler.ir import Node, topological
 from .allocator import Buffer
+from .gpu import DeviceBuffer
+
+#: Memory that a plan may write over, of either kind of device.
+BUFFERS = frozenset([Buffer, DeviceBuffer])
 
 #: Programs that could donate less do not look: small blocks come from the cache, and are warm.
 LEAST_BYTES = 1 << 20
@@ -107,7 +112,7 @@ class Lifetimes:
 def holds_alone(node: Node) -> bool:
     """Whether a computed node, with the value below it if it is a leaf, is all that refers to a block of memory."""
     buffer = node.value
-    if type(buffer) is not Buffer or not buffer.is_block:
+    if type(buffer) not in BUFFERS or not buffer.is_block:
         return False
     sources = node.src
     if not sources:
@@ -116,6 +121,49 @@ def holds_alone(node: Node) -> bool:
         return False
     value = sources[0]
     return value.value is buffer and not value.src and others(value) == 1 and others(buffer) == 2
+
+
+class Receiver:
+    """A plan whose results may be written over its inputs.
+
+    Attributes:
+        output_bytes, donors, late: see ``placement.Placement``.
+        lifetimes: who holds the inputs that results may be written into; None if that would save little.
+    """
+
+    def __init__(self, output_bytes: Sequence[int], donors: Sequence[Sequence[int]], late: Sequence[bool]) -> None:
+        self.output_bytes, self.donors, self.late = output_bytes, donors, late
+        self.lifetimes: Lifetimes | None = None
+        self.matched: dict[frozenset[int], dict[int, int]] = {}
+
+    def watch_lifetimes(self, roots: Sequence[Node], inputs: Sequence[Node]) -> None:
+        """Learn from the nodes that the plan was made for who holds the inputs that could be donated."""
+        if pays(self.output_bytes, self.donors):
+            self.lifetimes = Lifetimes(roots, inputs, sorted({n for numbers in self.donors for n in numbers}))
+
+    def match(self, dying: frozenset[int]) -> dict[int, int]:
+        """Which result is written into which of the inputs that die."""
+        found = self.matched.get(dying)
+        if found is None:
+            found = self.matched[dying] = match(self.donors, dying)
+        return found
+
+    def given(self, inputs: Sequence[Any], dying: frozenset[int], spare: Sequence[Any]) -> list[Any]:
+        """For each result the memory that it is written into, or None for new memory; see ``plan.Plan.run``."""
+        donor = self.match(dying) if dying else {}
+        free: dict[int, list[Any]] = {}
+        for buffer in spare:
+            free.setdefault(buffer.nbytes, []).append(buffer)
+        return [
+            inputs[donor[j]] if j in donor
+            else free[nbytes].pop() if self.late[j] and free.get(nbytes) else None
+            for j, nbytes in enumerate(self.output_bytes)
+        ]
+
+
+def pays(output_bytes: Sequence[int], donors: Sequence[Sequence[int]]) -> bool:
+    """Whether a program may save so much memory that it looks who holds its inputs."""
+    return sum(nbytes for nbytes, numbers in zip(output_bytes, donors) if numbers) >= LEAST_BYTES
 
 
 def match(donors: Sequence[Sequence[int]], dying: frozenset[int]) -> dict[int, int]:

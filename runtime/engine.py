@@ -522,11 +522,12 @@ def build(roots: Sequence[Node], inputs: Sequence[Node], numbers: Sequence[Node]
             from .gpu import gpu
             from .gpu_plan import GpuPlan, GpuPlanner
 
-            return GpuPlan(GpuPlanner(roots, slotted(inputs, numbers), len(inputs), gpu(device)))
-        from .plan import Plan
+            plan: Plan | GpuPlan = GpuPlan(GpuPlanner(roots, slotted(inputs, numbers), len(inputs), gpu(device)))
+        else:
+            from .plan import Plan
 
-        planner = planned(roots, inputs, numbers)
-        plan = Plan(planner.tape, lambda: planner)
+            planner = planned(roots, inputs, numbers)
+            plan = Plan(planner.tape, lambda: planner)
     plan.watch_lifetimes(roots, inputs)
     return plan
 

@@ -65,6 +65,11 @@ class DeviceBuffer:
             self.gpu.give_back(self.address, self._size, self.nbytes)
 
 
+def aligned(nbytes: int) -> int:
+    """The bytes of a memory after which another one can begin."""
+    return nbytes + 255 & -256
+
+
 class OutOfMemoryError(RuntimeError):
     """A GPU's memory does not suffice. The program can go on, with less."""
 

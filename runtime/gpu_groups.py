@@ -8,13 +8,23 @@ which writes the source of such a launch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ..compiler.codegen_cuda import Launch
 from ..compiler.ir import Node
 from ..kernels.cuda import grouped
+
+
+class Call(Protocol):
+    """A call of one of the GPU's libraries."""
+
+    def scratch_bytes(self, *addresses: int) -> int:
+        """How much memory it needs beside operands and results at these addresses."""
+
+    def __call__(self, *addresses: int, scratch: int) -> None:
+        """Put it on the GPU's stream, with that memory at the address ``scratch``."""
 
 
 @dataclass
@@ -29,7 +39,7 @@ class Step:
     launch: Launch | None
     arguments: list[tuple[Any, ...]]
     operation: Node | None = None
-    call: Callable[..., None] | None = None
+    call: Call | None = None
     written: frozenset[int] | None = None
 
 
@@ -41,7 +51,8 @@ SIZES = (2, 4, 8, 16, 24, 32, 40, 48, 56, 64)  # members, some of which may be e
 class Group:
     """Steps that may become one: what they write, and all that they touch, as spans of memories."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, shared: Mapping[int, int]) -> None:
+        self.shared = shared
         self.members: list[Step] = []
         self.writes: list[tuple[int, int, int]] = []
         self.touches: list[tuple[int, int, int]] = []
@@ -53,6 +64,7 @@ class Group:
         for k, (kind, *what) in enumerate(step.arguments):
             if kind == "pointer":
                 base, begin, nbytes = what
+                base = self.shared.get(base, base)
                 self.touches.append((base, begin, begin + nbytes))
                 if k in (step.written or ()):
                     self.writes.append(self.touches[-1])
@@ -67,11 +79,15 @@ class Group:
         )
 
 
-def group(steps: Sequence[Step], processors: int) -> list[Step]:
-    """The steps with launches grouped. Every step comes after what it depends on."""
+def group(steps: Sequence[Step], processors: int, shared: Mapping[int, int]) -> list[Step]:
+    """The steps with launches grouped. Every step comes after what it depends on.
+
+    Args:
+        shared: for memories that may turn out to be one, which of them stands for all.
+    """
     groups: list[Group] = []
     for step in steps:
-        alone = Group(step)
+        alone = Group(step, shared)
         for found in reversed(groups[-LOOK_BACK:]):
             if found.conflicts(alone):
                 groups.append(alone)

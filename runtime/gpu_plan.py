@@ -29,7 +29,8 @@ from ..kernels.cuda import products, scatter, sort
 from . import cublas, cudnn
 from .counters import COUNTERS
 from .cudnn_operations import Operation, describe
-from .gpu import DeviceBuffer, Gpu, Launched
+from .donation import Receiver, pays
+from .gpu import DeviceBuffer, Gpu, Launched, aligned
 from .gpu_groups import Step, group
 from .placement import Item
 from .planner import Planner
@@ -144,8 +145,31 @@ class GpuPlanner(Planner):
                 self.sort_steps(item, scratch[0])
             else:
                 self.library_step(item)
-        self.launched = group(self.steps, self.gpu.processors)
         self.can_fail = any(item.can_fail() for item in self.items)
+        # what may be written over an input comes after all that can fail
+        placement = self.placement
+        before = len(self.steps)
+        if pays(placement.output_bytes, placement.donors):
+            before = [*self.first_steps, before][placement.safe]
+        shared = self.shared_memories()
+        self.checked = group(self.steps[:before], self.gpu.processors, shared)
+        self.safe = group(self.steps[before:], self.gpu.processors, shared)
+
+    def shared_memories(self) -> dict[int, int]:
+        """For the results and inputs that may be one memory, the number of the base that stands for them."""
+        shared: dict[int, int] = {}
+
+        def found(base: int) -> int:
+            while base in shared:
+                base = shared[base]
+            return base
+
+        for j, numbers in enumerate(self.placement.donors):
+            for number in numbers:
+                one, other = found(1 + self.inputs + j), found(1 + number)
+                if one != other:
+                    shared[one] = other
+        return {base: found(base) for base in shared}
 
     def pointer(self, node: Node, offset: int = 0) -> tuple[Any, ...]:
         if node.type.size == 0:
@@ -257,11 +281,6 @@ class GpuPlanner(Planner):
         self.steps.append(Step("", None, [*map(self.pointer, node.src), self.pointer(node)], node))
 
 
-def aligned(nbytes: int) -> int:
-    """The bytes of a memory after which another one can begin."""
-    return nbytes + 255 & -256
-
-
 def memories(scratch: dict[str, int], begin: int) -> dict[str, tuple[Any, ...]]:
     """Arguments that are the addresses of memories one after the other, from an offset of the arena on."""
     found = {}
@@ -276,17 +295,17 @@ def total(scratch: dict[str, int]) -> int:
     return sum(map(aligned, scratch.values()))
 
 
-class GpuPlan:
+class GpuPlan(Receiver):
     """A program ready to run on a GPU; its interface is that of ``plan.Plan``.
 
-    It writes over none of its inputs (``lifetimes`` is None), so that an index out of range is looked for at the end.
+    An index out of range is looked for before what may be written over an input, or at the end.
     Launches are divided into *parts* where an operation of a library comes between. Those of the GPU's own libraries
     are not nodes of the CUDA graph: their kernels are chosen when they are called, for the addresses that they get.
     """
 
-    lifetimes = None
-
     def __init__(self, planner: GpuPlanner) -> None:
+        placed = planner.placement
+        super().__init__(placed.output_bytes, placed.donors, placed.late)
         self.planner = planner
         self.gpu = planner.gpu
         self.can_fail = planner.can_fail
@@ -295,16 +314,21 @@ class GpuPlan:
         self.arena_bytes = self.placed.arena_bytes
         self.lock = threading.Lock()
         # what a kernel writes that finds an index out of range
-        checks = any(("error",) in step.arguments for step in planner.launched)
+        checks = any(("error",) in step.arguments for step in planner.checked)
         self.error = self.gpu.upload(np.zeros(4, np.int64)) if checks else None
-        self.parts: list[Part | Step] = []
-        for is_launch, found in itertools.groupby(planner.launched, lambda step: step.launch is not None):
-            steps = list(found)
-            self.parts += [Part(self.gpu, steps)] if is_launch else steps
+        self.checked, self.safe = map(self.parts_of, (planner.checked, planner.safe))
 
     items = property(lambda self: self.planner.items)
     fusion = property(lambda self: self.planner.fusion)
     roots = property(lambda self: self.planner.roots)
+
+    def parts_of(self, steps: Sequence[Step]) -> list[Part | Step]:
+        """Steps in order, with launches that follow one another as one part."""
+        parts: list[Part | Step] = []
+        for is_launch, found in itertools.groupby(steps, lambda step: step.launch is not None):
+            run = list(found)
+            parts += [Part(self.gpu, run)] if is_launch else run
+        return parts
 
     def steps(self, number: int) -> list[Step]:
         """What an item of the schedule becomes."""
@@ -315,25 +339,40 @@ class GpuPlan:
         self, inputs: Sequence[DeviceBuffer], numbers: Sequence[float], dying: frozenset[int] = frozenset(),
         spare: Sequence[DeviceBuffer] = (),
     ) -> list[DeviceBuffer]:
-        """Compute the results; see ``plan.Plan.run``. Without lifetimes nobody offers memory to write over."""
+        """Compute the results; see ``plan.Plan.run``."""
         gpu, placed, error = self.gpu, self.placed, self.error
-        assert not dying and not spare
-        results = [gpu.allocate(nbytes) for nbytes in placed.output_bytes]
+        given = self.given(inputs, dying, spare)
+        results = [gpu.allocate(nbytes) if x is None else x for x, nbytes in zip(given, placed.output_bytes)]
+        del given
         arena = gpu.allocate(placed.arena_bytes) if placed.arena_bytes else None
         bases = np.array(
             [arena.address if arena else 0, *(x.address for x in inputs), *(x.address for x in results),
              error.address if error else 0], np.int64,
         )
+        # calls that have to have memory get it before anything is written over
+        calls = [
+            (part, [int(bases[a[1]]) + a[2] if a[0] == "pointer" else a[1] for a in part.arguments])
+            for part in (*self.checked, *self.safe) if isinstance(part, Step) and part.call is not None
+        ]
+        needed = max((part.call.scratch_bytes(*addresses) for part, addresses in calls), default=0)
+        scratch = gpu.allocate(needed) if needed else None
+        where = iter(calls)
+
+        def run(part: Part | Step) -> None:
+            if not isinstance(part, Step):
+                part.run(bases, numbers)
+            elif part.call is None:
+                self.compute_on_cpu(part, bases)
+            else:
+                part.call(*next(where)[1], scratch=scratch.address if scratch else 0)
+
         with self.lock:
-            for part in self.parts:
-                if isinstance(part, Step) and part.call is not None:
-                    part.call(*[int(bases[a[1]]) + a[2] if a[0] == "pointer" else a[1] for a in part.arguments])
-                elif isinstance(part, Step):
-                    self.compute_on_cpu(part, bases)
-                else:
-                    part.run(bases, numbers)
+            for part in self.checked:
+                run(part)
             if error is not None:
                 self.check(error)
+            for part in self.safe:
+                run(part)
         COUNTERS.kernels_launched += self.launches
         return [inputs[n] if kind == "input" else results[n] for kind, n in placed.outputs]
 

@@ -27,7 +27,7 @@ from ..kernels.cpu.driver import ENTRY_WORDS
 from . import events
 from .allocator import Buffer, allocate_block, size_class
 from .counters import COUNTERS
-from .donation import LEAST_BYTES, Lifetimes, match
+from .donation import Receiver
 from .kernels import KERNELS
 from .tape import Tape
 
@@ -39,23 +39,21 @@ if TYPE_CHECKING:
 _address = attrgetter("address")
 
 
-class Plan:
+class Plan(Receiver):
     """A program ready to run; see the chapter's head.
 
     Attributes:
         tape: what runs.
         can_fail: whether it may report an error in the data.
-        lifetimes: who holds the inputs that results may be written into; None if that would save little.
         planner: how the program is computed, for inspection; made again for a tape that was kept on disk.
     """
 
     def __init__(self, tape: Tape, plan_again: Callable[[], Planner]) -> None:
+        super().__init__(tape.output_bytes, tape.donors, tape.late)
         self.tape = tape
         self.can_fail = tape.can_fail
         self.plan_again = plan_again
         self.lock = threading.Lock()
-        self.lifetimes: Lifetimes | None = None
-        self.matched: dict[frozenset[int], dict[int, int]] = {}
         # whether the results are the outputs, none of them an input, each once
         self.plain = tape.outputs == [("result", n) for n in range(len(tape.output_bytes))]
         self.requests = [(nbytes, size_class(nbytes)) for nbytes in tape.output_bytes]
@@ -133,16 +131,10 @@ class Plan:
             IndexError: an index in the data was out of range; nothing was read or written outside a tensor, and all
                 inputs are as they were.
         """
-        donor = self.match(dying) if dying else ()
-        if donor or spare:
-            free: dict[int, list[Buffer]] = {}
-            for buffer in spare:
-                free.setdefault(buffer.nbytes, []).append(buffer)
-            results = [
-                inputs[donor[j]] if j in donor
-                else free[nbytes].pop() if self.tape.late[j] and free.get(nbytes) else allocate_block(nbytes, size)
-                for j, (nbytes, size) in enumerate(self.requests)
-            ]
+        if dying or spare:
+            given = self.given(inputs, dying, spare)
+            results = [allocate_block(*request) if x is None else x for x, request in zip(given, self.requests)]
+            del given
         else:
             results = [allocate_block(nbytes, size) for nbytes, size in self.requests]
         arena = allocate_block(self.arena_bytes, self.arena_size) if self.arena_bytes else None
@@ -163,18 +155,6 @@ class Plan:
         if self.plain:
             return results
         return [inputs[n] if kind == "input" else results[n] for kind, n in self.tape.outputs]
-
-    def watch_lifetimes(self, roots: Sequence[Node], inputs: Sequence[Node]) -> None:
-        """Learn from the nodes that the plan was made for who holds the inputs that could be donated."""
-        if sum(nbytes for nbytes, numbers in zip(self.tape.output_bytes, self.tape.donors) if numbers) >= LEAST_BYTES:
-            self.lifetimes = Lifetimes(roots, inputs, sorted({n for numbers in self.tape.donors for n in numbers}))
-
-    def match(self, dying: frozenset[int]) -> dict[int, int]:
-        """Which result is written into which of the inputs that die."""
-        found = self.matched.get(dying)
-        if found is None:
-            found = self.matched[dying] = match(self.tape.donors, dying)
-        return found
 
     def fail(self) -> None:
         words = self.args[self.tape.error_at : self.tape.error_at + 4]

@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import gc
-import random
 import weakref
 
 import flamework
 import numpy as np
 import pytest
+from donating import N, block, run_random
 from flamework.compiler import dtypes
 from flamework.compiler.inplace import replaceable
 from flamework.compiler.loopir import Accumulator, Argument, Kernel, Let, Load, Loop, LoopVar, Store
 from flamework.places import home_node
 from flamework.recording import node_of
-from flamework.runtime import donation, engine, plan as plan_module
+from flamework.runtime import donation, engine
 from flamework.runtime.counters import counters
 from flamework.runtime.donation import match
 
-N = 4096
 F32 = dtypes.float32
 
 
 @pytest.fixture(autouse=True)
 def any_size(monkeypatch):
     """Donation is worth its checks for large values only; here it is made for all, in plans of its own."""
-    monkeypatch.setattr(plan_module, "LEAST_BYTES", 1)
+    monkeypatch.setattr(donation, "LEAST_BYTES", 1)
     engine._plans.clear()
     yield
     engine._plans.clear()
-
-
-def block(value: float = 1.0, n: int = N) -> flamework.Tensor:
-    """A computed tensor in a block of the allocator's."""
-    x = flamework.arange(n, dtype=flamework.float32) * 0.001 + value
-    flamework.realize(x)
-    return x
 
 
 def address(x: flamework.Tensor) -> int:
@@ -468,89 +460,13 @@ def test_a_compiled_function_does_not_keep_the_values_of_its_first_call():
 # ---------------------------------------------------------------------------------------------------- random programs
 
 
-def run_random(seed: int) -> list:
-    """A program of in-place updates with all kinds of holders; what it observes."""
-    rng = random.Random(seed)
-    n = 48
-    tensors = [block(float(k), n) for k in range(4)]
-    arrays = [np.full(n, 1.5, np.float32), np.full(n, -0.5, np.float32)]
-    tensors += [flamework.from_numpy(a) for a in arrays]
-    weight = flamework.nn.Parameter(block(0.5, n))
-    held: list = []
-    seen: list = []
-
-    @flamework.compile
-    def compiled(a, b, scale):
-        a.mul_(scale).add_(b)
-        b.copy_(b * 0.5)
-        return a.sum()
-
-    @flamework.compile
-    def compiled_failing(a, b, index):
-        a.add_(b[index].sum())
-        b.mul_(0.5)
-
-    def look(x) -> None:
-        seen.append(x.tolist() if isinstance(x, flamework.Tensor) else np.array(x).tolist())
-
-    for _ in range(rng.randrange(8, 30)):
-        a, b, c = (rng.choice(tensors) for _ in range(3))
-        what = rng.randrange(17)
-        try:
-            if what == 0:
-                a.add_(b)
-            elif what == 1:
-                a.mul_(0.5).add_(b).sub_(c)
-            elif what == 2:
-                a[3:20] += b[5:22]
-            elif what == 3:
-                a.view(6, 8).t().mul_(0.5)
-            elif what == 4:
-                a.lerp_(b, 0.25)
-                b.copy_(c)
-            elif what == 5:
-                held.append(a[rng.randrange(10):])
-            elif what == 6:
-                held.append(a.detach() if rng.random() < 0.5 else a.clone())
-            elif what == 7:
-                held.append(a * 2 + b)
-            elif what == 8:
-                held.append((weight * a).sum())
-            elif what == 9 and held and isinstance(x := rng.choice(held), flamework.Tensor) and x.requires_grad:
-                x.backward()
-                look(weight.grad)
-            elif what == 10:
-                held.append(a.numpy())
-            elif what == 11 and held:
-                held.pop(rng.randrange(len(held)))
-            elif what == 12:
-                flamework.realize(a, b) if rng.random() < 0.5 else flamework.realize()
-            elif what == 13:
-                look(compiled(a, b, 0.75))
-            elif what == 14:
-                bad = rng.random() < 0.5
-                compiled_failing(a, b, flamework.tensor([0, n if bad else 1]))
-            elif what == 15:
-                with flamework.no_grad():
-                    weight.mul_(0.9).add_(a)
-            else:
-                tensors[rng.randrange(4)] = a * 1.25 - b
-        except (IndexError, RuntimeError) as error:
-            seen.append(type(error).__name__)
-        if rng.random() < 0.2:
-            look(a)
-    for x in [*tensors, *held, *arrays, weight]:
-        look(x)
-    return seen
-
-
 @pytest.mark.parametrize("chunk", range(12))
 def test_random_programs_observe_what_they_would_without_donation(chunk, monkeypatch):
     given = [0, 0]
     for seed in range(chunk * 12, chunk * 12 + 12):
         outcomes = []
         for least in (1, 1 << 60):
-            monkeypatch.setattr(plan_module, "LEAST_BYTES", least)
+            monkeypatch.setattr(donation, "LEAST_BYTES", least)
             engine._plans.clear()
             before = counters()["bytes_allocated"]
             outcomes.append(run_random(seed))

@@ -80,11 +80,11 @@ def a_step(reads, writes, source="one", function="kernel", arguments=()):
     return Step(source, Launch(function, 1, 8, 5), [*spans, *arguments], written=written)
 
 
-def grouped(steps):
+def grouped(steps, shared=()):
     """How many launches of each source the steps become, in order."""
     source = "def kernel(a0, a1, units):\n    unit = i64(cuda.blockIdx.x)\n    unit += i64(cuda.gridDim.x)\n"
     steps = [replace(step, source=source + f"    # {step.source}\n") for step in steps]
-    found = gpu_groups.group(steps, 2)
+    found = gpu_groups.group(steps, 2, dict(shared))
     return [(re.search("# (.*)", step.source)[1], step.source.count("_of_0")) for step in found]
 
 
@@ -102,13 +102,17 @@ def test_a_launch_is_not_moved_before_what_it_depends_on():
     first, between = a_step([(0, 8)], [(8, 16)]), a_step([(8, 16)], [(16, 24)], source="two")
     assert [name for name, _ in grouped([first, between, a_step([(16, 24)], [(32, 40)])])] == ["one", "two", "one"]
     assert [name for name, _ in grouped([first, between, a_step([(24, 32)], [(32, 40)])])] == ["one", "two"]
+    # one writes memory 5, which may be the memory 3 that another one reads
+    reader, writer = a_step([(0, 8)], [(8, 16)], arguments=[("pointer", 3, 0, 8)]), a_step([(24, 32)], [])
+    writer = replace(writer, arguments=[*writer.arguments, ("pointer", 5, 0, 8), ("word", 0)], written=frozenset({1}))
+    assert [len(grouped([reader, writer], shared)) for shared in ((), [(5, 3)])] == [1, 2]
     keeps_its_place = replace(between, written=None)
     assert len(grouped([first, keeps_its_place, a_step([(24, 32)], [(32, 40)])])) == 3
 
 
 def test_a_launch_of_many_members_stays_within_the_parameters_of_a_kernel():
     steps = [a_step([(20 * k, 20 * k + 8)], [(20 * k + 8, 20 * k + 16)]) for k in range(150)]
-    sources = gpu_groups.group([replace(s, source="def kernel(a0, a1, units):\n    pass\n") for s in steps], 2)
+    sources = gpu_groups.group([replace(s, source="def kernel(a0, a1, units):\n    pass\n") for s in steps], 2, {})
     assert [len(step.arguments) + 1 <= 512 for step in sources] == [True] * 3
 
 
