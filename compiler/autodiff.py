@@ -70,15 +70,24 @@ def check_saved(user: Node, value: Node) -> None:
 
 def note_write(old: Node, new: Node, version: int) -> None:
     """Say that a tensor, written to ``version`` times before, now has another value in place."""
-    marks = old.marks()
-    marks.overwritten += 1
-    writes = marks.writes
+    # an optimizer's step comes here for every tensor that it keeps: nothing is called
+    mark = old.mark
+    if mark is None:
+        mark = old.mark = Marks()
+    if mark.overwritten:
+        mark.overwritten += 1
+    else:
+        mark.overwritten = 1
+        mark.version = version
+    writes = mark.writes
     if writes is None:
-        writes = marks.writes = Writes()
-    marks.version = version + 1 - marks.overwritten
+        writes = mark.writes = Writes()
     writes.version = version + 1
     writes.maker = gradient_name(new) if new.requires_grad else None
-    new.marks().writes = writes
+    mark = new.mark
+    if mark is None:
+        mark = new.mark = Marks()
+    mark.writes = writes
 
 
 def check_written(value: Node, is_result: bool = False) -> None:

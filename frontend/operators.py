@@ -170,11 +170,11 @@ def forward(operator: Operator, name: str) -> Callable:
 
     def method(self, other):
         # The attributes of nodes and tensors are set here: calls of their constructors take a third of the time.
-        storage = self._storage
-        if storage is None or storage.stamp == self._seen:
+        own = self._storage
+        if own is None or own.stamp == self._seen:
             a = self._node
             kind = a.type
-            node = None
+            node = storage = None
             if isinstance(other, Tensor):
                 storage = other._storage
                 if storage is None or storage.stamp == other._seen:
@@ -211,10 +211,7 @@ def forward(operator: Operator, name: str) -> Callable:
                 _pending_tensors.append(_ref(tensor))
                 if len(_pending_tensors) > pending.limit:
                     pending.flush()
-                if storage is None:
-                    if self._storage is None or is_plain(self):
-                        return tensor
-                elif is_plain(self) and (other.__class__ is float or other.__class__ is int or is_plain(other)):
+                if (own is None or is_plain(self)) and (storage is None or is_plain(other)):
                     return tensor
                 return arranged_like(tensor, (self, other))
         if not _operand(other):
