@@ -4,20 +4,16 @@ Many of PyTorch's functions are formulas here, whose last step has a name of its
 at the node of the result while gradients are recorded. A name with a number (``SumBackward1``) says which form of a
 function was called.
 
-In: the public functions. Out: the same, leaving names. Read next: ``compiler/gradient_names.py``, for functions that
+In: a call and its result. Out: a name. Read next: ``results.py``; ``compiler/gradient_names.py``, for functions that
 are one node.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Callable, Sequence
-from types import FunctionType, ModuleType
 from typing import Any
 
 from .compiler import primitives_shape as s
-from .compiler.ir import grad_mode
 from .recording import node_of
 from .tensor import Tensor
 
@@ -337,44 +333,3 @@ def leave(tensor: Tensor, name: str) -> None:
     node = tensor._node if tensor._storage is None else node_of(tensor)
     if node.src and node.op is not s.detach:
         node.name = name
-
-
-def named(function: Callable, name: str | Rule, in_place: bool = False) -> Callable:
-    """The function, leaving a name at what it returns, unless that is its argument as it was."""
-
-    @functools.wraps(function)
-    def public(*args: Any, **options: Any) -> Any:
-        result = function(*args, **options)
-        if grad_mode.enabled:
-            if result.__class__ is Tensor:
-                if result._node.requires_grad and (in_place or not args or result is not args[0]):
-                    leave(result, name if name.__class__ is str else name(args, options, result))
-            elif isinstance(result, (tuple, list)):
-                for part in result:
-                    if part.__class__ is Tensor and part._node.requires_grad:
-                        leave(part, name if name.__class__ is str else name(args, options, part))
-        return result
-
-    return public
-
-
-_DONE: set[Callable] = set()
-
-
-def install(*places: ModuleType | type) -> None:
-    """Let public functions, in modules and as methods of ``Tensor``, leave their names."""
-    made: dict[FunctionType, Callable] = {}
-    for place in places:
-        table = NAMES["flamework" if isinstance(place, type) else place.__name__]
-        for name, function in list(vars(place).items()):
-            base = name if name in table or not isinstance(place, type) else name.removesuffix("_")
-            if base not in table or not isinstance(function, FunctionType) or function in _DONE:
-                continue
-            if function not in made:
-                made[function] = named(function, table[base], base != name)
-                _DONE.add(made[function])
-                chapter = vars(sys.modules[function.__module__])
-                if chapter.get(function.__name__) is function:
-                    # a pickle looks there
-                    chapter[function.__name__] = made[function]
-            setattr(place, name, made[function])

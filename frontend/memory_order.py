@@ -8,15 +8,12 @@ memory, and nothing is moved unless somebody looks at that memory.
 The rules are those of PyTorch's ``TensorIterator`` (for functions that work element by element), of ``empty_like``, and
 of ``suggest_memory_format`` (for functions of images). Which functions follow them is one table each.
 
-In: a new tensor and what it was made from. Out: the same tensor, arranged. Read next: ``methods.py``.
+In: a new tensor and what it was made from. Out: the same tensor, arranged. Read next: ``results.py``.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Callable, Sequence
-from types import FunctionType, ModuleType
 from typing import Any
 
 from .compiler import primitives as p, primitives_shape as s
@@ -64,7 +61,8 @@ def is_plain(tensor: Tensor) -> bool:
     """Whether what is computed from a tensor lies in index order, as most does; False says nothing."""
     if tensor._storage is not None:
         for function, _ in tensor._chain:
-            if function not in _IN_ORDER and type(function) is not Cut:
+            # a cut first: parameters have one and no other step
+            if type(function) is not Cut and function not in _IN_ORDER:
                 return False
     return True
 
@@ -180,64 +178,35 @@ def suggests(tensor: Tensor, wanted: memory_format) -> bool:
     return True
 
 
-def elementwise(function: Callable) -> Callable:
-    """The function with its result in the order of its operands."""
-
-    @functools.wraps(function)
-    def ordered(*args: Any, **options: Any) -> Any:
-        result = function(*args, **options)
-        try:
-            for x in args:
-                if isinstance(x, Tensor) and x._storage is not None and not is_plain(x):
-                    return arranged_like(result, args)
-        except SparseOperand:
-            pass
-        return result
-
-    return ordered
-
-
-def of_images(function: Callable) -> Callable:
-    """The function with its result in the memory format of its first argument."""
-
-    @functools.wraps(function)
-    def ordered(*args: Any, **options: Any) -> Any:
-        result = function(*args, **options)
-        sources = args[0] if args and isinstance(args[0], (tuple, list)) else args[:2]
-        for x in sources:
+def like_operands(result: Any, args: tuple) -> None:
+    """Arrange the result of a function of :data:`ELEMENTWISE`."""
+    try:
+        for x in args:
             if isinstance(x, Tensor) and x._storage is not None and not is_plain(x):
-                result = in_format_of(result, x)
-        return result
+                arranged_like(result, args)
+                return
+    except SparseOperand:
+        pass
 
-    return ordered
+
+def like_image(result: Any, args: tuple) -> None:
+    """Arrange the result of a function of :data:`IMAGES`."""
+    sources = args[0] if args and isinstance(args[0], (tuple, list)) else args[:2]
+    for x in sources:
+        if isinstance(x, Tensor) and x._storage is not None and not is_plain(x):
+            in_format_of(result, x)
 
 
-# The functions that are done.
-_MADE: set[Callable] = set()
+#: What arranges the result of a function, by its name.
+RULES: dict[str, Callable[[Any, tuple], None]] = {
+    **dict.fromkeys(IMAGES, like_image), **dict.fromkeys(ELEMENTWISE, like_operands),
+}
+
+#: Functions that see to it themselves, as they are called so often that a call around them would be felt.
+OWN_ORDER: set[Callable] = set()
 
 
 def keeps_order(function: Callable) -> Callable:
-    """Say that a function sees to it itself, as it is called so often that a call around it would be felt."""
-    _MADE.add(function)
+    """Say that a function arranges its result itself."""
+    OWN_ORDER.add(function)
     return function
-
-
-@functools.cache
-def _ordered(name: str, function: FunctionType) -> Callable:
-    if function in _MADE:
-        return function
-    made = (elementwise if name in ELEMENTWISE else of_images)(function)
-    # functions of the same chapter call it too, and a pickle looks there
-    chapter = vars(sys.modules[function.__module__])
-    if chapter.get(function.__name__) is function:
-        chapter[function.__name__] = made
-    _MADE.add(made)
-    return made
-
-
-def install(*places: ModuleType | type) -> None:
-    """Let the functions of the tables, in modules and as methods of a class, keep the order of their operands."""
-    for place in places:
-        for name, function in list(vars(place).items()):
-            if (name in ELEMENTWISE or name in IMAGES) and isinstance(function, FunctionType):
-                setattr(place, name, _ordered(name, function))
