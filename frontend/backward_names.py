@@ -26,20 +26,21 @@ def _given(args: Sequence[Any], options: dict[str, Any], position: int, name: st
 
 def _by_dim(name: str, whole: int = 0, along: int = 1) -> Rule:
     """One number for all elements, another for those along axes."""
+    of_all, of_axes = f"{name}Backward{whole}", f"{name}Backward{along}"
 
     def rule(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
-        dim = _given(args, options, 1, "dim", options.get("axis"))
-        return f"{name}Backward{whole if dim is None else along}"
+        dim = args[1] if len(args) > 1 else options.get("dim", options.get("axis")) if options else None
+        return of_all if dim is None else of_axes
 
     return rule
 
 
 def _by_tensor(name: str, position: int, keyword: str, number: int = 0, tensor: int = 1) -> Rule:
     """One number if an argument is a Python number, another if it is a tensor."""
+    of_number, of_tensor = f"{name}Backward{number}", f"{name}Backward{tensor}"
 
     def rule(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
-        is_tensor = isinstance(_given(args, options, position, keyword), Tensor)
-        return f"{name}Backward{tensor if is_tensor else number}"
+        return of_tensor if isinstance(_given(args, options, position, keyword), Tensor) else of_number
 
     return rule
 
@@ -55,8 +56,9 @@ def _extreme(name: str) -> Rule:
 
 
 def _clamp(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
-    limits = _given(args, options, 1, "min"), _given(args, options, 2, "max")
-    return f"ClampBackward{0 if any(isinstance(x, Tensor) for x in limits) else 1}"
+    if isinstance(_given(args, options, 1, "min"), Tensor) or isinstance(_given(args, options, 2, "max"), Tensor):
+        return "ClampBackward0"
+    return "ClampBackward1"
 
 
 def _division(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
@@ -106,9 +108,10 @@ def _diag(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
 
 def _unbatched(name: str, axes: int) -> Rule:
     """A convolution, whose input gets an axis of size 1 if it has no images."""
+    batched = f"{name}Backward0"
 
     def rule(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
-        return f"{name}Backward0" if result.ndim == axes + 2 else "SqueezeBackward1"
+        return batched if result.ndim == axes + 2 else "SqueezeBackward1"
 
     return rule
 
@@ -258,7 +261,7 @@ _FUNCTIONAL = """
     max_pool2d:MaxPool2DWithIndices max_pool3d:MaxPool3DWithIndices max_unpool1d:SqueezeBackward1
     max_unpool2d:MaxUnpool2D max_unpool3d:MaxUnpool3D fractional_max_pool2d:FractionalMaxPool2D
     fractional_max_pool3d:FractionalMaxPool3D batch_norm:NativeBatchNorm group_norm:NativeGroupNorm instance_norm:View
-    unfold:Im2Col fold:Col2Im embedding_bag:EmbeddingBag softmin:Softmax normalize:Div local_response_norm:Div
+    unfold:Im2Col fold:Col2Im embedding_bag:EmbeddingBag normalize:Div local_response_norm:Div
 """
 _LINALG = """
     cross det multi_dot:ViewBackward0 diagonal:DiagonalBackward0 cond:SqueezeBackward1
@@ -330,6 +333,7 @@ NAMES: dict[str, dict[str, str | Rule]] = {
 
 def leave(tensor: Tensor, name: str) -> None:
     """Leave the name at a result that requires a gradient."""
-    node = tensor._node if tensor._storage is None else node_of(tensor)
+    storage = tensor._storage
+    node = tensor._node if storage is None or storage.stamp == tensor._seen else node_of(tensor)
     if node.src and node.op is not s.detach:
         node.name = name

@@ -58,6 +58,11 @@ def finished(function: FunctionType, order: Order | None, rule: str | Rule | Non
     return public
 
 
+def unfinished(function: Callable) -> Callable:
+    """The function itself of one that was made here."""
+    return _MADE[function][0] if function in _MADE else function
+
+
 def install(*places: ModuleType | type) -> None:
     """Finish the results of public functions, in modules and as methods of ``Tensor``."""
     for place in places:
