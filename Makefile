@@ -67,7 +67,7 @@ bench-gpu: .venv-gpu/.installed-bench-gpu
 
 # The rows that need a GPU are skipped, with the reason, where there is none.
 test-gpu: $(TEST_STAMP)
-	.venv/bin/python -m pytest tests/gpu -rs $(ARGS)
+	.venv/bin/python -m pytest tests/gpu tests/runtime -m gpu -rs $(ARGS)
 
 gpu-report: $(TEST_STAMP)
 	.venv/bin/python tests/benchmarks/gpu_report.py $(if $(ARGS),,--markdown tests/benchmarks/RESULTS-GPU.md) $(ARGS)

@@ -166,11 +166,6 @@ def launches(kernel: Kernel, threads: int = THREADS) -> list[Launch]:
     return [launch("kernel", units, at_once)]
 
 
-def functions(kernel: Kernel) -> list[str]:
-    """The names of the functions that a kernel consists of."""
-    return ["kernel", "finish"] if distribution(kernel) == "split" else ["kernel"]
-
-
 def generate(kernel: Kernel, threads: int = THREADS) -> str:
     """The numba.cuda source of a kernel for blocks of ``threads`` threads (a power of two up to 1024).
 

@@ -53,7 +53,7 @@ def add(
     if alpha == 1 and alpha is not True:
         if out is None and isinstance(input, Tensor):
             return input + other
-        return returned(OPERATORS["add"].node(input, other), out)
+        return _operated("add", "add", input, other, out)
     try:
         a, b = operands(input, other)
     except SparseOperand:
@@ -80,7 +80,7 @@ def sub(
     if alpha == 1 and alpha is not True:
         if out is None and isinstance(input, Tensor):
             return input - other
-        return returned(OPERATORS["sub"].node(input, other), out)
+        return _operated("sub", "sub", input, other, out)
     try:
         a, b = operands(input, other)
     except SparseOperand:
@@ -88,6 +88,14 @@ def sub(
     OPERATORS["sub"].check((input, other))
     check_alpha(a.type.dtype, alpha)
     return returned(_plus_scaled(a, b, argument(b, alpha), p.sub), out)
+
+
+def _operated(name: str, operator: str, input: TensorLike, other: TensorLike, out: Tensor | None) -> Tensor:
+    """An operator as a function with an ``out``."""
+    try:
+        return returned(OPERATORS[operator].node(input, other), out)
+    except SparseOperand:
+        return sparse_call(name, (input, other), {} if out is None else {"out": out})
 
 
 def _plus_scaled(a: Node, b: Node, alpha: Node, row: p.Primitive = p.add) -> Node:
@@ -117,7 +125,7 @@ def mul(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -> T
     """
     if out is None and isinstance(input, Tensor):
         return input * other
-    return returned(OPERATORS["mul"].node(input, other), out)
+    return _operated("mul", "mul", input, other, out)
 
 
 def div(
@@ -139,9 +147,13 @@ def div(
     if rounding_mode is None:
         if out is None and isinstance(input, Tensor):
             return input / other
-        return returned(OPERATORS["truediv"].node(input, other), out)
-    _check_divisor(input, other)
-    quotient = rounded_quotient(input, other, rounding_mode)
+        return _operated("div", "truediv", input, other, out)
+    try:
+        _check_divisor(input, other)
+        quotient = rounded_quotient(input, other, rounding_mode)
+    except SparseOperand:
+        options = {"rounding_mode": rounding_mode}
+        return sparse_call("div", (input, other), options if out is None else options | {"out": out})
     if quotient.type.dtype.kind == FLOATING:
         # a step function: its gradient is zero, but it has one
         for node in float_operands(input, other):
@@ -223,8 +235,11 @@ def float_power(input: TensorLike, exponent: TensorLike, *, out: Tensor | None =
         >>> torch.float_power(torch.tensor([2]), -1).tolist()
         [0.5]
     """
-    dtype = dtypes.complex128 if promoted(input, exponent).kind == COMPLEX else dtypes.float64
-    wide = [tensor_of(f.converted(node_of(n), dtype)) if isinstance(n, Tensor) else n for n in (input, exponent)]
+    try:
+        dtype = dtypes.complex128 if promoted(input, exponent).kind == COMPLEX else dtypes.float64
+        wide = [tensor_of(f.converted(node_of(n), dtype)) if isinstance(n, Tensor) else n for n in (input, exponent)]
+    except SparseOperand:
+        return sparse_call("float_power", (input, exponent), {} if out is None else {"out": out})
     return returned(power(*wide), out)
 
 

@@ -73,8 +73,8 @@ class _Cudnn(_Backend):
     @staticmethod
     def version() -> int | None:
         """The version of cuDNN, 92801 for 9.28.1; None where it is not available."""
-        library = gpu.gpu("cuda:0").convolutions if gpu.count() else None
-        return None if library is None else library.library.backend_version()
+        found = gpu.gpu("cuda:0").convolutions if gpu.count() else None
+        return None if found is None else found.dnn.backend_version()
 
 
 class _Products(_Backend):
@@ -82,7 +82,6 @@ class _Products(_Backend):
 
     allow_fp16_reduced_precision_reduction = True
     allow_bf16_reduced_precision_reduction = True
-
 
     @property
     def allow_tf32(self) -> bool:

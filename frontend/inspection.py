@@ -71,40 +71,47 @@ class Kernel:
     loops: str
     launches: int = 0
     _lowered: Lowered | None = field(repr=False, default=None)
-    _on_gpu: str = field(repr=False, default="")
+    _on_gpu: tuple[str, ...] = field(repr=False, default=())
 
     @functools.cached_property
-    def cuda_source(self) -> str:
-        """numba.cuda source: of a program on a GPU, what it runs there, its products and sorts too; else of the same
-        loops, and empty for library calls."""
+    def _cuda_sources(self) -> tuple[str, ...]:
         if self._on_gpu or self._lowered is None:
             return self._on_gpu
         from .compiler import codegen_cuda
 
-        return codegen_cuda.generate(self._lowered.kernel)
+        return (codegen_cuda.generate(self._lowered.kernel),)
+
+    @property
+    def cuda_source(self) -> str:
+        """numba.cuda source: of a program on a GPU, what it runs there, its products and sorts too, and of launches of
+        several kernels one after the other; else of the same loops, and empty for library calls."""
+        return "\n\n".join(self._cuda_sources)
 
     def ptx(self, cc: tuple[int, int] = (9, 0)) -> str:
         """The PTX of the GPU kernel for a compute capability; empty for library calls.
 
         It needs no GPU, but the packages of ``pip install 'flamework[cuda]'``. Without them it raises RuntimeError.
         """
-        return self._for_gpu("ptx", cc) or ""
+        return "\n\n".join(self._for_gpu("ptx", cc))
 
     def sass(self, cc: tuple[int, int] = (9, 0)) -> str:
         """The machine code of the GPU kernel as text; as :meth:`ptx`."""
-        return self._for_gpu("sass", cc) or ""
+        return "\n\n".join(self._for_gpu("sass", cc))
 
     def gpu_resources(self, cc: tuple[int, int] = (9, 0)) -> dict[str, int]:
         """What the GPU kernel takes: ``registers`` of a thread, bytes of ``spills``, bytes of ``shared`` memory of a
-        block, and how many ``barriers`` it names; empty for library calls. As :meth:`ptx`."""
-        return self._for_gpu("sass_report", cc) or {}
+        block, and how many ``barriers`` it names; of several kernels the largest, and empty for library calls. As
+        :meth:`ptx`."""
+        found = self._for_gpu("sass_report", cc)
+        return {name: max(taken[name] for taken in found) for name in found[0]} if found else {}
 
-    def _for_gpu(self, what: str, cc: tuple[int, int]) -> Any:
-        if not self.cuda_source:
-            return None
+    def _for_gpu(self, what: str, cc: tuple[int, int]) -> list[Any]:
+        """What the toolchain says of each source."""
+        if not self._cuda_sources:
+            return []
         from .kernels.cuda import toolchain
 
-        return getattr(toolchain, what)(self.cuda_source, cc)
+        return [getattr(toolchain, what)(source, cc) for source in self._cuda_sources]
 
     def assembly(self) -> str:
         """The machine code of the CPU kernel as text; compiles it."""
@@ -315,7 +322,7 @@ def describe(plan: Plan, number: int, names: dict[Node, str]) -> Kernel:
 
     item, fusion = plan.items[number], plan.fusion
     steps = plan.steps(number)
-    gpu = {"launches": len(steps), "_on_gpu": next((step.source for step in steps if step.source), "")}
+    gpu = {"launches": len(steps), "_on_gpu": tuple(dict.fromkeys(step.source for step in steps if step.source))}
     operands: dict[tuple, Operand] = {}
 
     def add(node: Node, mode: str) -> None:

@@ -317,6 +317,15 @@ def irfft(
     return transforms.ifftn(signal, dim=axes, norm=_norm(normalized)).real
 
 
+def pin_memory(self: Tensor) -> Tensor:
+    """A copy in memory that is locked for a GPU, of any shape and dtype: :meth:`Tensor.pin_memory`.
+
+    Raises:
+        RuntimeError: there is no GPU, or the tensor is on one.
+    """
+    return self.pin_memory()
+
+
 class _CallableModule(types.ModuleType):
     """``torch.fft`` was a function before it was a module."""
 
@@ -332,4 +341,4 @@ _METHODS: tuple[Callable[..., Any], ...] = (
 for _function in (*_METHODS, fft):
     setattr(Tensor, _function.__name__, _function)
 
-TORCH = {function.__name__: function for function in (*_METHODS, btriunpack)}
+TORCH = {function.__name__: function for function in (*_METHODS, btriunpack, pin_memory)}

@@ -33,7 +33,7 @@ from . import (
 from .arguments import scalar_type
 from .mutation import assign, original
 from .recording import node_of
-from .tensor import Tensor
+from .tensor import SparseOperand, Tensor, sparse_call
 
 METHODS: dict[Any, str] = {
     floats: "frexp nextafter",
@@ -109,10 +109,13 @@ def in_place(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor
     """The method that makes a function's result the new value of its first argument."""
 
     def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
-        value = function(original(self, *args, *options.values()), *args, **options)
-        if self.is_complex() and value.is_floating_point():
-            raise RuntimeError(f"In-place {name[:-1]} is not supported for complex tensors.")
-        return assign(self, node_of(value))
+        try:
+            value = function(original(self, *args, *options.values()), *args, **options)
+            if self.is_complex() and value.is_floating_point():
+                raise RuntimeError(f"In-place {name[:-1]} is not supported for complex tensors.")
+            return assign(self, node_of(value))
+        except SparseOperand:
+            return sparse_call(name, (self, *args), options)
 
     method.__name__ = method.__qualname__ = name
     # whose annotations say what it takes

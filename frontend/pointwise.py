@@ -282,7 +282,10 @@ def frac(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.frac(torch.tensor([1.5, -2.25])).tolist()
         [0.5, -0.25]
     """
-    x = floating_only(tensor_argument(input, "frac", "input", 1), "frac")
+    try:
+        x = floating_only(tensor_argument(input, "frac", "input", 1), "frac")
+    except SparseOperand:
+        return _of_sparse("frac", input, out)
     return returned(p.sub(x, p.trunc(x)), out)
 
 
@@ -294,7 +297,10 @@ def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Ten
         >>> torch.round(torch.tensor([0.5, 1.5, 2.6])).tolist()
         [0.0, 2.0, 3.0]
     """
-    x = tensor_argument(input, "round", "input", 1)
+    try:
+        x = tensor_argument(input, "round", "input", 1)
+    except SparseOperand:
+        return _of_sparse("round.decimals" if decimals else "round", input, out)
     if x.type.dtype.kind == COMPLEX:
         raise p.Undefined("round is not supported for complex inputs")
     if x.type.dtype.kind == BOOL or (decimals and x.type.dtype.kind != FLOATING):
@@ -376,7 +382,10 @@ def nan_to_num(
         >>> torch.nan_to_num(torch.tensor([float("nan"), 1.0])).tolist()
         [0.0, 1.0]
     """
-    x = tensor_argument(input, "nan_to_num", "input", 1)
+    try:
+        x = tensor_argument(input, "nan_to_num", "input", 1)
+    except SparseOperand:
+        return sparse_call("nan_to_num", (input, nan, posinf, neginf), {} if out is None else {"out": out})
     if x.type.dtype.kind == COMPLEX:
         parts = [_finite(part, nan, posinf, neginf) for part in (p.real(x), p.imag(x))]
         return exactly_returned(p.complex_(*parts), out)

@@ -172,8 +172,8 @@ class CublasLt:
 class Multiplication:
     """A product of one plan, with what the library was told about it."""
 
-    def __init__(self, library: CublasLt, product: Product) -> None:
-        self.library = library
+    def __init__(self, cublas: CublasLt, product: Product) -> None:
+        self.cublas = cublas
         self.product = product
         self.variants: dict[tuple[bool, bool], Variant | None] = {}
         scale = product.dtype.numpy
@@ -187,14 +187,14 @@ class Multiplication:
     def variant(self, in_tf32: bool, is_aligned: bool) -> Variant | None:
         key = in_tf32, is_aligned
         if key not in self.variants:
-            self.library.gpu.enter()
-            self.variants[key] = Variant.found(self.library, self.product, in_tf32, is_aligned)
+            self.cublas.gpu.enter()
+            self.variants[key] = Variant.found(self.cublas, self.product, in_tf32, is_aligned)
         return self.variants[key]
 
     def __call__(self, a: int, b: int, c: int, bias: int = 0) -> None:
         """Put the product on the GPU's stream, for operands, a result, and perhaps a vector at these addresses."""
-        library = self.library
-        gpu, lt = library.gpu, library.lt
+        cublas = self.cublas
+        gpu, lt = cublas.gpu, cublas.lt
         is_aligned = self.keeps_alignment and not (a | b | c | bias) % ALIGNMENT
         in_tf32 = self.product.stored.name == "float32" and float32_precision != "highest"
         variant = self.variant(in_tf32, is_aligned) or self.variant(False, False)
@@ -205,17 +205,17 @@ class Multiplication:
         for of_b, of_a, of_c in self.offsets:
             result = c + of_c
             lt.matmul(
-                library.handle, variant.description, self.alpha.ctypes.data, b + of_b, variant.first, a + of_a,
+                cublas.handle, variant.description, self.alpha.ctypes.data, b + of_b, variant.first, a + of_a,
                 variant.second, self.beta.ctypes.data, result, variant.result, result, variant.result,
-                variant.algorithm.ctypes.data, library.workspace.address, WORKSPACE_BYTES, int(gpu.stream),
+                variant.algorithm.ctypes.data, cublas.workspace.address, WORKSPACE_BYTES, int(gpu.stream),
             )
 
 
 class Variant:
     """The library's descriptions of a product, and its algorithm."""
 
-    def __init__(self, library: CublasLt, product: Product, in_tf32: bool, is_aligned: bool) -> None:
-        lt, types, ways, operations = library.bindings
+    def __init__(self, cublas: CublasLt, product: Product, in_tf32: bool, is_aligned: bool) -> None:
+        lt, types, ways, operations = cublas.bindings
         self.lt = lt
         computed, stored, rounded = (
             types[TYPES[dtype.name]] for dtype in (product.dtype, product.stored, product.rounded)
@@ -248,15 +248,15 @@ class Variant:
         self.count = np.zeros(1, np.int32)
 
     @classmethod
-    def found(cls, library: CublasLt, product: Product, in_tf32: bool, is_aligned: bool) -> Variant | None:
+    def found(cls, cublas: CublasLt, product: Product, in_tf32: bool, is_aligned: bool) -> Variant | None:
         """With the first algorithm of the library's list; None if there is none."""
-        made = cls(library, product, in_tf32, is_aligned)
+        made = cls(cublas, product, in_tf32, is_aligned)
         try:
-            library.lt.matmul_algo_get_heuristic(
-                library.handle, made.description, made.first, made.second, made.result, made.result, made.preference, 1,
+            cublas.lt.matmul_algo_get_heuristic(
+                cublas.handle, made.description, made.first, made.second, made.result, made.result, made.preference, 1,
                 made.algorithm.ctypes.data, made.count.ctypes.data,
             )
-        except library.lt.cuBLASLtError:
+        except cublas.lt.cuBLASLtError:
             return None
         return made if made.count[0] and made.algorithm["state"][0] == 0 else None
 

@@ -110,10 +110,10 @@ def describe(node: Node) -> Convolution | None:
     return Convolution(operation, node.dtype, *shapes, *map(tuple, (stride, low, high, dilation)))
 
 
-def graph_of(library: Any, handle: Any, found: Convolution) -> Any:
+def graph_of(dnn: Any, handle: Any, found: Convolution) -> Any:
     """The frontend's graph of a convolution, of which nothing is planned yet."""
-    stored, computed = (getattr(library.data_type, name) for name in TYPES[found.dtype.name])
-    graph = library.pygraph(
+    stored, computed = (getattr(dnn.data_type, name) for name in TYPES[found.dtype.name])
+    graph = dnn.pygraph(
         io_data_type=stored, intermediate_data_type=computed, compute_data_type=computed, handle=handle
     )
     operands = [
@@ -137,11 +137,11 @@ class Cudnn:
     """
 
     def __init__(self, gpu: Nvidia) -> None:
-        self.library = bindings()
+        self.dnn = bindings()
         gpu.enter()
         self.gpu = gpu
-        self.handle = self.library.create_handle()
-        self.library.set_stream(handle=self.handle, stream=int(gpu.stream))
+        self.handle = self.dnn.create_handle()
+        self.dnn.set_stream(handle=self.handle, stream=int(gpu.stream))
         # a handle is for one thread at a time
         self.lock = threading.Lock()
         #: Those of the plans that are alive.
@@ -159,18 +159,18 @@ class Cudnn:
 
     def planned(self, convolution: Convolution, unwanted: Sequence[str]) -> Plan | None:
         """The first plan of the library's list without these properties; None if there is none."""
-        library = self.library
+        dnn = self.dnn
         self.gpu.enter()
         with self.lock:
-            graph = graph_of(library, self.handle, convolution)
+            graph = graph_of(dnn, self.handle, convolution)
             try:
                 graph.validate()
                 graph.build_operation_graph()
-                graph.create_execution_plans([library.heur_mode.A, library.heur_mode.FALLBACK])
-                graph.deselect_numeric_notes([getattr(library.numerical_note, name) for name in unwanted])
+                graph.create_execution_plans([dnn.heur_mode.A, dnn.heur_mode.FALLBACK])
+                graph.deselect_numeric_notes([getattr(dnn.numerical_note, name) for name in unwanted])
                 graph.check_support()
                 graph.build_plans()
-            except library.cudnnGraphNotSupportedError:
+            except dnn.cudnnGraphNotSupportedError:
                 return None
             except RuntimeError as error:
                 # a part of the library that refuses by its status is given as this
@@ -191,8 +191,8 @@ class Plan:
 class Convolver:
     """A convolution of plans, with what the library was told about it."""
 
-    def __init__(self, library: Cudnn, convolution: Convolution) -> None:
-        self.library = library
+    def __init__(self, cudnn: Cudnn, convolution: Convolution) -> None:
+        self.cudnn = cudnn
         self.convolution = convolution
         self.plans: dict[bool, Plan | None] = {}
 
@@ -200,13 +200,13 @@ class Convolver:
         if in_tf32 not in self.plans:
             is_exact = self.convolution.dtype.name == "float32" and not in_tf32
             unwanted = (*NEVER, *IN_TF32) if is_exact else NEVER
-            self.plans[in_tf32] = self.library.planned(self.convolution, unwanted)
+            self.plans[in_tf32] = self.cudnn.planned(self.convolution, unwanted)
         return self.plans[in_tf32]
 
     def __call__(self, first: int, second: int, result: int) -> None:
         """Put the convolution on the GPU's stream, for operands and a result at these addresses."""
-        library, found = self.library, self.convolution
-        gpu = library.gpu
+        cudnn, found = self.cudnn, self.convolution
+        gpu = cudnn.gpu
         plan = self.plan(allow_tf32 and found.dtype.name == "float32")
         assert plan is not None and not result % ALIGNMENT
         # memory that is let go here is written by what comes later in the stream only
@@ -221,8 +221,8 @@ class Convolver:
         if plan.workspace:
             held.append(gpu.allocate(plan.workspace))
         gpu.enter()
-        with library.lock:
+        with cudnn.lock:
             plan.graph.execute(
                 {FIRST: addresses[0], SECOND: addresses[1], RESULT: result},
-                held[-1].address if plan.workspace else 0, handle=library.handle,
+                held[-1].address if plan.workspace else 0, handle=cudnn.handle,
             )

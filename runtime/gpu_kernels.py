@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 from pathlib import Path
 
 from .counters import COUNTERS
@@ -25,8 +24,7 @@ def machine_code(source: str, cc: tuple[int, int], threads: int) -> bytes:
         return entry.object_code
     from ..kernels.cuda import toolchain
 
-    functions = re.findall(r"^def (\w+)\(", source, re.MULTILINE)
-    text = toolchain.compile_to_ptx(source, functions, cc, threads).encode() + b"\0"
+    text = toolchain.ptx(source, cc, threads).encode() + b"\0"
     COUNTERS.kernels_compiled += 1
     KERNELS.cache.put(key, text, {})
     return text

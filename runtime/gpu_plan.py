@@ -172,17 +172,14 @@ class GpuPlanner(Planner):
 
     def scatter_steps(self, lowered: Lowered, scratch: int) -> None:
         found = self.scatters[id(lowered)]
-        places = {}
-        for name, nbytes in found.scratch.items():
-            places[name] = ("pointer", 0, scratch, nbytes)
-            scratch += aligned(nbytes)
+        places = memories(found.scratch, scratch)
         for name, kernel in (("x", found.keys), ("values", found.values)):
             if kernel is not None:
                 arguments = [self.argument(lowered, a, 0) for a in kernel.arguments[:-1]]
                 self.launch_steps(kernel, [*arguments, places[name]])
         if found.value is not None:
             places["values"] = self.argument(lowered, found.value, 0)
-        places = self.described_steps(found.sort, places, scratch)
+        places = self.described_steps(found.sort, places, scratch + total(found.scratch))
         pointers = [places[name] for name in (found.sort.keys, found.sort.order, "values")]
         words = [("word", word) for word in found.words]
         target = self.argument(lowered, found.target, 0)
@@ -226,10 +223,7 @@ class GpuPlanner(Planner):
         self, found: sort.Sort, places: dict[str, tuple[Any, ...]], scratch: int
     ) -> dict[str, tuple[Any, ...]]:
         """The launches of a sort, whose own memories begin at an offset of the arena. Returns where they are, too."""
-        places = {"": ("word", 0), **places}
-        for name, nbytes in found.scratch.items():
-            places[name] = ("pointer", 0, scratch, nbytes)
-            scratch += aligned(nbytes)
+        places = {"": ("word", 0), **places, **memories(found.scratch, scratch)}
         for step in found.steps:
             arguments = [places[x] if isinstance(x, str) else ("word", x) for x in step.arguments]
             self.steps.append(Step(found.source, step.launch, arguments))
@@ -243,6 +237,15 @@ class GpuPlanner(Planner):
 def aligned(nbytes: int) -> int:
     """The bytes of a memory after which another one can begin."""
     return nbytes + 255 & -256
+
+
+def memories(scratch: dict[str, int], begin: int) -> dict[str, tuple[Any, ...]]:
+    """Arguments that are the addresses of memories one after the other, from an offset of the arena on."""
+    found = {}
+    for name, nbytes in scratch.items():
+        found[name] = ("pointer", 0, begin, nbytes)
+        begin += aligned(nbytes)
+    return found
 
 
 def total(scratch: dict[str, int]) -> int:

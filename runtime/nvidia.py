@@ -238,21 +238,27 @@ class Graph(Launches):
         self.parameters: list[Any] = []
 
     def build(self) -> None:
-        gpu = self.gpu
+        gpu, nodes, parameters = self.gpu, [], []
         # nodes are changed by their handles in this graph, so that it lives as long as what is made of it
-        self.graph = gpu.call("cuGraphCreate", 0)
-        for begin, launched in zip(self.begins, self.launched):
-            given = self.cuda.CUDA_KERNEL_NODE_PARAMS()
-            given.func = gpu.function(launched.source, launched.launch.function)
-            blocks = min(launched.launch.blocks, gpu.at_once(given.func, launched.launch.threads))
-            given.gridDimX, given.gridDimY, given.gridDimZ = blocks, 1, 1
-            given.blockDimX, given.blockDimY, given.blockDimZ = launched.launch.threads, 1, 1
-            given.sharedMemBytes = 0
-            given.kernelParams = int(self.pointers.ctypes.data) + 8 * begin
-            before = self.nodes[-1:]
-            self.nodes.append(gpu.call("cuGraphAddKernelNode", self.graph, before, len(before), given))
-            self.parameters.append(given)
-        self.executable = gpu.call("cuGraphInstantiate", self.graph, 0)
+        graph = gpu.call("cuGraphCreate", 0)
+        try:
+            for begin, launched in zip(self.begins, self.launched):
+                given = self.cuda.CUDA_KERNEL_NODE_PARAMS()
+                given.func = gpu.function(launched.source, launched.launch.function)
+                blocks = min(launched.launch.blocks, gpu.at_once(given.func, launched.launch.threads))
+                given.gridDimX, given.gridDimY, given.gridDimZ = blocks, 1, 1
+                given.blockDimX, given.blockDimY, given.blockDimZ = launched.launch.threads, 1, 1
+                given.sharedMemBytes = 0
+                given.kernelParams = int(self.pointers.ctypes.data) + 8 * begin
+                before = nodes[-1:]
+                nodes.append(gpu.call("cuGraphAddKernelNode", graph, before, len(before), given))
+                parameters.append(given)
+            self.executable = gpu.call("cuGraphInstantiate", graph, 0)
+        except Exception:
+            # for lack of memory, for example: the next run begins anew
+            gpu.call("cuGraphDestroy", graph)
+            raise
+        self.graph, self.nodes, self.parameters = graph, nodes, parameters
 
     def run(self) -> None:
         gpu = self.gpu

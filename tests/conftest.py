@@ -1,9 +1,11 @@
-"""What all tests share: where kernels are kept, how property tests choose their examples, and a clean state.
+"""What all tests share: where kernels are kept, how property tests choose their examples, a clean state, and what a
+test that is marked ``gpu`` needs: a GPU of NVIDIA's. Elsewhere it is skipped, with the reason.
 
 Kernels that tests compile are kept beside pytest's own cache: the user's cache stays as it is, and a second run of the
 tests starts warm. They are addressed by their source and the compilers' versions, so none can be stale.
 """
 
+import functools
 import os
 from pathlib import Path
 
@@ -23,6 +25,26 @@ settings.load_profile("flamework")
 def pytest_sessionfinish() -> None:
     if oracle.RECORDING:
         oracle.write()
+
+
+@functools.cache
+def no_gpu() -> str:
+    """Why there is no GPU to test on; empty where there is one."""
+    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
+        return "needs a GPU, and numba simulates one"
+    try:
+        from flamework.runtime import nvidia
+
+        nvidia.driver()
+    except Exception as error:
+        return f"needs a GPU of NVIDIA's and its driver: {error}"
+    return "" if nvidia.count() else "needs a GPU: the driver sees none"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("gpu") and no_gpu():
+            item.add_marker(pytest.mark.skip(reason=no_gpu()))
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 A sum has the coordinates of both operands, a product those that both have; a dense tensor plus a sparse one is dense.
 
 In: sparse tensors, with dense ones and numbers where PyTorch takes them. Out: sparse or dense tensors. Read next:
-``products.py``.
+``values.py``.
 """
 
 from __future__ import annotations
@@ -25,16 +25,23 @@ from ..operators import NO_BOOL_DIFFERENCE
 from ..recording import broadcast_shapes, plain_number
 from ..scattering import scatter_reduce
 from ..tensor import SparseOperand, Tensor, axis_of
-from .methods import become, check_writable, method, sparse_dim
+from .methods import sparse_dim
 from .tensor import (
     DenseOperand,
     SparseTensor,
+    become,
+    check_writable,
     coalesce,
     coordinates,
-    flat,
+    found_in,
     groups,
     made,
+    method,
+    order,
+    rows_at,
     rows_of,
+    scaled,
+    spread,
     summed,
     supported,
     tensor_at,
@@ -103,12 +110,8 @@ def _dense_plus(a: Tensor, b: SparseTensor, alpha: float, kind: DType) -> Tensor
             f"add: expected 'self' and 'other' to have same size, but self has size {list(a.shape)} while other has "
             f"size {list(b.shape)} (FYI: dense-sparse addition does not currently support broadcasting)"
         )
-    where = coordinates(b)
-    sparse = b._extents[: len(where)]
     value = b._value.to(kind)
-    value = value if alpha == 1 else value * alpha
-    added = summed(value, flat(where, sparse), math.prod(sparse)).reshape(a.shape)
-    return a.to(kind) + added
+    return a.to(kind) + spread(value if alpha == 1 else value * alpha, coordinates(b), b._extents)
 
 
 @supported(mixed=True)
@@ -142,10 +145,6 @@ def sub(self: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
 # ------------------------------------------------------------------------------------------------------------- products
 
 
-def _scaled(tensor: SparseTensor, value: Tensor, step: str) -> SparseTensor:
-    return made(coordinates(tensor).copy(), value, tensor._extents, tensor._is_coalesced, step)
-
-
 def _number(value: Any) -> bool:
     if isinstance(value, Tensor):
         return value.ndim == 0 and not isinstance(value, SparseTensor)
@@ -154,17 +153,16 @@ def _number(value: Any) -> bool:
 
 @supported("mul", "multiply", mixed=True)
 def mul(self: Operand, other: Operand) -> SparseTensor:
-    """The product with a number, with a dense tensor that broadcasts to the size, or with a sparse one of the same
-    size: its coordinates are those that both have. As ``torch.mul``.
+    """The product with a number, with a dense tensor, which broadcast together, or with a sparse one of the same size:
+    its coordinates are those that both have. As ``torch.mul``.
 
     Raises:
         RuntimeError: sizes that do not fit.
-        NotImplementedError: a dense tensor that the sparse one would have to be broadcast to.
     """
     if not isinstance(self, SparseTensor):
         self, other = other, self
     if _number(other):
-        return _scaled(self, self._value * other, "Mul")
+        return scaled(self, self._value * other, "Mul")
     if not isinstance(other, Tensor):
         raise TypeError(f"mul(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
     _check_devices(self, other)
@@ -178,39 +176,55 @@ def mul(self: Operand, other: Operand) -> SparseTensor:
     if self._is_coalesced and not other._is_coalesced:
         self, other = other, self
     other = coalesce(other)
-    where, there = coordinates(self), coordinates(other)
-    _, place = groups(np.concatenate([there, where], axis=1))
-    # the coordinate of each group in `other`, which has each once, or none
-    of_group = np.full(place.max(initial=-1) + 1, -1)
-    of_group[place[: there.shape[1]]] = np.arange(there.shape[1])
-    met = of_group[place[there.shape[1] :]]
+    where = coordinates(self)
+    met = found_in(coordinates(other), where)
     picked = np.flatnonzero(met >= 0)
     product = rows_of(self._value, picked) * rows_of(other._value, met[picked])
     return made(where[:, picked], product, self._extents, self._is_coalesced, "Mul")
 
 
 def _times_dense(tensor: SparseTensor, other: Tensor) -> SparseTensor:
-    extents = tensor._extents
-    if broadcast_shapes(extents, other.shape) != tuple(extents):
-        raise Undefined(
-            f"mul(): a sparse tensor of size {list(extents)} is not broadcast to a dense one of size "
-            f"{list(other.shape)}"
-        )
+    tensor = _expanded(tensor, broadcast_shapes(tensor._extents, other.shape))
     where = coordinates(tensor)
-    sparse = extents[: len(where)]
-    rows = other.expand(extents).reshape(math.prod(sparse), *extents[len(sparse) :])
-    return _scaled(tensor, tensor._value * rows_of(rows, flat(where, sparse)), "Mul")
+    return scaled(tensor, tensor._value * rows_at(other.expand(tensor._extents), where), "Mul")
+
+
+def _expanded(tensor: SparseTensor, extents: Sequence[int]) -> SparseTensor:
+    """The tensor broadcast to a size: itself if no axis grows, coalesced if a sparse one does."""
+    if tuple(extents) == tuple(tensor._extents):
+        return tensor
+    new = len(extents) - tensor.ndim
+    count = new + sparse_dim(tensor)
+    grows = [d for d in range(count) if d < new or tensor._extents[d - new] != extents[d]]
+    tensor = coalesce(tensor) if grows else tensor
+    where = coordinates(tensor)
+    nnz = where.shape[1]
+    # every element at each position of the axes that grow
+    copies = math.prod(extents[d] for d in grows)
+    positions = np.indices([extents[d] for d in grows]).reshape(len(grows), copies)
+    index = np.zeros((count, copies * nnz), np.int64)
+    index[new:] = np.tile(where, copies)
+    index[grows] = np.repeat(positions, nnz, axis=1)
+    picked = np.tile(np.arange(nnz), copies)
+    ordered = order(index) if grows else None
+    if ordered is not None:
+        index, picked = index[:, ordered], picked[ordered]
+    value = rows_of(tensor._value, picked).expand(len(picked), *extents[count:])
+    return made(index, value, extents, bool(grows) or tensor._is_coalesced)
 
 
 @supported("div", "divide", "true_divide", mixed=True)
-def div(self: Operand, other: Operand) -> SparseTensor:
-    """The quotient by a number or a 0-dim tensor; as ``torch.div``.
+def div(self: Operand, other: Operand, *, rounding_mode: str | None = None) -> SparseTensor:
+    """The quotient by a number or a 0-dim tensor; a rounded one of the coalesced tensor. As ``torch.div``.
 
     Raises:
         RuntimeError: another divisor.
     """
     if isinstance(self, SparseTensor) and _number(other):
-        return _scaled(self, self._value / other, "Div")
+        if rounding_mode is None:
+            return scaled(self, self._value / other, "Div")
+        tensor = coalesce(self)
+        return scaled(tensor, tensor._value.div(other, rounding_mode=rounding_mode), "Div")
     if isinstance(other, SparseTensor) and not other.ndim:
         raise RuntimeError("Sparse division requires a scalar or zero-dim dense tensor divisor (got a sparse divisor)")
     if not isinstance(other, Tensor):
@@ -221,73 +235,10 @@ def div(self: Operand, other: Operand) -> SparseTensor:
     )
 
 
-@supported("neg", "negative", "__neg__")
-def neg(self: SparseTensor) -> SparseTensor:
-    """Minus each element; as ``torch.neg``."""
-    return _scaled(self, -self._value, "Neg")
-
-
-@method()
-def neg_(self: SparseTensor) -> SparseTensor:
-    """:func:`neg` in place; as ``Tensor.neg_``."""
-    return become(self, neg(self))
-
-
-SparseTensor.negative_ = neg_
-
-
-# ------------------------------------------------------------------------------------------------ functions that keep 0
-
-
-def _of_values(name: str, function: str | None = None) -> None:
-    """Let sparse tensors have a function of one argument that gives 0 for 0."""
-
-    def apply(self: SparseTensor) -> SparseTensor:
-        tensor = coalesce(self)
-        return _scaled(tensor, getattr(tensor._value, name)(), name.capitalize())
-
-    apply.__name__ = apply.__qualname__ = name
-    apply.__doc__ = f"The function of each value of the coalesced tensor; as ``torch.{name}``."
-    supported(name, *([function] if function else []))(apply)
-
-
-_of_values("abs", "absolute")
-_of_values("trunc", "fix")
-for _name in """
-    asin asinh atan atanh ceil deg2rad erf expm1 floor log1p rad2deg relu sgn sign sin sinh sqrt square tan tanh
-""".split():
-    _of_values(_name)
-SparseTensor.__abs__ = SparseTensor.abs
-for _name in "arcsin arcsinh arctan arctanh".split():
-    supported(_name)(getattr(SparseTensor, _name.replace("rc", "")))
-
-
-@supported("pow", "__pow__")
-def pow(self: SparseTensor, exponent: float) -> SparseTensor:
-    """Each value of the coalesced tensor to the power of a number; as ``torch.pow``.
-
-    Raises:
-        RuntimeError: the exponent is 0, of which the result would be dense.
-        NotImplementedError: the exponent is a tensor.
-    """
-    if plain_number(exponent) is None:
-        raise SparseOperand("pow")
-    if exponent == 0:
-        raise RuntimeError("pow: cannot raise to zeroth power on sparse tensor; it would make the result tensor dense")
-    tensor = coalesce(self)
-    return _scaled(tensor, tensor._value**exponent, "Pow")
-
-
-@supported()
-def norm(self: SparseTensor, p: float | str | None = "fro") -> Tensor:
-    """The norm of all elements; as ``torch.norm``.
-
-    Raises:
-        NotImplementedError: an order that looks at zeros.
-    """
-    if p not in (None, "fro") and (isinstance(p, str) or not p > 0):
-        raise SparseOperand("norm")
-    return coalesce(self)._value.reshape(-1).norm(2 if p in (None, "fro") else p)
+@supported(mixed=True)
+def floor_divide(self: Operand, other: Operand) -> SparseTensor:
+    """The quotient rounded down; see :func:`div`. As ``torch.floor_divide``."""
+    return div(self, other, rounding_mode="floor")
 
 
 # ------------------------------------------------------------------------------------------------------------ operators
@@ -305,7 +256,7 @@ def _operator(function: Any, *, reverse: bool = False) -> Any:
 for _name, _function in (("add", add), ("sub", sub), ("mul", mul)):
     setattr(SparseTensor, f"__{_name}__", _operator(_function))
     setattr(SparseTensor, f"__r{_name}__", _operator(_function, reverse=True))
-SparseTensor.__truediv__ = _operator(div)
+SparseTensor.__truediv__, SparseTensor.__floordiv__ = _operator(div), _operator(floor_divide)
 
 
 @method()
@@ -339,14 +290,21 @@ def mul_(self: SparseTensor, other: Operand) -> SparseTensor:
 
 
 @method("div_", "divide_", "true_divide_", "__itruediv__")
-def div_(self: SparseTensor, other: Operand) -> SparseTensor:
+def div_(self: SparseTensor, other: Operand, *, rounding_mode: str | None = None) -> SparseTensor:
     """:func:`div` in place; see :func:`mul_`. As ``Tensor.div_``."""
-    return _in_place(self, div(self, other), other)
+    return _in_place(self, div(self, other, rounding_mode=rounding_mode), other)
+
+
+@method("floor_divide_", "__ifloordiv__")
+def floor_divide_(self: SparseTensor, other: Operand) -> SparseTensor:
+    """:func:`floor_divide` in place; as ``Tensor.floor_divide_``."""
+    return _in_place(self, floor_divide(self, other), other)
 
 
 def _in_place(tensor: SparseTensor, result: SparseTensor, other: Operand) -> SparseTensor:
     check_writable(tensor)
-    if _number(other) and result.dtype is tensor.dtype and not (result.requires_grad or tensor.requires_grad):
+    kept = _number(other) and result.dtype is tensor.dtype and result._value.shape == tensor._value.shape
+    if kept and not (result.requires_grad or tensor.requires_grad):
         tensor._value.copy_(result._value)
         tensor._step = result._step
         return tensor

@@ -14,18 +14,25 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..compiler.dtypes import DType
+from ..creation import zeros
+from ..joining import cat
 from ..recording import observe
 from ..storages import tensortype
 from ..tensor import SparseOperand, Tensor, method, sparse_coo, strided
+from .methods import sparse_dim
 from .products import smm, sspaddmm
 from .tensor import (
     DenseOperand,
     SparseTensor,
+    alias,
+    coalesce,
     coordinates,
     empty_like,
-    flat,
+    found_in,
     made,
+    rows_at,
     rows_of,
+    scaled,
     sparse_coo_tensor,
 )
 
@@ -98,7 +105,7 @@ def sparse_mask(self: Tensor, mask: Tensor) -> SparseTensor:
 
     Raises:
         RuntimeError: sizes differ.
-        NotImplementedError: ``mask`` is dense.
+        NotImplementedError: ``mask`` is dense, as in PyTorch.
 
     Example:
         >>> import flamework as torch
@@ -114,10 +121,23 @@ def sparse_mask(self: Tensor, mask: Tensor) -> SparseTensor:
             f"{list(mask.shape)}"
         )
     where = coordinates(mask)
-    sparse = mask._extents[: len(where)]
-    rows = self.reshape(math.prod(sparse), *mask._extents[len(sparse) :])
-    value = rows_of(rows, flat(where, sparse))
-    return made(where.copy(), value, mask._extents, mask._is_coalesced, "SparseMask")
+    if self is mask:
+        # without adding up the values of equal coordinates, as PyTorch
+        return scaled(mask, alias(mask._value), "SparseMask")
+    if not isinstance(self, SparseTensor):
+        return scaled(mask, rows_at(self, where), "SparseMask")
+    if sparse_dim(self) != sparse_dim(mask):
+        raise RuntimeError(
+            f"sparse_mask(): expected sparse tensors of as many sparse axes, but got {sparse_dim(self)} and "
+            f"{sparse_dim(mask)}"
+        )
+    tensor = coalesce(self)
+    # where the mask has a coordinate and the tensor none, the row of zeros behind its values is taken
+    rows = cat([tensor._value, zeros((1, *tensor._value.shape[1:]), dtype=self.dtype, device=self.device)])
+    return scaled(mask, rows_of(rows, found_in(coordinates(tensor), where) % len(rows)), "SparseMask")
+
+
+SparseTensor.sparse_mask = sparse_mask
 
 
 @method

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ..compiler.dtypes import FLOATING, DType
-from ..compiler.ir import grad_mode
 from ..conversion import typename as dense_typename
 from ..creation import zeros
 from ..grad_mode import no_grad
@@ -22,6 +21,7 @@ from ..tensor import SparseOperand, Tensor, axis_of, strided
 from .tensor import (
     SparseTensor,
     alias,
+    become,
     coordinates,
     empty_like as empty,
     made,
@@ -420,32 +420,6 @@ def narrow_copy(self: SparseTensor, dim: int, start: int, length: int) -> Sparse
 
 
 # ------------------------------------------------------------------------------------------------------------- in place
-
-
-def check_writable(tensor: SparseTensor) -> None:
-    """Refuse to change a leaf that gets gradients. Raises :class:`RuntimeError`."""
-    if tensor.is_leaf and tensor.requires_grad:
-        if grad_mode.enabled:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-        raise RuntimeError("a sparse tensor that requires grad keeps its coordinates: write to a detach() of it")
-
-
-def become(tensor: SparseTensor, result: SparseTensor) -> SparseTensor:
-    """Make a result, which nobody else holds, the content of a tensor, in the tensor's dtype.
-
-    Raises:
-        RuntimeError: a leaf that requires a gradient, or a dtype that cannot be cast.
-    """
-    check_writable(tensor)
-    if result.dtype.kind > tensor.dtype.kind:
-        raise RuntimeError(
-            f"result type {result.dtype.scalar_name} can't be cast to the desired output type "
-            f"{tensor.dtype.scalar_name}"
-        )
-    tensor._value = result._value.to(tensor.dtype)
-    tensor._index, tensor._extents, tensor._checked = result._index, result._extents, result._checked
-    tensor._is_coalesced, tensor._step = result._is_coalesced, result._step
-    return tensor
 
 
 @method()

@@ -17,7 +17,7 @@ from ..joining import cat
 from ..products import addmm as dense_addmm, mm as dense_mm
 from ..tensor import SparseOperand, Tensor
 from .arithmetic import _check_devices, _operator
-from .methods import sparse_dim, t
+from .methods import dense_dim, sparse_dim, t
 from .tensor import DenseOperand, SparseTensor, coalesce, coordinates, groups, made, rows_of, summed, supported
 
 
@@ -132,6 +132,31 @@ def matmul(self: Tensor, other: Tensor) -> Tensor:
     if ranks == (1, 2) and isinstance(other, SparseTensor):
         return mv(t(other), self)
     raise SparseOperand("matmul")
+
+
+@supported()
+def bmm(self: SparseTensor, mat2: Tensor) -> Tensor:
+    """A batch of sparse matrices, ``[b, m, k]``, times one of dense ones, ``[b, k, n]``. As ``torch.bmm``.
+
+    Raises:
+        RuntimeError: ``mat2`` is sparse, other ranks, sizes that do not fit, or other dtypes.
+        NotImplementedError: bools, as in PyTorch.
+    """
+    if isinstance(mat2, SparseTensor):
+        raise RuntimeError("bmm_sparse: Tensor 'mat2' must be dense")
+    for name, tensor in (("self", self), ("mat2", mat2)):
+        if tensor.ndim != 3:
+            raise RuntimeError(f"bmm_sparse: Tensor '{name}' must have 3 dims, but has {tensor.ndim} dims")
+    if dense_dim(self):
+        raise RuntimeError(f"bmm_sparse: Tensor 'self' must have 0 dense dims, but has {dense_dim(self)}")
+    for a, b in ((0, 0), (2, 1)):
+        if self.shape[a] != mat2.shape[b]:
+            raise RuntimeError(f"bmm_sparse: 'self.size({a})' and 'mat2.size({b})' must match")
+    (count, m, k), n = self.shape, mat2.shape[2]
+    # one matrix with the batch's on its diagonal
+    batch, row, column = coordinates(self)
+    blocks = made(np.stack([batch * m + row, batch * k + column]), self._value, (count * m, count * k))
+    return _times_dense(blocks, mat2.reshape(count * k, n), "bmm").reshape(count, m, n)
 
 
 SparseTensor.__matmul__ = _operator(matmul)

@@ -31,8 +31,9 @@ from ..device import device
 from ..gathering import index_add, index_select
 from ..grad_mode import no_grad
 from ..gradient_hooks import GradFunction
+from ..mutation import write_out
 from ..printing import format_sparse
-from ..recording import from_array, get_default_dtype, observe
+from ..recording import from_array, get_default_dtype, node_of, observe
 from ..size import Size
 from ..tensor import SparseOperand, Tensor, layout, sparse_coo, sparse_functions
 
@@ -195,9 +196,15 @@ def _called(function: Callable, name: str, mixed: bool) -> Callable:
     def call(*args: Any, **options: Any) -> Any:
         if not args and "input" in options:
             args = (options.pop("input"),)
-        if options.pop("out", None) is not None or not (mixed or (args and isinstance(args[0], SparseTensor))):
+        out = options.pop("out", None)
+        if not (any(isinstance(arg, SparseTensor) for arg in args[: None if mixed else 1]) or (mixed and out is None)):
             raise SparseOperand(name)
-        return function(*args, **options)
+        result = function(*args, **options)
+        if out is None:
+            return result
+        if isinstance(out, SparseTensor) is not isinstance(result, SparseTensor):
+            raise SparseOperand(f"{name}.out")
+        return written(out, result)
 
     return call
 
@@ -438,6 +445,31 @@ def summed(value: Tensor, position: np.ndarray, count: int) -> Tensor:
     return total.to(kind)
 
 
+def spread(value: Tensor, index: np.ndarray, extents: Sequence[int]) -> Tensor:
+    """The dense tensor with ``value``, ``[nnz, *dense]``, added up at coordinates of the first axes, else zero."""
+    sparse = extents[: len(index)]
+    return summed(value, flat(index, sparse), math.prod(sparse)).reshape(tuple(extents))
+
+
+def rows_at(dense: Tensor, index: np.ndarray) -> Tensor:
+    """What a dense tensor has at coordinates of its first axes, ``[nnz, *dense]``."""
+    sparse = dense.shape[: len(index)]
+    return rows_of(dense.reshape(math.prod(sparse), *dense.shape[len(sparse) :]), flat(index, sparse))
+
+
+def found_in(index: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """For each column of ``wanted`` its place among the columns of ``index``, each of which comes once; or -1."""
+    _, place = groups(np.concatenate([index, wanted], axis=1))
+    of_group = np.full(place.max(initial=-1) + 1, -1)
+    of_group[place[: index.shape[1]]] = np.arange(index.shape[1])
+    return of_group[place[index.shape[1] :]]
+
+
+def scaled(tensor: SparseTensor, value: Tensor, step: str) -> SparseTensor:
+    """Other values at the coordinates of a tensor."""
+    return made(coordinates(tensor).copy(), value, tensor._extents, tensor._is_coalesced, step)
+
+
 @supported()
 def coalesce(self: SparseTensor) -> SparseTensor:
     """The same tensor with every coordinate once, in order, and the values of equal coordinates added up; itself if
@@ -476,9 +508,43 @@ def to_dense(
     if masked_grad is False:
         raise RuntimeError("to_dense(): masked_grad=False is not supported: gradients reach the values alone")
     index = coordinates(self)
-    sparse = self._extents[: len(index)]
-    rows = summed(self._value, flat(index, sparse), math.prod(sparse))
-    return rows.reshape(self._extents)
+    return spread(self._value, index, self._extents)
+
+
+# ------------------------------------------------------------------------------------------------------------- in place
+
+
+def check_writable(tensor: SparseTensor) -> None:
+    """Refuse to change a leaf that gets gradients. Raises :class:`RuntimeError`."""
+    if tensor.is_leaf and tensor.requires_grad:
+        if grad_mode.enabled:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        raise RuntimeError("a sparse tensor that requires grad keeps its coordinates: write to a detach() of it")
+
+
+def become(tensor: SparseTensor, result: SparseTensor) -> SparseTensor:
+    """Make a result, which nobody else holds, the content of a tensor, in the tensor's dtype.
+
+    Raises:
+        RuntimeError: a leaf that requires a gradient, or a dtype that cannot be cast.
+    """
+    check_writable(tensor)
+    if result.dtype.kind > tensor.dtype.kind:
+        raise RuntimeError(
+            f"result type {result.dtype.scalar_name} can't be cast to the desired output type "
+            f"{tensor.dtype.scalar_name}"
+        )
+    tensor._value = result._value.to(tensor.dtype)
+    tensor._index, tensor._extents, tensor._checked = result._index, result._extents, result._checked
+    tensor._is_coalesced, tensor._step = result._is_coalesced, result._step
+    return tensor
+
+
+def written(out: Tensor, result: Tensor) -> Tensor:
+    """``out`` with a result as its new content: both sparse, or both dense."""
+    if isinstance(result, SparseTensor):
+        return become(out, result)
+    return write_out(out, node_of(result))
 
 
 # ------------------------------------------------------------------------------------------------------------ gradients

@@ -121,8 +121,6 @@ def _emit_store(builder, argument_types, pointer, index, value):
     builder.store(value, _element_address(builder, pointer, index))
 
 
-_define("load", 2, _type_load, _emit_load(constant=False))
-_define("load_constant", 2, _type_load, _emit_load(constant=True))
 def _emit_store_if(builder, argument_types, condition, pointer, index, value):
     with builder.if_then(condition):
         _emit_store(builder, argument_types[1:], pointer, index, value)
@@ -134,6 +132,8 @@ def _type_store_if(condition, pointer, index, value):
     return None
 
 
+_define("load", 2, _type_load, _emit_load(constant=False))
+_define("load_constant", 2, _type_load, _emit_load(constant=True))
 _define("store", 3, _type_store, _emit_store)
 _define("store_if", 4, _type_store_if, _emit_store_if)
 

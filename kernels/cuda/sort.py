@@ -44,18 +44,7 @@ def short(a0, a1, length, keep, flip, digits, passes, rows, together, units):
         first = unit * together
         base = first * length
         size = imin(together, rows - first) * length
-        mine = registers_{kept}()
-        places = registers_{place}()
-        part = 0
-        while part < {each}:
-            i = thread * {each} + part
-            if i < size:
-                at = base + i
-{key_of_part}
-                put(mine, part, {kept}(key))
-                put(places, part, {place}(i))
-            part += 1
-            unrolled()
+{take}
         turn = 0
         while turn < passes:
             shift = (turn if turn < digits else turn - digits) * 4
@@ -180,21 +169,7 @@ def move(a0, a1, a2, a3, a4, a5, a6, length, keep, flip, shift, first, last, chu
         stop = imin(begin + chunk, length)
         while begin < stop:
             size = imin(stop - begin, {tile})
-            mine = registers_{kept}()
-            places = registers_{place}()
-            part = 0
-            while part < {each}:
-                i = thread * {each} + part
-                if i < size:
-                    at = base + begin + i
-{key_of_part}
-                    put(mine, part, {kept}(key))
-                    if first > 0:
-                        put(places, part, {place}(begin + i))
-                    else:
-                        put(places, part, load(order_in, at))
-                part += 1
-                unrolled()
+{take}
 {rank}
             digit = thread
             while digit < 16:
@@ -228,6 +203,22 @@ order = cuda.shared.array({tile}, {place_name})
 counters = cuda.shared.array({words}, int64)
 sums = cuda.shared.array({sums}, int64)
 thread = i64(cuda.threadIdx.x)
+'''
+
+#: Takes a tile, whose first element is ``start``, into registers.
+TAKE = '''
+mine = registers_{kept}()
+places = registers_{place}()
+part = 0
+while part < {each}:
+    i = thread * {each} + part
+    if i < size:
+        at = {start} + i
+{key}
+        put(mine, part, {kept}(key))
+{put_place}
+    part += 1
+    unrolled()
 '''
 
 #: Sorts a tile by a digit: elements in registers go to their places in shared memory. ``start`` has for each digit its
@@ -335,17 +326,24 @@ def source(dtype: DType, long: bool, wide: bool, threads: int, warp: int) -> str
     )
     key = key_lines(dtype)
     shared = indented(1, SHARED.format(**texts))
+
+    def take(start: str, key: list[str], put_place: list[str]) -> str:
+        return TAKE.format(**texts, start=start, key=indented(2, key), put_place=indented(2, put_place))
+
     if not long:
-        return SHORT.format(**texts, shared=shared, key_of_part=indented(4, key), rank=indented(3, rank))
+        taken = take("base", key, [f"put(places, part, {place}(i))"])
+        return SHORT.format(**texts, shared=shared, take=indented(2, taken), rank=indented(3, rank))
     chosen = ["if first > 0:", *("    " + line for line in key), "else:", "    key = i64(load_constant(keys_in, at))"]
+    chosen_place = ["if first > 0:", f"    put(places, part, {place}(begin + i))",
+                    "else:", "    put(places, part, load(order_in, at))"]
     halves = [f"{name}{k}" for k in four for name in ("even", "odd")]
     split = []
     for k in four:
         split += [f"found = counters[{int(k) * threads} + thread]", f"even{k} = found & 0x0000FFFF0000FFFF",
                   f"odd{k} = found >> 16 & 0x0000FFFF0000FFFF"]
     return LONG.format(
-        **texts, shared=shared, zero=indented(2, zero), key=indented(3, chosen), key_of_part=indented(5, chosen),
-        rank=indented(3, rank), split=indented(2, split),
+        **texts, shared=shared, zero=indented(2, zero), key=indented(3, chosen),
+        take=indented(3, take("base + begin", chosen, chosen_place)), rank=indented(3, rank), split=indented(2, split),
         reduce=indented(3, (f"{name} += shuffle({name}, half)" for name in halves)),
         keep_sums=indented(3, (f"sums[{k * (threads // warp)} + udiv(thread, {warp})] = {name}"
                                for k, name in enumerate(halves))),

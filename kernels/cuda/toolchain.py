@@ -61,12 +61,6 @@ def has_compiler() -> bool:
     return not is_simulator() and all(importlib.util.find_spec(name) for name in ("numba_cuda", "cuda"))
 
 
-def cuda_source(kernel: Kernel, threads: int = codegen_cuda.THREADS) -> str:
-    """The numba.cuda source of a kernel, with its launches for the current sizes as a comment."""
-    lines = [f"# {launch}" for launch in codegen_cuda.launches(kernel, threads)]
-    return "\n".join([*lines, codegen_cuda.generate(kernel, threads)])
-
-
 # ------------------------------------------------------------------------------------------------------- the compiler
 
 

@@ -141,12 +141,12 @@ def lines_of(name: str, tiny: bool = False) -> list[Line]:
                 short = kernel.name.rpartition("_")[0] if kernel.kind == "kernel" else kernel.name
                 steps = plan.steps(number)
                 # a scatter is launches of several sources: bytes are those of the first
-                for source in dict.fromkeys([kernel.cuda_source, *(step.source for step in steps if step.launch)]):
+                for place, source in enumerate(dict.fromkeys(step.source for step in steps)):
                     line = found.setdefault((short, source), Line(short, source))
-                    own = [step.launch.blocks for step in steps if step.launch and step.source == source]
-                    line.launches += len(own) or kernel.launches
-                    line.blocks = max(line.blocks, *own, 0)
-                    if source == kernel.cuda_source:
+                    own = [step for step in steps if step.source == source]
+                    line.launches += len(own)
+                    line.blocks = max(line.blocks, *(step.launch.blocks for step in own if step.launch), 0)
+                    if place == 0:
                         line.bytes_read += kernel.bytes_read
                         line.bytes_written += kernel.bytes_written
     return list(found.values())

@@ -2,6 +2,7 @@
 
 import re
 
+import flamework
 import gpu_report
 import pytest
 import report
@@ -43,6 +44,20 @@ def test_a_scatter_is_a_sort_of_its_indices_and_many_threads():
     # an index of a table of a million has 20 bits
     assert [keys.launches, sort.launches, segments.launches] == [1, 5 * 3, 1]
     assert segments.blocks == -(-10_000_000 // 256)
+
+
+def test_an_explanation_of_a_scatter_has_the_sources_of_all_its_launches():
+    pytest.importorskip("numba_cuda")
+    with gpu_report.dry():
+        table, index = flamework.empty(100, device="cuda"), flamework.empty(5000, dtype=flamework.int64, device="cuda")
+        explained = flamework.explain(lambda: table.scatter_add(0, index, flamework.ones(5000, device="cuda")))()
+    (kernel,) = [kernel for kernel in explained.kernels if kernel.launches > 1]
+    names = ["kernel", "count", "scan", "move", "segments"]
+    assert [name for name in names if f"def {name}(" in kernel.cuda_source] == names
+    text = kernel.ptx()
+    assert [name for name in names if f".entry flamework_{name}(" in text] == names
+    # the keys need no shared memory, the sort does
+    assert kernel.gpu_resources()["shared"] > 0
 
 
 @pytest.mark.parametrize("name", SEVERAL_WRITE)

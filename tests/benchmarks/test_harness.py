@@ -2,8 +2,6 @@
 
 import dataclasses
 import importlib
-import os
-import subprocess
 import sys
 import types
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import report
 import run
+import simulator
 from worker import Runner, installed
 from workloads import BOUNDS, GROUPS, WORKLOADS
 
@@ -92,10 +91,8 @@ def test_summary_of_a_gpu_has_the_part_of_the_bandwidth_of_a_copy():
 def test_a_gpu_is_measured(tmp_path):
     """The whole program, with a GPU that numba simulates."""
     page = tmp_path / "page.md"
-    command = [sys.executable, "-W", "ignore", run.__file__, "--device", "cuda", "--size", "tiny", "--quick",
-               "matmul_64", "--contestants", "flamework.compile", "--markdown", str(page)]
-    done = subprocess.run(command, env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    simulator.output(run.__file__, "--device", "cuda", "--size", "tiny", "--quick", "matmul_64", "--contestants",
+                     "flamework.compile", "--markdown", str(page))
     text = page.read_text()
     assert text.startswith("# Results on a GPU\n\n## Measured\n\n") and "- GPU: numba's simulator\n" in text
     assert [row[0] for row in cells(text[text.index("#### matmul_64"):])[2:]] == ["flamework.compile"]

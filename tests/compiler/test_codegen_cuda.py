@@ -5,16 +5,12 @@ The graphs stand in ``cuda_cases.py``. All of them run in one process with the s
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import cuda_cases
 import numpy as np
 import pytest
+import simulator
 from cuda_cases import CASES, ROWS, SPLIT, lowered_kernels, uses_of
 from flamework.compiler import codegen_cuda, dtypes, primitives as p, primitives_shape as s
 from flamework.compiler.codegen_cuda import Launch, distribution, generate, launches
@@ -39,11 +35,7 @@ def only_kernel(root) -> Kernel:
 
 @pytest.fixture(scope="module")
 def report() -> dict:
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    command = [sys.executable, "-W", "ignore", str(Path(cuda_cases.__file__))]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout)
+    return simulator.answer(cuda_cases.__file__)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -259,15 +251,6 @@ def test_memory_that_a_kernel_writes_is_not_read_as_constant():
     assert f"load_constant({store.pointer}," not in text
 
 
-def test_source_for_reading_says_how_it_is_launched():
-    from flamework.kernels.cuda.toolchain import cuda_source
-
-    kernel = only_kernel(p.exp(normal(1000)))
-    text = cuda_source(kernel)
-    assert text.startswith("# Launch(function='kernel', blocks=1, threads=256, units=1000)\n")
-    assert text.endswith(generate(kernel))
-
-
 @pytest.mark.parametrize("threads", [0, 3, 96, 2048])
 def test_blocks_have_a_power_of_two_of_threads(threads):
     with pytest.raises(ValueError, match="power of two"):
@@ -305,7 +288,6 @@ def test_few_long_rows_are_cut_into_pieces_and_finished():
     assert (first.function, second.function) == ("kernel", "finish")
     assert first.blocks == first.units == 2 * 13
     assert (second.blocks, second.units) == (2, 2)
-    assert codegen_cuda.functions(kernel) == ["kernel", "finish"]
 
 
 def test_scatter_is_divided_by_what_cannot_meet():
@@ -340,7 +322,7 @@ def test_kernels_compile_for_gpus_without_spilling_registers(name):
         for cc in [(8, 0), (9, 0)] if number_ == 0 else [(8 + number_ % 2, 0)]:
             text = toolchain.ptx(kernel, cc)
             assert f".target sm_{cc[0]}{cc[1]}" in text
-            assert all(f".entry {toolchain.SYMBOL_PREFIX}{f}(" in text for f in codegen_cuda.functions(kernel))
+            assert all(f".entry {toolchain.SYMBOL_PREFIX}{x.function}(" in text for x in launches(kernel))
             found = toolchain.sass_report(kernel, cc)
             assert found["spills"] == 0
             assert 0 < found["registers"] <= 128

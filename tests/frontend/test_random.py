@@ -24,7 +24,9 @@ EXACT = [
     "torch.binomial(torch.full((3, 4), 90.0), torch.full((3, 4), 0.3)), torch.randn(1)",
     "g = torch.Generator().manual_seed(9); result = (torch.rand(3, generator=g), torch.rand(3))",
     "a = torch.empty(3); torch.rand(3, out=a); result = a", "torch.rand(2, requires_grad=True)",
-    "torch.initial_seed()",
+    "torch.initial_seed()", "torch.empty(20).bernoulli_(0.25)", "torch.poisson(torch.full((20,), 3.0))",
+    "torch.poisson(torch.full((20,), 30.0))", "torch.multinomial(torch.linspace(0.1, 1, 30), 9)",
+    "torch.empty(20, dtype=torch.float16).uniform_()", "torch.empty(9, dtype=torch.int64).random_(-5, 5)",
 ]
 # Numbers that agree up to the last place of logarithm, sine and cosine.
 CLOSE = [
@@ -33,7 +35,8 @@ CLOSE = [
     "torch.normal(0.0, 1.0, (20,))", "torch.normal(2.0, 0.5, (3, 4))", "torch.normal(torch.arange(20.0), 0.1)",
     "torch.normal(0.0, torch.ones(20))", "torch.normal(torch.zeros(4), torch.ones(4))", "torch.empty(20).cauchy_()",
     "torch.empty(20).log_normal_()", "torch.empty(20).geometric_(0.3)",
-    "torch.randn(3), torch.rand(2), torch.randn(3)",
+    "torch.randn(3), torch.rand(2), torch.randn(3)", "torch.empty(20).exponential_(2.0)",
+    "torch.empty(20).double().exponential_()", "torch.nn.functional.gumbel_softmax(torch.zeros(4, 5))",
 ]
 ERRORS = [
     "torch.randint(5, 3, (2,))", "torch.binomial(i, f)", "torch.binomial(f.double(), f)",

@@ -191,7 +191,7 @@ def test_every_method_is_defined_for_sparse_tensors_or_refused():
 def test_a_sparse_tensor_has_no_node():
     s = flamework.eye(2).to_sparse()
     for refused in (lambda: s._node, lambda: s.exp(), lambda: flamework.exp(s), lambda: s.T.sigmoid(),
-                    lambda: flamework.bmm(s[None], flamework.ones(1, 2, 2)), lambda: flamework.ones(2, 2).copy_(s),
+                    lambda: flamework.bmm(flamework.ones(1, 2, 2), s[None]), lambda: flamework.ones(2, 2).copy_(s),
                     lambda: flamework.nn.functional.linear(flamework.ones(2, 2), s), lambda: s == s,
                     lambda: flamework.where(flamework.ones(2, 2) > 0, flamework.ones(2, 2), s),
                     lambda: flamework.add(flamework.ones(2, 2), flamework.ones(2, 2), out=s)):
@@ -472,6 +472,19 @@ def test_16_bit_values_are_added_in_32_bits(dtype):
     s = flamework.sparse_coo_tensor(flamework.zeros(1, 4001, dtype=flamework.int64), values, (2,))
     expected_sum = flamework.tensor(4001.0).to(values.dtype).item()
     assert s.to_dense()[0].item() == s.coalesce().values().item() == expected_sum
+
+
+def test_a_sparse_tensor_is_broadcast_to_a_longer_axis():
+    # PyTorch leaves the elements at the first position of an axis of size 1
+    a = flamework.sparse_coo_tensor([[0], [1]], [2.0], (1, 3), requires_grad=True)
+    b = flamework.arange(12.0).reshape(2, 2, 3)
+    product = a * b
+    assert product.is_coalesced() and product._nnz() == 4
+    assert product.to_dense().tolist() == (a.to_dense() * b).tolist()
+    product.to_dense().sum().backward()
+    assert a.grad.to_dense().tolist() == [[0, 1 + 4 + 7 + 10, 0]]
+    none = flamework.sparse_coo_tensor([[0], [1]], [2.0], (1, 3)) * flamework.ones(0, 3)
+    assert none.shape == (0, 3) and none._nnz() == 0
 
 
 def test_older_names():

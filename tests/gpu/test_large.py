@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import flamework
 import gpu_report
 import pytest
+import simulator
 from flamework.runtime import gpu_kernels
 
 COUNT = (1 << 31) + 5
@@ -73,9 +73,7 @@ def test_memory_is_used_as_it_should_be():
 
 def test_the_program_for_the_sanitizer_runs_in_the_simulator():
     program = str(Path(__file__).with_name("sanitized.py"))
-    command, environment = [sys.executable, "-W", "ignore", program, "3"], {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.stdout == "done\n", done.stderr
+    assert simulator.output(program, "3") == "done\n"
 
 
 # ------------------------------------------------------------------------------------------------------- without a GPU
@@ -91,39 +89,26 @@ PROGRAMS = {
     "running sums": lambda x: x.view(1 << 16, -1).cumsum(1),
     "gather": lambda x: x[flamework.arange(5)],
     "scatter": lambda x: x.index_add(0, flamework.arange(5), x[:5]),
+    "sorted scatter": lambda x: x.index_add(0, flamework.arange(1 << 16), x[: 1 << 16]),
     "product": lambda x: x.view(1 << 16, -1).half() @ x.view(1 << 16, -1)[:9].half().T,
     "sort": lambda x: x.sort()[1],
 }
 
 
-
 def overflowing(text: str) -> list[str]:
     """Lines of PTX that keep 32 bits of a position: products of 32 bits, and registers of 64 of which the lower half is
-    taken, or shifted up to be shifted back. A shift of 32 bits is a product, too, unless it is :func:`small`."""
+    taken, or shifted up to be shifted back. A shift of 32 bits is a product, too, unless only bits below the 64th are
+    taken of it: how far a word is shifted."""
     found = re.findall(
         r"(?:mul|mad)\.lo\.[su]32\b.*|cvt\.[su]64\.[su]32\s+%rd\d+, %rd.*|shl\.b64\s+%rd\d+, %rd\d+, 32\b.*", text
     )
     for function in text.split(".entry")[1:]:
         for line, register in re.findall(r"(shl\.b32\s+(%r\d+).*)", function):
-            found += [] if small(register, function, set()) else [line]
+            masks = re.findall(rf"and\.b32\s+%r\d+, {register}, (\d+);", function)
+            uses = len(re.findall(rf"{register}\b", function)) - 1
+            if not uses == len(masks) > 0 or max(map(int, masks)) >= 64:
+                found.append(line)
     return found
-
-
-def small(register: str, function: str, seen: set[str]) -> bool:
-    """Whether a register of 32 bits is no position of an operand, by how it is used: it is divided by, where the
-    compiler has seen that both numbers fit; it says how far a word is shifted; it is an address of shared memory."""
-    if register in seen:
-        return True
-    seen.add(register)
-    uses = re.findall(rf".*[,\[]\s*{register}\b.*", function)
-    for use in uses:
-        further = re.search(r"(?:add\.s32|or\.b32|and\.b32|xor\.b32|selp\.b32|mov\.[bu]32)\s+(%r\d+),", use)
-        if further and small(further[1], function, seen):
-            continue
-        shifts = re.search(rf"sh[lr]\.[bsu]64\s+%rd\d+, -?\w*%?\w+, {register};", use)
-        if not ("div.u32" in use or shifts or ".shared" in use and f"[{register}" in use):
-            return False
-    return bool(uses)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -147,5 +132,9 @@ def kernel(a0, n, units):
     store(p0, i64(i32(n * units)), i8(1))
 """
     assert overflowing(gpu_kernels.machine_code(source, (9, 0), 256).decode())
-    assert overflowing("\tmad.lo.s32 \t%r4, %r1, %r2, %r3;") and overflowing(".entry f\n\tshl.b32 \t%r2, %r1, 10;\n"
-                                                                          "\tadd.s32 \t%r3, %r4, %r2;")
+    assert overflowing("\tmad.lo.s32 \t%r4, %r1, %r2, %r3;")
+    shift = ".entry f\n\tshl.b32 \t%r2, %r1, 4;\n"
+    assert not overflowing(shift + "\tand.b32 \t%r3, %r2, 48;")
+    for use in ("add.s32 \t%r3, %r4, %r2;", "and.b32 \t%r3, %r2, 4080;", "st.shared.u32 \t[%r2], %r5;",
+                "div.u32 \t%r3, %r2, %r5;", "and.b32 \t%r3, %r2, 48;\n\tadd.s32 \t%r5, %r2, %r3;"):
+        assert overflowing(shift + f"\t{use}"), use

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import json
-import os
-import subprocess
-import sys
-
 import pytest
+import simulator
 import table
-
-
-@functools.cache
-def simulated(part: int) -> dict[str, str | None]:
-    command = [sys.executable, "-W", "ignore", table.__file__, str(part)]
-    done = subprocess.run(command, env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("name", table.NAMES)
 def test_row_on_a_simulated_gpu_gives_what_the_reference_gives(name):
-    found = simulated(table.NAMES.index(name) % table.PARTS)[name]
+    found = simulator.answer(table.__file__, str(table.NAMES.index(name) % table.PARTS))[name]
     assert found is None, found
 
 

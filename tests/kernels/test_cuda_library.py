@@ -1,12 +1,10 @@
 """The kernels for GPUs that are written by hand: products and sorting. They compile without spills."""
 
-import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import simulator
 from flamework.compiler import codegen_cuda, dtypes
 from flamework.compiler.codegen_cuda import THREADS, WARP
 from flamework.kernels.cuda import grouped, namespace, products, scatter, sort, toolchain
@@ -118,12 +116,7 @@ def test_sorts_compile_without_spills(report, dtype):
 
 @pytest.fixture(scope="module")
 def simulated():
-    program = Path(__file__).with_name("cuda_sorts.py")
-    command = [sys.executable, "-W", "ignore", str(program), *(x.name for x in NUMBERS)]
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout)
+    return simulator.answer(str(Path(__file__).with_name("cuda_sorts.py")), *(x.name for x in NUMBERS))
 
 
 @pytest.mark.parametrize("dtype", NUMBERS, ids=lambda dtype: dtype.name)

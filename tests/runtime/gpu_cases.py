@@ -74,6 +74,30 @@ def out_of_memory():
         return message, total, held, again
 
 
+def no_memory_to_launch(function, number):
+    """What a program gives when one call of the driver, by its number, finds no memory, and later ones do; and how many
+    graphs stay."""
+    fake = fake_cuda.FakeDriver()
+    with fake_cuda.installed(fake):
+        x = torch.arange(6.0).reshape(2, 3)
+        y = x.cuda()
+        torch.realize(y)
+        call, calls, before = getattr(fake, function), [], len(fake.graphs)
+
+        def all_but_one(*arguments):
+            calls.append(arguments)
+            return (fake_cuda.OUT_OF_MEMORY, None) if len(calls) == number else call(*arguments)
+
+        setattr(fake, function, all_but_one)
+        found = []
+        for _ in range(3):
+            try:
+                found.append(torch.allclose((y.softmax(1) @ y.T).cpu(), x.softmax(1) @ x.T))
+            except RuntimeError as error:
+                found.append(str(error))
+        return found, len(fake.graphs) - before
+
+
 def freed():
     """Bytes in use, of buffers and of the driver, after everything is gone."""
     fake = fake_cuda.FakeDriver()
@@ -179,7 +203,9 @@ def main():
     assert gpu.is_simulator()
     print(json.dumps({
         "lazy": training(compiled=False), "compiled": training(compiled=True), "out of range": out_of_range(),
-        "out of memory": out_of_memory(), "freed": freed(),
+        "out of memory": out_of_memory(),
+        "no memory for a kernel": no_memory_to_launch("cuModuleLoadData", 2),
+        "no memory for a graph": no_memory_to_launch("cuGraphInstantiate", 1), "freed": freed(),
         "sorting": sorting(), "locked": locked(), "rows": rows(), "shared": shared(), "grids": grids(),
         "adam": adam(),
     }))  # fmt: skip

@@ -1,13 +1,13 @@
 """Convolutions by cuDNN, on stand-ins for it and the driver; prints for each behaviour what went wrong."""
 
+import contextlib
 import gc
-import json
-import traceback
 
 import fake_cuda
 import fake_cudnn
 import flamework as torch
 import numpy as np
+import simulator
 from flamework.runtime import cudnn, engine, gpu
 
 F32, F64, F16, BF16 = "float32", "float64", "float16", "bfloat16"
@@ -250,20 +250,14 @@ BEHAVIOURS = [
 ]
 
 
-def main():
-    found = {}
-    for behaviour in BEHAVIOURS:
-        driver = fake_cuda.FakeDriver(capacity=1 << 26)
-        fake = fake_cudnn.FakeCudnn(driver)
-        with fake_cuda.installed(driver) as device:
-            fake_cudnn.installed(device, fake)
-            try:
-                behaviour(fake)
-                found[behaviour.__name__] = None
-            except Exception:
-                found[behaviour.__name__] = traceback.format_exc(limit=-6)
-    print(json.dumps(found))
+@contextlib.contextmanager
+def installed():
+    driver = fake_cuda.FakeDriver(capacity=1 << 26)
+    fake = fake_cudnn.FakeCudnn(driver)
+    with fake_cuda.installed(driver) as device:
+        fake_cudnn.installed(device, fake)
+        yield fake
 
 
 if __name__ == "__main__":
-    main()
+    simulator.report(BEHAVIOURS, installed)

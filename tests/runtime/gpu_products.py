@@ -1,13 +1,13 @@
 """Matrix products by cuBLASLt, on stand-ins for it and the driver; prints for each behaviour what went wrong."""
 
+import contextlib
 import gc
-import json
-import traceback
 
 import fake_cublas
 import fake_cuda
 import flamework as torch
 import numpy as np
+import simulator
 
 F32, F64, F16, BF16 = "float32", "float64", "float16", "bfloat16"
 
@@ -289,20 +289,14 @@ BEHAVIOURS = [
 ]
 
 
-def main():
-    found = {}
-    for behaviour in BEHAVIOURS:
-        fake = fake_cuda.FakeDriver(capacity=1 << 26)
-        lt = fake_cublas.FakeCublasLt(fake)
-        with fake_cuda.installed(fake) as device:
-            fake_cublas.installed(device, lt)
-            try:
-                behaviour(lt)
-                found[behaviour.__name__] = None
-            except Exception:
-                found[behaviour.__name__] = traceback.format_exc(limit=-6)
-    print(json.dumps(found))
+@contextlib.contextmanager
+def installed():
+    driver = fake_cuda.FakeDriver(capacity=1 << 26)
+    lt = fake_cublas.FakeCublasLt(driver)
+    with fake_cuda.installed(driver) as device:
+        fake_cublas.installed(device, lt)
+        yield lt
 
 
 if __name__ == "__main__":
-    main()
+    simulator.report(BEHAVIOURS, installed)

@@ -3,16 +3,17 @@
 The other library is :class:`Array`: memory of the driver, with a stream of its own.
 """
 
+import contextlib
 import ctypes
 import gc
-import json
-import traceback
 from types import SimpleNamespace
 
 import fake_cuda
 import flamework as torch
 import numpy as np
+import simulator
 from flamework import sharing
+from flamework.runtime import gpu
 
 THEIRS = 99
 OURS = fake_cuda.STREAM
@@ -117,7 +118,8 @@ def memory_is_ours_again_when_nobody_holds_it(fake):
     assert x._storage.stamp != -1 and x.tolist() == [3, 3, 3]
 
 
-def memory_lives_as_long_as_a_capsule(fake, device):
+def memory_lives_as_long_as_a_capsule(fake):
+    device = gpu.gpu("cuda:0")
     before = device.allocated
     x = torch.full((1000,), 2.0).cuda()
     capsule = x.__dlpack__()
@@ -293,18 +295,12 @@ BEHAVIOURS = [
 ]
 
 
-def main():
-    found = {}
-    for behaviour in BEHAVIOURS:
-        fake = fake_cuda.FakeDriver()
-        with fake_cuda.installed(fake) as device:
-            try:
-                behaviour(*(fake, device)[: behaviour.__code__.co_argcount])
-                found[behaviour.__name__] = None
-            except Exception:
-                found[behaviour.__name__] = traceback.format_exc(limit=-6)
-    print(json.dumps(found))
+@contextlib.contextmanager
+def installed():
+    fake = fake_cuda.FakeDriver()
+    with fake_cuda.installed(fake):
+        yield fake
 
 
 if __name__ == "__main__":
-    main()
+    simulator.report(BEHAVIOURS, installed)

@@ -1,14 +1,11 @@
 """Programs on a GPU, with a stand-in for the driver: the calls that it gets, and what they compute in the simulator."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
+import gpu_cases
 import pytest
+import simulator
 from flamework.compiler.codegen_cuda import Launch
 from flamework.runtime import gpu_groups
 from flamework.runtime.gpu_groups import Step
@@ -16,11 +13,7 @@ from flamework.runtime.gpu_groups import Step
 
 @pytest.fixture(scope="module")
 def report():
-    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("gpu_cases.py"))]
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout)
+    return simulator.answer(gpu_cases.__file__)
 
 
 @pytest.mark.parametrize("how", ["lazy", "compiled"])
@@ -52,6 +45,13 @@ def test_no_memory_is_an_error_that_says_how_much_and_the_program_goes_on(report
     assert total == 2000
     assert held >= 604_000
     assert again == 200_000
+
+
+@pytest.mark.parametrize("what", ["kernel", "graph"])
+def test_without_memory_to_launch_a_program_can_be_run_again(report, what):
+    (message, *found), graphs = report[f"no memory for a {what}"]
+    assert "2" in message and found == [True, True]
+    assert graphs == 1
 
 
 def test_memory_is_freed(report):

@@ -2,34 +2,20 @@
 
 import functools
 import inspect
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import fake_cudnn
 import flamework as torch
+import gpu_convolutions
 import pytest
+import simulator
 from flamework.compiler import dtypes
 from flamework.runtime import cudnn
 
-SCRIPT = Path(__file__).with_name("gpu_convolutions.py")
-NAMES = SCRIPT.read_text().partition("BEHAVIOURS = [")[2].partition("]")[0].replace(",", " ").split()
 
-
-@functools.cache
-def results():
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    command = [sys.executable, "-W", "ignore", str(SCRIPT)]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout)
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [behaviour.__name__ for behaviour in gpu_convolutions.BEHAVIOURS])
 def test_with_stand_ins(name):
-    assert results()[name] is None, results()[name]
+    problem = simulator.answer(gpu_convolutions.__file__)[name]
+    assert problem is None, problem
 
 
 def described(x, weight, *options):
@@ -112,7 +98,7 @@ def test_functions_take_the_arguments_that_they_are_given():
         assert callable(getattr(fake_cudnn.Graph, name))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 @pytest.mark.parametrize("groups", [1, 8])
 def test_a_convolution_on_a_gpu(dtype, groups):

@@ -1,37 +1,23 @@
 """Matrix products by cuBLASLt: on stand-ins for it and the driver, its real names, and where there is a GPU itself."""
 
-import functools
 import inspect
-import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import fake_cublas
 import flamework as torch
+import gpu_products
 import pytest
+import simulator
 from flamework.compiler import dtypes
 from flamework.compiler.cluster import Matrix
 from flamework.runtime import cublas
 
-SCRIPT = Path(__file__).with_name("gpu_products.py")
-NAMES = SCRIPT.read_text().partition("BEHAVIOURS = [")[2].partition("]")[0].replace(",", " ").split()
 
-
-@functools.cache
-def results():
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    command = [sys.executable, "-W", "ignore", str(SCRIPT)]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout)
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [behaviour.__name__ for behaviour in gpu_products.BEHAVIOURS])
 def test_with_stand_ins(name):
-    assert results()[name] is None, results()[name]
+    problem = simulator.answer(gpu_products.__file__)[name]
+    assert problem is None, problem
 
 
 def described(a, b, shape, dtype=dtypes.float32):
@@ -95,7 +81,7 @@ def test_functions_are_called_with_as_many_arguments_as_nvmath_wants():
         ours.bind(None, *range(count))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 def test_a_product_on_a_gpu(dtype):
     pytest.importorskip("nvmath")
@@ -106,7 +92,7 @@ def test_a_product_on_a_gpu(dtype):
     assert torch.equal(found, (x.cuda() @ y.cuda().mT).cpu())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_a_product_with_a_vector_on_a_gpu(dtype):
     pytest.importorskip("nvmath")

@@ -1,33 +1,18 @@
 """Scatters that are sorted on a GPU: their bits are the CPU's, and what becomes of them."""
 
-import functools
-import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
+import gpu_scatters
 import pytest
+import simulator
 from flamework.compiler import dtypes
 from flamework.compiler.codegen_cuda import MODES, THREADS
 from flamework.kernels.cuda import scatter, toolchain
 
-SCRIPT = Path(__file__).with_name("gpu_scatters.py")
-NAMES = re.findall(r'^    "([\w ]+)": \(\d', SCRIPT.read_text(), re.MULTILINE)
 
-
-@functools.cache
 def results():
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    finished = subprocess.run(
-        [sys.executable, "-W", "ignore", str(SCRIPT)], env=environment, capture_output=True, text=True, check=False
-    )
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout)
+    return simulator.answer(gpu_scatters.__file__)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", gpu_scatters.CASES)
 def test_bits_are_those_of_the_cpu(name):
     assert results()[name] is None, results()[name]
 

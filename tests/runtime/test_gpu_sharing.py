@@ -1,40 +1,22 @@
 """A GPU's memory and other libraries: on a stand-in for the driver, and where there is a GPU with CuPy and PyTorch."""
 
-import functools
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import flamework
+import gpu_sharing
 import pytest
-
-SCRIPT = Path(__file__).with_name("gpu_sharing.py")
-NAMES = SCRIPT.read_text().partition("BEHAVIOURS = [")[2].partition("]")[0].replace(",", " ").split()
-
-needs_a_gpu = pytest.mark.skipif(not flamework.cuda.is_available(), reason="needs a GPU")
+import simulator
 
 
-@functools.cache
-def results():
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    command = [sys.executable, "-W", "ignore", str(SCRIPT)]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout)
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [behaviour.__name__ for behaviour in gpu_sharing.BEHAVIOURS])
 def test_with_a_stand_in_for_the_driver(name):
-    assert results()[name] is None, results()[name]
+    problem = simulator.answer(gpu_sharing.__file__)[name]
+    assert problem is None, problem
 
 
 def on_a_gpu():
     return flamework.arange(6.0).reshape(2, 3).cuda()
 
 
-@needs_a_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("take", ["asarray", "from_dlpack"])
 def test_memory_is_shared_with_cupy(take):
     cupy = pytest.importorskip("cupy")
@@ -50,7 +32,7 @@ def test_memory_is_shared_with_cupy(take):
     assert theirs.tolist() == [[2, 9, 6], [5, 9, 7]]
 
 
-@needs_a_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("take", ["as_tensor", "from_dlpack"])
 def test_memory_is_shared_with_pytorch(take):
     torch = pytest.importorskip("torch")
