@@ -76,7 +76,7 @@ _ALONE = frozenset(
     """
     affine_grid as_tensor asarray compile copy_ counters embedding_bag explain fill_ fractional_max_pool2d
     fractional_max_pool2d_with_indices fractional_max_pool3d fractional_max_pool3d_with_indices from_dlpack from_numpy
-    frombuffer is_storage is_tensor load matmul mm realize save softmin tensor upsample upsample_bilinear
+    frombuffer is_storage is_tensor load matmul realize save softmin tensor upsample upsample_bilinear
     upsample_nearest
     """.split()
 )

@@ -157,10 +157,6 @@ def _matmul(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
     return pairs.get((a.ndim, b.ndim), "UnsafeViewBackward0")
 
 
-def _reflected_matmul(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
-    return _matmul(args[::-1], options, result)
-
-
 def _einsum(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
     equation = args[0].replace(" ", "").replace("...", "")
     left, _, right = equation.partition("->")
@@ -303,7 +299,7 @@ NAMES: dict[str, dict[str, str | Rule]] = {
         "squeeze_copy": lambda *call: f"{_squeeze(*call)}_copy", "rsub": _by_tensor("Rsub", 1, "other", 1, 0),
         "masked_fill": _by_tensor("MaskedFill", 2, "value"), "index_fill": _by_tensor("IndexFill", 3, "value"),
         "scatter": _by_tensor("Scatter", 3, "src", 1, 0), "lerp": _by_tensor("Lerp", 2, "weight"),
-        "matmul": _matmul, "__matmul__": _matmul, "__rmatmul__": _reflected_matmul,
+        "matmul": _matmul,
         **{f"conv{n}d": _unbatched("Convolution", n) for n in (1, 2, 3)},
         **{f"conv_transpose{n}d": _unbatched("Convolution", n) for n in (1, 2, 3)},
     },
@@ -322,7 +318,7 @@ NAMES: dict[str, dict[str, str | Rule]] = {
         "poisson_nll_loss": _reduced(_if("full", "AddBackward0", "SubBackward0")),
         "kl_div": _reduced(_if("log_target", "MulBackward0", "SubBackward0"), batchmean="DivBackward0"),
     },
-    "flamework.linalg": _table(_LINALG, "Linalg"),
+    "flamework.linalg": _table(_LINALG, "Linalg") | {"matmul": _matmul},
     "flamework.special": _table(_SPECIAL),
     "flamework.fft": _table(_FFT) | {
         "fft": _transformed("FftR2CBackward0"), "ifft": _transformed("ConjBackward0"),

@@ -19,7 +19,7 @@ from typing import Any
 from .compiler import primitives as p, primitives_shape as s
 from .recording import storage_of
 from .storage import Cut, arranged, is_contiguous
-from .tensor import SparseOperand, Tensor, memory_format, strides_of
+from .tensor import Tensor, memory_format, strides_of
 
 # Functions whose result has the order of their operands in memory; as methods also in place, where nothing is new.
 ELEMENTWISE = frozenset(
@@ -139,7 +139,7 @@ def arranged_like(result: Any, operands: Sequence[Any]) -> Any:
     if result._storage is not None:
         return result
     shape = result._node.type.shape
-    tensors = [x for x in operands if isinstance(x, Tensor)]
+    tensors = [x for x in operands if isinstance(x, Tensor) and not x.is_sparse]
     if len(shape) < 2 or all(map(is_plain, tensors)) or any(x is result for x in tensors):
         return result
     strides = [found for x in tensors if (found := _strides_in(x, shape)) is not None]
@@ -180,13 +180,11 @@ def suggests(tensor: Tensor, wanted: memory_format) -> bool:
 
 def like_operands(result: Any, args: tuple) -> None:
     """Arrange the result of a function of :data:`ELEMENTWISE`."""
-    try:
-        for x in args:
-            if isinstance(x, Tensor) and x._storage is not None and not is_plain(x):
-                arranged_like(result, args)
-                return
-    except SparseOperand:
-        pass
+    for x in args:
+        # what is not a view has no chain, and asks for no call
+        if isinstance(x, Tensor) and not x.is_sparse and x._storage is not None and x._chain and not is_plain(x):
+            arranged_like(result, args)
+            return
 
 
 def like_image(result: Any, args: tuple) -> None:
@@ -202,11 +200,12 @@ RULES: dict[str, Callable[[Any, tuple], None]] = {
     **dict.fromkeys(IMAGES, like_image), **dict.fromkeys(ELEMENTWISE, like_operands),
 }
 
-#: Functions that see to it themselves, as they are called so often that a call around them would be felt.
+#: Functions that see to it themselves, and to sparse operands, as they are called so often that a call around them
+#: would be felt.
 OWN_ORDER: set[Callable] = set()
 
 
 def keeps_order(function: Callable) -> Callable:
-    """Say that a function arranges its result itself."""
+    """Say that a function arranges its result itself, and catches ``SparseOperand``."""
     OWN_ORDER.add(function)
     return function

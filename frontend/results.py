@@ -1,7 +1,8 @@
 """What every public function does to its result: its order in memory, and its name in the backward graph.
 
 A function is put into one call around it, which does what the tables of ``memory_order.py`` and of
-``backward_names.py`` say of it, and nothing where they say nothing.
+``backward_names.py`` say of it, and nothing where they say nothing. If an operand turns out to be sparse, the call is
+one of the function on sparse tensors.
 
 In: the public functions. Out: the same, with results as PyTorch's. Read next: ``argument_errors.py``, which looks at
 what they are given.
@@ -18,7 +19,7 @@ from typing import Any
 from .backward_names import NAMES, Rule, leave
 from .compiler.ir import grad_mode
 from .memory_order import OWN_ORDER, RULES
-from .tensor import Tensor
+from .tensor import SparseOperand, Tensor, sparse_call
 
 Order = Callable[[Any, tuple], Any]
 
@@ -35,9 +36,16 @@ def finished(function: FunctionType, order: Order | None, rule: str | Rule | Non
             return function
         return finished(bare, own_order or order, own_rule or rule, in_place)
 
+    chapter = vars(sys.modules[function.__module__])
+    # linalg.norm is another function than norm
+    name = f"linalg_{function.__name__}" if ".linalg" in function.__module__ else function.__name__
+
     @functools.wraps(function)
     def public(*args: Any, **options: Any) -> Any:
-        result = function(*args, **options)
+        try:
+            result = function(*args, **options)
+        except SparseOperand:
+            return sparse_call(name, args, options)
         if order is not None:
             order(result, args)
         if rule is not None and grad_mode.enabled:
@@ -52,7 +60,6 @@ def finished(function: FunctionType, order: Order | None, rule: str | Rule | Non
 
     _MADE[public] = function, order, rule
     # functions of the same chapter call it too, and a pickle looks there
-    chapter = vars(sys.modules[function.__module__])
     if chapter.get(function.__name__) is function:
         chapter[function.__name__] = public
     return public
