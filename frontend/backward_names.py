@@ -143,12 +143,13 @@ def _padded(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
 
 
 def _linear(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
-    biased = _given(args, options, 2, "bias") is not None
-    if result.ndim == 2:
+    biased = (args[2] if len(args) > 2 else options.get("bias")) is not None
+    ndim = result._node.type.ndim
+    if ndim == 2:
         return "AddmmBackward0" if biased else "MmBackward0"
     if biased:
         return "ViewBackward0"
-    return "SqueezeBackward4" if result.ndim == 1 else "UnsafeViewBackward0"
+    return "SqueezeBackward4" if ndim == 1 else "UnsafeViewBackward0"
 
 
 def _matmul(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:

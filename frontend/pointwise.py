@@ -19,7 +19,7 @@ from .compiler.narrow import is_narrow, rounded_once
 from .formulas import argument, constant
 from .formulas_complex import FUNCTIONS, absolute as complex_absolute, direction
 from .limits import finfo
-from .memory_order import arranged_like, keeps_order
+from .memory_order import arranged_like, is_plain, keeps_order
 from .recording import float_operands, get_default_dtype, node_of, tensor_of
 from .tensor import SparseOperand, Tensor, sparse_call
 
@@ -55,7 +55,8 @@ def float_function(
             raise p.Undefined(f"\"{name}\" not implemented for '{x.type.dtype.scalar_name}'")
         if out is not None:
             return returned(row(x), out)
-        return tensor_of(row(x)) if input._storage is None else arranged_like(tensor_of(row(x)), (input,))
+        made = tensor_of(row(x))
+        return made if input._storage is None or is_plain(input) else arranged_like(made, (input,))
 
     keeps_order(function)
     accepts = "floating point or complex" if name in FUNCTIONS else "floating point"
@@ -305,7 +306,8 @@ def relu(input: Tensor) -> Tensor:
         return sparse_call("relu", (input,), {})
     if x.type.dtype.kind == BOOL:
         raise RuntimeError("Boolean inputs not supported for relu")
-    return tensor_of(p.relu(x)) if input._storage is None else arranged_like(tensor_of(p.relu(x)), (input,))
+    made = tensor_of(p.relu(x))
+    return made if input._storage is None or is_plain(input) else arranged_like(made, (input,))
 
 
 def logit(input: Tensor, eps: float | None = None, *, out: Tensor | None = None) -> Tensor:

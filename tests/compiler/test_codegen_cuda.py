@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import simulator
 from cuda_cases import CASES, ROWS, SPLIT, lowered_kernels, uses_of
-from flamework.compiler import codegen_cuda, dtypes, primitives as p, primitives_shape as s
+from flamework.compiler import dtypes, primitives as p, primitives_shape as s
 from flamework.compiler.codegen_cuda import Launch, distribution, generate, launches
 from flamework.compiler.dtypes import float32
 from flamework.compiler.loopir import Kernel, Store
