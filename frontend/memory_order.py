@@ -30,7 +30,7 @@ ELEMENTWISE = frozenset(
     expm1 fix flip fliplr flipud float_power floor floor_divide fmax fmin fmod frac frexp gcd ge greater greater_equal
     gt heaviside hypot i0 igamma igammac isclose isfinite isinf isnan isneginf isposinf isreal lcm ldexp le lerp less
     less_equal lgamma log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logit lt
-    maximum minimum mul multiply mvlgamma nan_to_num ne neg negative nextafter not_equal polar polygamma pow
+    maximum minimum mul multiply mvlgamma nan_to_num ne neg negative nextafter not_equal polar polygamma positive pow
     rad2deg reciprocal relu remainder rot90 round rsqrt rsub sgn sigmoid sign signbit sin sinc sinh sqrt square sub
     subtract tan tanh true_divide trunc where xlogy __abs__ __invert__ __neg__ __pow__ index_fill
     real_if_close sort argsort
