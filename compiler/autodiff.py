@@ -64,21 +64,35 @@ def check_saved(user: Node, value: Node) -> None:
     Raises:
         RuntimeError: PyTorch's errors for a second backward pass and for a value that was modified in place.
     """
-    check_freed(user)
-    check_written(value, user is value)
+    mark = user.mark
+    if mark is not None and mark.freed:
+        check_freed(user)
+    # a backward pass comes here for every value that it reads: few are views, or were written to
+    mark = value.mark
+    if mark is not None and (mark.overwritten or mark.base is not None) or value.op.kind in _VIEWS:
+        check_written(value, user is value)
 
 
 def note_write(old: Node, new: Node, version: int) -> None:
     """Say that a tensor, written to ``version`` times before, now has another value in place."""
-    marks = old.marks()
-    marks.overwritten += 1
-    writes = marks.writes
+    # an optimizer's step comes here for every tensor that it keeps: nothing is called
+    mark = old.mark
+    if mark is None:
+        mark = old.mark = Marks()
+    if mark.overwritten:
+        mark.overwritten += 1
+    else:
+        mark.overwritten = 1
+        mark.version = version
+    writes = mark.writes
     if writes is None:
-        writes = marks.writes = Writes()
-    marks.version = version + 1 - marks.overwritten
+        writes = mark.writes = Writes()
     writes.version = version + 1
     writes.maker = gradient_name(new) if new.requires_grad else None
-    new.marks().writes = writes
+    mark = new.mark
+    if mark is None:
+        mark = new.mark = Marks()
+    mark.writes = writes
 
 
 def check_written(value: Node, is_result: bool = False) -> None:
@@ -124,7 +138,10 @@ def writes_below(node: Node) -> Iterator[Marks]:
 
 def is_view(node: Node) -> bool:
     """Whether a node shares the memory of its source in the programs of a user; ``copy`` is the row that does not."""
-    return bool(node.src) and node.op is not shape.copy and node.op.kind in ("movement", "alias")
+    return node.op.kind in _VIEWS and node.op is not shape.copy and bool(node.src)
+
+
+_VIEWS = ("movement", "alias")
 
 
 def tensor_class(node: Node) -> str:

@@ -107,9 +107,8 @@ from .statistics import (
 )
 from .storages import TypedStorage, UntypedStorage, is_storage, set_default_tensor_type
 from . import (
-    argument_errors, autograd, backends, backward_names, conversion, copies, cuda, fft, func, gradient_hooks, legacy,
-    linalg, memory_order, methods, native, nn, optim, profiler, removed, serialization, signal, sparse, special,
-    storages, testing, utils,
+    argument_errors, autograd, backends, conversion, copies, cuda, fft, func, gradient_hooks, legacy, linalg, methods,
+    native, nn, optim, profiler, removed, results, serialization, signal, sparse, special, storages, testing, utils,
 )
 from .sparse.products import hspmm, smm, sspaddmm
 from .sparse.tensor import sparse_coo_tensor
@@ -153,8 +152,7 @@ globals().update(methods.IN_PLACE_FUNCTIONS)
 spmm = dsmm = mm
 # torch.conv2d is nn.functional.conv2d, and so on
 globals().update(native.FUNCTIONS)
-memory_order.install(sys.modules[__name__], special, Tensor)
-backward_names.install(sys.modules[__name__], linalg, fft, special, Tensor)
+results.install(sys.modules[__name__], linalg, fft, special, Tensor)
 argument_errors.install(sys.modules[__name__], nn.functional, linalg, fft, special)
 sparse.dense.install()
 del sys

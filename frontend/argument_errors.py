@@ -17,7 +17,7 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Sequence
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ import numpy as np
 from .compiler.dtypes import BOOL, COMPLEX, INTEGER, OF_PYTHON, DType, meant
 from .compiler.primitives import Undefined
 from .operators import NO_BOOL_DIFFERENCE
+from .results import unfinished
 from .tensor import SparseOperand, Tensor, sparse_call
 
 # Functions that take what is no tensor for one, or any object for an int or a bool, without failing.
@@ -70,13 +71,13 @@ for _names, _kinds, _error, _text in (
 _UNWRAPPED = ("arithmetic", "comparison", "operators", "pointwise")
 
 # They are called most and check what they are given, or they take any object, or look at its attributes as PyTorch's
-# do, which are written in Python; or a warning of theirs names the line of the caller, which another call would hide.
+# do, which are written in Python.
 _ALONE = frozenset(
     """
-    affine_grid as_tensor asarray compile copy_ counters dropout1d dropout2d dropout3d embedding_bag explain fill_
-    fractional_max_pool2d fractional_max_pool2d_with_indices fractional_max_pool3d fractional_max_pool3d_with_indices
-    from_dlpack from_numpy frombuffer gumbel_softmax is_storage is_tensor load matmul mm realize save tensor upsample
-    upsample_bilinear upsample_nearest
+    affine_grid as_tensor asarray compile copy_ counters embedding_bag explain fill_ fractional_max_pool2d
+    fractional_max_pool2d_with_indices fractional_max_pool3d fractional_max_pool3d_with_indices from_dlpack from_numpy
+    frombuffer is_storage is_tensor load matmul realize save softmin tensor upsample upsample_bilinear
+    upsample_nearest
     """.split()
 )
 
@@ -338,13 +339,17 @@ def checked(
     return public
 
 
+def _code(function: FunctionType) -> CodeType:
+    """What tells a function's arguments: not that of the call which finishes its result."""
+    return unfinished(function).__code__
+
+
 def _is_checked(function: Any, name: str) -> bool:
     return (
         isinstance(function, FunctionType)
         and name not in _ALONE
         and not name.startswith("_")
         and (inspect.unwrap(function).__module__.rpartition(".")[2] not in _UNWRAPPED or name.rstrip("_") in STRICT)
-        and "_stacklevel" not in function.__code__.co_varnames
     )
 
 
@@ -357,6 +362,6 @@ def install(*modules: ModuleType) -> None:
                 names[name] = checked(name, names[name], False, module.__name__)
     for name, function in list(vars(Tensor).items()):
         if _is_checked(function, name) and (
-            function.__code__.co_argcount > 1 or function.__code__.co_flags & 4 or name in _REFUSED or name in STRICT
+            _code(function).co_argcount > 1 or _code(function).co_flags & 4 or name in _REFUSED or name in STRICT
         ):
             setattr(Tensor, name, checked(name, function, True, function.__module__))

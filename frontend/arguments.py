@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import operator
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from .compiler.primitives import Undefined
 from .formulas import converted, fresh, kept as with_axes
 from .memory_order import arranged_like
 from .mutation import write_out
+from .origin import warn
 from .recording import node_of, read, tensor_of
 from .runtime import engine, gpu
 from .tensor import Tensor, axis_of, memory_format as _formats, strided
@@ -165,7 +165,7 @@ def term_last(name: str, alpha: float, rest: tuple) -> tuple[Tensor | float, flo
 
 def older_order(name: str) -> None:
     """Say that a call has the order of arguments that older programs have."""
-    warnings.warn(f"This overload of {name} is deprecated: give the factors by name, after the tensors", stacklevel=4)
+    warn(f"This overload of {name} is deprecated: give the factors by name, after the tensors")
 
 
 def integers(value: int | Sequence[int], count: int, function: str, name: str) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ from .formulas import argument, constant
 from .formulas_complex import FUNCTIONS, absolute, log_add_exp as complex_log_add_exp
 from .operators import OPERATORS, Operator, check_alpha, forward, power, rounded_quotient, whole_operands
 from .recording import float_operands, node_of, operands, promoted, tensor_of
-from .tensor import SparseOperand, Tensor, sparse_call
+from .tensor import Tensor
 
 Scalar = int | float | bool
 TensorLike = Tensor | int | float | bool
@@ -50,14 +50,13 @@ def add(
     """
     if rest:
         other, alpha = term_last("add", other, rest)
+        # once more, as a sparse operand is looked for by what a call is given
+        return add(input, other, alpha=alpha, out=out)
     if alpha == 1 and alpha is not True:
         if out is None and isinstance(input, Tensor):
             return input + other
-        return _operated("add", "add", input, other, out)
-    try:
-        a, b = operands(input, other)
-    except SparseOperand:
-        return sparse_call("add", (input, other), {"alpha": alpha})
+        return _operated("add", input, other, out)
+    a, b = operands(input, other)
     check_alpha(a.type.dtype, alpha)
     return returned(_plus_scaled(a, b, argument(b, alpha)), out)
 
@@ -77,25 +76,21 @@ def sub(
     """
     if rest:
         other, alpha = term_last("sub", other, rest)
+        # once more, as a sparse operand is looked for by what a call is given
+        return sub(input, other, alpha=alpha, out=out)
     if alpha == 1 and alpha is not True:
         if out is None and isinstance(input, Tensor):
             return input - other
-        return _operated("sub", "sub", input, other, out)
-    try:
-        a, b = operands(input, other)
-    except SparseOperand:
-        return sparse_call("sub", (input, other), {"alpha": alpha})
+        return _operated("sub", input, other, out)
+    a, b = operands(input, other)
     OPERATORS["sub"].check((input, other))
     check_alpha(a.type.dtype, alpha)
     return returned(_plus_scaled(a, b, argument(b, alpha), p.sub), out)
 
 
-def _operated(name: str, operator: str, input: TensorLike, other: TensorLike, out: Tensor | None) -> Tensor:
+def _operated(operator: str, input: TensorLike, other: TensorLike, out: Tensor | None) -> Tensor:
     """An operator as a function with an ``out``."""
-    try:
-        return returned(OPERATORS[operator].node(input, other), out)
-    except SparseOperand:
-        return sparse_call(name, (input, other), {} if out is None else {"out": out})
+    return returned(OPERATORS[operator].node(input, other), out)
 
 
 def _plus_scaled(a: Node, b: Node, alpha: Node, row: p.Primitive = p.add) -> Node:
@@ -125,7 +120,7 @@ def mul(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -> T
     """
     if out is None and isinstance(input, Tensor):
         return input * other
-    return _operated("mul", "mul", input, other, out)
+    return _operated("mul", input, other, out)
 
 
 def div(
@@ -147,13 +142,9 @@ def div(
     if rounding_mode is None:
         if out is None and isinstance(input, Tensor):
             return input / other
-        return _operated("div", "truediv", input, other, out)
-    try:
-        _check_divisor(input, other)
-        quotient = rounded_quotient(input, other, rounding_mode)
-    except SparseOperand:
-        options = {"rounding_mode": rounding_mode}
-        return sparse_call("div", (input, other), options if out is None else options | {"out": out})
+        return _operated("truediv", input, other, out)
+    _check_divisor(input, other)
+    quotient = rounded_quotient(input, other, rounding_mode)
     if quotient.type.dtype.kind == FLOATING:
         # a step function: its gradient is zero, but it has one
         for node in float_operands(input, other):
@@ -221,10 +212,7 @@ def pow(input: TensorLike, exponent: TensorLike, *, out: Tensor | None = None) -
         >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2).tolist()
         [1.0, 4.0, 9.0]
     """
-    try:
-        return returned(power(input, exponent), out)
-    except SparseOperand:
-        return sparse_call("pow", (input, exponent), {} if out is None else {"out": out})
+    return returned(power(input, exponent), out)
 
 
 def float_power(input: TensorLike, exponent: TensorLike, *, out: Tensor | None = None) -> Tensor:
@@ -235,11 +223,8 @@ def float_power(input: TensorLike, exponent: TensorLike, *, out: Tensor | None =
         >>> torch.float_power(torch.tensor([2]), -1).tolist()
         [0.5]
     """
-    try:
-        dtype = dtypes.complex128 if promoted(input, exponent).kind == COMPLEX else dtypes.float64
-        wide = [tensor_of(f.converted(node_of(n), dtype)) if isinstance(n, Tensor) else n for n in (input, exponent)]
-    except SparseOperand:
-        return sparse_call("float_power", (input, exponent), {} if out is None else {"out": out})
+    dtype = dtypes.complex128 if promoted(input, exponent).kind == COMPLEX else dtypes.float64
+    wide = [tensor_of(f.converted(node_of(n), dtype)) if isinstance(n, Tensor) else n for n in (input, exponent)]
     return returned(power(*wide), out)
 
 

@@ -9,9 +9,9 @@ In: questions and switches. Out: namespaces. Read next: ``cuda.py``.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
+from .origin import warn
 from .runtime import cublas, cudnn as _cudnn, gpu
 
 __all__ = ["cuda", "cudnn", "mkl", "mps", "openmp"]
@@ -111,9 +111,9 @@ def set_float32_matmul_precision(precision: Any) -> None:
     if not isinstance(precision, str):
         raise RuntimeError(f"set_float32_matmul_precision expects a str, but got {type(precision).__name__}")
     if precision not in ("highest", "high", "medium"):
-        warnings.warn(
+        warn(
             f"{precision} is not one of 'highest', 'high', or 'medium'; the current setFloat32MatmulPrecision call has "
-            "no effect.", stacklevel=2,
+            "no effect.",
         )
         return
     cublas.float32_precision = precision

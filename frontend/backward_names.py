@@ -4,20 +4,16 @@ Many of PyTorch's functions are formulas here, whose last step has a name of its
 at the node of the result while gradients are recorded. A name with a number (``SumBackward1``) says which form of a
 function was called.
 
-In: the public functions. Out: the same, leaving names. Read next: ``compiler/gradient_names.py``, for functions that
+In: a call and its result. Out: a name. Read next: ``results.py``; ``compiler/gradient_names.py``, for functions that
 are one node.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Callable, Sequence
-from types import FunctionType, ModuleType
 from typing import Any
 
 from .compiler import primitives_shape as s
-from .compiler.ir import grad_mode
 from .recording import node_of
 from .tensor import Tensor
 
@@ -30,20 +26,21 @@ def _given(args: Sequence[Any], options: dict[str, Any], position: int, name: st
 
 def _by_dim(name: str, whole: int = 0, along: int = 1) -> Rule:
     """One number for all elements, another for those along axes."""
+    of_all, of_axes = f"{name}Backward{whole}", f"{name}Backward{along}"
 
     def rule(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
-        dim = _given(args, options, 1, "dim", options.get("axis"))
-        return f"{name}Backward{whole if dim is None else along}"
+        dim = args[1] if len(args) > 1 else options.get("dim", options.get("axis")) if options else None
+        return of_all if dim is None else of_axes
 
     return rule
 
 
 def _by_tensor(name: str, position: int, keyword: str, number: int = 0, tensor: int = 1) -> Rule:
     """One number if an argument is a Python number, another if it is a tensor."""
+    of_number, of_tensor = f"{name}Backward{number}", f"{name}Backward{tensor}"
 
     def rule(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
-        is_tensor = isinstance(_given(args, options, position, keyword), Tensor)
-        return f"{name}Backward{tensor if is_tensor else number}"
+        return of_tensor if isinstance(_given(args, options, position, keyword), Tensor) else of_number
 
     return rule
 
@@ -59,8 +56,9 @@ def _extreme(name: str) -> Rule:
 
 
 def _clamp(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
-    limits = _given(args, options, 1, "min"), _given(args, options, 2, "max")
-    return f"ClampBackward{0 if any(isinstance(x, Tensor) for x in limits) else 1}"
+    if isinstance(_given(args, options, 1, "min"), Tensor) or isinstance(_given(args, options, 2, "max"), Tensor):
+        return "ClampBackward0"
+    return "ClampBackward1"
 
 
 def _division(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
@@ -110,9 +108,10 @@ def _diag(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
 
 def _unbatched(name: str, axes: int) -> Rule:
     """A convolution, whose input gets an axis of size 1 if it has no images."""
+    batched = f"{name}Backward0"
 
     def rule(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
-        return f"{name}Backward0" if result.ndim == axes + 2 else "SqueezeBackward1"
+        return batched if result.ndim == axes + 2 else "SqueezeBackward1"
 
     return rule
 
@@ -144,22 +143,19 @@ def _padded(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
 
 
 def _linear(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
-    biased = _given(args, options, 2, "bias") is not None
-    if result.ndim == 2:
+    biased = (args[2] if len(args) > 2 else options.get("bias")) is not None
+    ndim = result._node.type.ndim
+    if ndim == 2:
         return "AddmmBackward0" if biased else "MmBackward0"
     if biased:
         return "ViewBackward0"
-    return "SqueezeBackward4" if result.ndim == 1 else "UnsafeViewBackward0"
+    return "SqueezeBackward4" if ndim == 1 else "UnsafeViewBackward0"
 
 
 def _matmul(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
     a, b = args[0], _given(args, options, 1, "other", options.get("tensor2"))
     pairs = {(1, 1): "DotBackward0", (2, 1): "MvBackward0", (1, 2): "SqueezeBackward4", (2, 2): "MmBackward0"}
     return pairs.get((a.ndim, b.ndim), "UnsafeViewBackward0")
-
-
-def _reflected_matmul(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
-    return _matmul(args[::-1], options, result)
 
 
 def _einsum(args: Sequence[Any], options: dict[str, Any], result: Any) -> str:
@@ -262,7 +258,7 @@ _FUNCTIONAL = """
     max_pool2d:MaxPool2DWithIndices max_pool3d:MaxPool3DWithIndices max_unpool1d:SqueezeBackward1
     max_unpool2d:MaxUnpool2D max_unpool3d:MaxUnpool3D fractional_max_pool2d:FractionalMaxPool2D
     fractional_max_pool3d:FractionalMaxPool3D batch_norm:NativeBatchNorm group_norm:NativeGroupNorm instance_norm:View
-    unfold:Im2Col fold:Col2Im embedding_bag:EmbeddingBag softmin:Softmax normalize:Div local_response_norm:Div
+    unfold:Im2Col fold:Col2Im embedding_bag:EmbeddingBag normalize:Div local_response_norm:Div
 """
 _LINALG = """
     cross det multi_dot:ViewBackward0 diagonal:DiagonalBackward0 cond:SqueezeBackward1
@@ -304,7 +300,7 @@ NAMES: dict[str, dict[str, str | Rule]] = {
         "squeeze_copy": lambda *call: f"{_squeeze(*call)}_copy", "rsub": _by_tensor("Rsub", 1, "other", 1, 0),
         "masked_fill": _by_tensor("MaskedFill", 2, "value"), "index_fill": _by_tensor("IndexFill", 3, "value"),
         "scatter": _by_tensor("Scatter", 3, "src", 1, 0), "lerp": _by_tensor("Lerp", 2, "weight"),
-        "matmul": _matmul, "__matmul__": _matmul, "__rmatmul__": _reflected_matmul,
+        "matmul": _matmul,
         **{f"conv{n}d": _unbatched("Convolution", n) for n in (1, 2, 3)},
         **{f"conv_transpose{n}d": _unbatched("Convolution", n) for n in (1, 2, 3)},
     },
@@ -323,7 +319,7 @@ NAMES: dict[str, dict[str, str | Rule]] = {
         "poisson_nll_loss": _reduced(_if("full", "AddBackward0", "SubBackward0")),
         "kl_div": _reduced(_if("log_target", "MulBackward0", "SubBackward0"), batchmean="DivBackward0"),
     },
-    "flamework.linalg": _table(_LINALG, "Linalg"),
+    "flamework.linalg": _table(_LINALG, "Linalg") | {"matmul": _matmul},
     "flamework.special": _table(_SPECIAL),
     "flamework.fft": _table(_FFT) | {
         "fft": _transformed("FftR2CBackward0"), "ifft": _transformed("ConjBackward0"),
@@ -334,47 +330,7 @@ NAMES: dict[str, dict[str, str | Rule]] = {
 
 def leave(tensor: Tensor, name: str) -> None:
     """Leave the name at a result that requires a gradient."""
-    node = tensor._node if tensor._storage is None else node_of(tensor)
+    storage = tensor._storage
+    node = tensor._node if storage is None or storage.stamp == tensor._seen else node_of(tensor)
     if node.src and node.op is not s.detach:
         node.name = name
-
-
-def named(function: Callable, name: str | Rule, in_place: bool = False) -> Callable:
-    """The function, leaving a name at what it returns, unless that is its argument as it was."""
-
-    @functools.wraps(function)
-    def public(*args: Any, **options: Any) -> Any:
-        result = function(*args, **options)
-        if grad_mode.enabled:
-            if result.__class__ is Tensor:
-                if result._node.requires_grad and (in_place or not args or result is not args[0]):
-                    leave(result, name if name.__class__ is str else name(args, options, result))
-            elif isinstance(result, (tuple, list)):
-                for part in result:
-                    if part.__class__ is Tensor and part._node.requires_grad:
-                        leave(part, name if name.__class__ is str else name(args, options, part))
-        return result
-
-    return public
-
-
-_DONE: set[Callable] = set()
-
-
-def install(*places: ModuleType | type) -> None:
-    """Let public functions, in modules and as methods of ``Tensor``, leave their names."""
-    made: dict[FunctionType, Callable] = {}
-    for place in places:
-        table = NAMES["flamework" if isinstance(place, type) else place.__name__]
-        for name, function in list(vars(place).items()):
-            base = name if name in table or not isinstance(place, type) else name.removesuffix("_")
-            if base not in table or not isinstance(function, FunctionType) or function in _DONE:
-                continue
-            if function not in made:
-                made[function] = named(function, table[base], base != name)
-                _DONE.add(made[function])
-                chapter = vars(sys.modules[function.__module__])
-                if chapter.get(function.__name__) is function:
-                    # a pickle looks there
-                    chapter[function.__name__] = made[function]
-            setattr(place, name, made[function])

@@ -16,7 +16,7 @@ from .compiler.ir import Node
 from .formulas import argument, constant
 from .formulas_complex import absolute, parts
 from .recording import node_of, operands, read
-from .tensor import SparseOperand, Tensor, sparse_call
+from .tensor import Tensor
 
 TensorLike = Tensor | int | float | bool
 
@@ -102,10 +102,7 @@ def isnan(input: Tensor) -> Tensor:
         >>> torch.isnan(torch.tensor([1.0, float("nan")])).tolist()
         [False, True]
     """
-    try:
-        x = node_of(input)
-    except SparseOperand:
-        return sparse_call("isnan", (input,), {})
+    x = node_of(input)
     return returned(f.is_nan(x), None)
 
 
@@ -117,10 +114,7 @@ def isinf(input: Tensor) -> Tensor:
         >>> torch.isinf(torch.tensor([1.0, float("-inf")])).tolist()
         [False, True]
     """
-    try:
-        x = node_of(input)
-    except SparseOperand:
-        return sparse_call("isinf", (input,), {})
+    x = node_of(input)
     if x.type.dtype.kind == COMPLEX:
         return returned(p.bor(*[p.eq(p.abs(part), constant(part, math.inf)) for part in parts(x)]), None)
     return returned(_never(x) if x.type.dtype.kind != FLOATING else p.eq(p.abs(x), constant(x, math.inf)), None)
@@ -151,10 +145,7 @@ def _finite(x: Node) -> Node:
 
 def isposinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether elements are plus infinity. As ``torch.isposinf``."""
-    try:
-        x = node_of(input)
-    except SparseOperand:
-        return sparse_call("isposinf", (input,), {} if out is None else {"out": out})
+    x = node_of(input)
     if x.type.dtype.kind == COMPLEX:
         raise RuntimeError("isposinf does not support complex inputs.")
     return returned(_never(x) if x.type.dtype.kind != FLOATING else p.eq(x, constant(x, math.inf)), out)
@@ -162,10 +153,7 @@ def isposinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def isneginf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether elements are minus infinity. As ``torch.isneginf``."""
-    try:
-        x = node_of(input)
-    except SparseOperand:
-        return sparse_call("isneginf", (input,), {} if out is None else {"out": out})
+    x = node_of(input)
     if x.type.dtype.kind == COMPLEX:
         raise RuntimeError("isneginf does not support complex inputs.")
     return returned(_never(x) if x.type.dtype.kind != FLOATING else p.eq(x, constant(x, -math.inf)), out)
@@ -188,10 +176,7 @@ def signbit(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.signbit(torch.tensor([-0.0, 0.0])).tolist()
         [True, False]
     """
-    try:
-        x = node_of(input)
-    except SparseOperand:
-        return sparse_call("signbit", (input,), {} if out is None else {"out": out})
+    x = node_of(input)
     if x.type.dtype.kind == COMPLEX:
         raise p.Undefined("signbit is not implemented for complex tensors.")
     if x.type.dtype.kind == FLOATING:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 import operator
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from .cuda_interface import from_cuda_array_interface
 from .device import device, device_name
 from .exchange import from_numpy
 from .mutation import write_out
+from .origin import warn
 from .parts import as_strided
 from .recording import (
     get_default_dtype,
@@ -578,9 +578,9 @@ def tensor(
     check_pinning(pin_memory)
     place, dtype = device_name(device), meant(dtype)
     if isinstance(data, Tensor):
-        warnings.warn(
+        warn(
             "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
-            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).", stacklevel=2,
+            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
         )
         copied = data.detach().clone()
         where = data.device if device is None else device

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-import warnings
 import weakref
 from numbers import Number
 from typing import Any
@@ -26,6 +25,7 @@ from .compiler.dtypes import FLOATING
 from .compiler.ir import Node, tensor_type
 from .device import device_name
 from .leaves import make_leaf
+from .origin import warn
 from .parts import as_strided
 from .printing import format_tensor
 from .recording import (
@@ -88,11 +88,10 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
         )
     check_array(ndarray)
     if not ndarray.flags.writeable:
-        warnings.warn(
+        warn(
             "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means "
             "writing to this tensor will result in undefined behavior. You may want to copy the array to protect its "
             "data or make it writable before converting it to a tensor.",
-            UserWarning, stacklevel=2,
         )
     return tensor_over(ndarray)
 

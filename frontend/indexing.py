@@ -14,7 +14,6 @@ In: a tensor and an index. Out: a view or a new tensor; when writing, the same t
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from .compiler.batching import depends_on_lane
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node, TensorType, grad_mode
 from .mutation import LEAF, VIEW_OF_LEAF, assign, covers, overlaps
-from .origin import with_line
+from .origin import warn, with_line
 from .parts import rooted
 from .recording import (
     broadcast_shapes,
@@ -76,10 +75,9 @@ def _as_tuple(index: Any) -> tuple:
     if isinstance(index, list) and len(index) < 32:
         # NumPy's old rule, which PyTorch still follows: a list of more than integers is a tuple
         if any(isinstance(e, (Tensor, list, tuple, np.ndarray, slice)) or e is None or e is Ellipsis for e in index):
-            warnings.warn(
+            warn(
                 "Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(seq)] instead of "
                 "x[seq]",
-                UserWarning, stacklevel=4,
             )
             return tuple(index)
     return (index,)
@@ -103,9 +101,8 @@ def _index_node(entry: Any, place: str) -> Node | int | bool:
             )
         node = moved(node_of(entry), place)
         if kind.dtype is dtypes.uint8:
-            warnings.warn(
+            warn(
                 "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.",
-                UserWarning, stacklevel=5,
             )
             return p.ne(node, p.full_like(node, 0))
         return node if kind.dtype in (dtypes.bool_, dtypes.int64) else s.converted(node, dtypes.int64)
@@ -341,15 +338,16 @@ def located(shape: tuple[int, ...], advanced: Sequence[tuple[int, Node]]) -> Loc
 def __getitem__(self: Tensor, index: Any) -> Tensor:
     result = _read(self, index)
     if grad_mode.enabled and result._node.requires_grad:
-        result._node.name = f"{_read_by(index)}Backward0"
+        result._node.name = _READ_BY.get(index.__class__) or f"{_read_by(index)}Backward0"
     return result
+
+
+_READ_BY = {int: "SelectBackward0", slice: "SliceBackward0"}
 
 
 def _read_by(index: Any) -> str:
     """What PyTorch calls the last of the operations that an index stands for."""
     items = index if isinstance(index, tuple) else (index,)
-    if isinstance(index, slice):
-        return "Slice"
     last = "Alias"
     for item in items:
         if item is None:
@@ -513,10 +511,9 @@ def _write_selected(tensor: Tensor, selection: Selection, value: Tensor | float,
     if not overlaps(target):
         assign(target, _put(node_of(target), selection, value, mode))
         return
-    warnings.warn(
+    warn(
         "Use of index_put_ on expanded tensors is deprecated. Please clone() the tensor before performing this "
         "operation. This also applies to advanced indexing e.g. tensor[indices] = tensor",
-        UserWarning, stacklevel=3,
     )
     # several elements of the target are one in memory: only those that are selected may be written
     where = located(selection.shape, selection.advanced)

@@ -9,7 +9,6 @@ In: tensors. Out: tensors with ``requires_grad``, ``grad`` and ``data``. Read ne
 
 from __future__ import annotations
 
-import warnings
 import weakref
 
 from . import levels
@@ -19,6 +18,7 @@ from .compiler.dtypes import FLOATING
 from .compiler.ir import Node, grad_mode
 from .memory_order import arranged_like, is_dense, is_plain
 from .mutation import assign
+from .origin import warn
 from .recording import node_of, register, storage_of, tensor_of
 from .storage import EXPORTED, Cut, arranged, leaf_node, leaf_value, without_cut
 from .tensor import Tensor, is_gradient_leaf, meta_of, method
@@ -188,12 +188,11 @@ def _get_grad(self: Tensor) -> Tensor | None:
     if meta is not None and (meta.grad is not None or meta.retains_grad):
         return meta.grad
     if not self.is_leaf:
-        warnings.warn(
+        warn(
             "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
             "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
             "Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make "
             "sure you access the leaf Tensor instead.",
-            UserWarning, stacklevel=2,
         )
     return None
 

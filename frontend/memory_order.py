@@ -8,21 +8,18 @@ memory, and nothing is moved unless somebody looks at that memory.
 The rules are those of PyTorch's ``TensorIterator`` (for functions that work element by element), of ``empty_like``, and
 of ``suggest_memory_format`` (for functions of images). Which functions follow them is one table each.
 
-In: a new tensor and what it was made from. Out: the same tensor, arranged. Read next: ``methods.py``.
+In: a new tensor and what it was made from. Out: the same tensor, arranged. Read next: ``results.py``.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Callable, Sequence
-from types import FunctionType, ModuleType
 from typing import Any
 
 from .compiler import primitives as p, primitives_shape as s
 from .recording import storage_of
 from .storage import Cut, arranged, is_contiguous
-from .tensor import SparseOperand, Tensor, memory_format, strides_of
+from .tensor import Tensor, memory_format, strides_of
 
 # Functions whose result has the order of their operands in memory; as methods also in place, where nothing is new.
 ELEMENTWISE = frozenset(
@@ -33,7 +30,7 @@ ELEMENTWISE = frozenset(
     expm1 fix flip fliplr flipud float_power floor floor_divide fmax fmin fmod frac frexp gcd ge greater greater_equal
     gt heaviside hypot i0 igamma igammac isclose isfinite isinf isnan isneginf isposinf isreal lcm ldexp le lerp less
     less_equal lgamma log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logit lt
-    maximum minimum mul multiply mvlgamma nan_to_num ne neg negative nextafter not_equal polar polygamma pow
+    maximum minimum mul multiply mvlgamma nan_to_num ne neg negative nextafter not_equal polar polygamma positive pow
     rad2deg reciprocal relu remainder rot90 round rsqrt rsub sgn sigmoid sign signbit sin sinc sinh sqrt square sub
     subtract tan tanh true_divide trunc where xlogy __abs__ __invert__ __neg__ __pow__ index_fill
     real_if_close sort argsort
@@ -64,7 +61,8 @@ def is_plain(tensor: Tensor) -> bool:
     """Whether what is computed from a tensor lies in index order, as most does; False says nothing."""
     if tensor._storage is not None:
         for function, _ in tensor._chain:
-            if function not in _IN_ORDER and type(function) is not Cut:
+            # a cut first: parameters have one and no other step
+            if type(function) is not Cut and function not in _IN_ORDER:
                 return False
     return True
 
@@ -141,7 +139,7 @@ def arranged_like(result: Any, operands: Sequence[Any]) -> Any:
     if result._storage is not None:
         return result
     shape = result._node.type.shape
-    tensors = [x for x in operands if isinstance(x, Tensor)]
+    tensors = [x for x in operands if isinstance(x, Tensor) and not x.is_sparse]
     if len(shape) < 2 or all(map(is_plain, tensors)) or any(x is result for x in tensors):
         return result
     strides = [found for x in tensors if (found := _strides_in(x, shape)) is not None]
@@ -180,64 +178,34 @@ def suggests(tensor: Tensor, wanted: memory_format) -> bool:
     return True
 
 
-def elementwise(function: Callable) -> Callable:
-    """The function with its result in the order of its operands."""
-
-    @functools.wraps(function)
-    def ordered(*args: Any, **options: Any) -> Any:
-        result = function(*args, **options)
-        try:
-            for x in args:
-                if isinstance(x, Tensor) and x._storage is not None and not is_plain(x):
-                    return arranged_like(result, args)
-        except SparseOperand:
-            pass
-        return result
-
-    return ordered
+def like_operands(result: Any, args: tuple) -> None:
+    """Arrange the result of a function of :data:`ELEMENTWISE`."""
+    for x in args:
+        # what is not a view has no chain, and asks for no call
+        if isinstance(x, Tensor) and not x.is_sparse and x._storage is not None and x._chain and not is_plain(x):
+            arranged_like(result, args)
+            return
 
 
-def of_images(function: Callable) -> Callable:
-    """The function with its result in the memory format of its first argument."""
-
-    @functools.wraps(function)
-    def ordered(*args: Any, **options: Any) -> Any:
-        result = function(*args, **options)
-        sources = args[0] if args and isinstance(args[0], (tuple, list)) else args[:2]
-        for x in sources:
-            if isinstance(x, Tensor) and x._storage is not None and not is_plain(x):
-                result = in_format_of(result, x)
-        return result
-
-    return ordered
+def like_image(result: Any, args: tuple) -> None:
+    """Arrange the result of a function of :data:`IMAGES`."""
+    sources = args[0] if args and isinstance(args[0], (tuple, list)) else args[:2]
+    for x in sources:
+        if isinstance(x, Tensor) and x._storage is not None and not is_plain(x):
+            in_format_of(result, x)
 
 
-# The functions that are done.
-_MADE: set[Callable] = set()
+#: What arranges the result of a function, by its name.
+RULES: dict[str, Callable[[Any, tuple], None]] = {
+    **dict.fromkeys(IMAGES, like_image), **dict.fromkeys(ELEMENTWISE, like_operands),
+}
+
+#: Functions that see to it themselves, and to sparse operands, as they are called so often that a call around them
+#: would be felt.
+OWN_ORDER: set[Callable] = set()
 
 
 def keeps_order(function: Callable) -> Callable:
-    """Say that a function sees to it itself, as it is called so often that a call around it would be felt."""
-    _MADE.add(function)
+    """Say that a function arranges its result itself, and catches ``SparseOperand``."""
+    OWN_ORDER.add(function)
     return function
-
-
-@functools.cache
-def _ordered(name: str, function: FunctionType) -> Callable:
-    if function in _MADE:
-        return function
-    made = (elementwise if name in ELEMENTWISE else of_images)(function)
-    # functions of the same chapter call it too, and a pickle looks there
-    chapter = vars(sys.modules[function.__module__])
-    if chapter.get(function.__name__) is function:
-        chapter[function.__name__] = made
-    _MADE.add(made)
-    return made
-
-
-def install(*places: ModuleType | type) -> None:
-    """Let the functions of the tables, in modules and as methods of a class, keep the order of their operands."""
-    for place in places:
-        for name, function in list(vars(place).items()):
-            if (name in ELEMENTWISE or name in IMAGES) and isinstance(function, FunctionType):
-                setattr(place, name, _ordered(name, function))

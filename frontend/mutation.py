@@ -95,7 +95,8 @@ def assign(tensor: Tensor, node: Node, *, uniform: bool = False, replaces: bool 
     if node.type is not old.type:
         node = fitted(old.type, node)
     storage = tensor._storage
-    if tensor._meta is not None:
+    meta = tensor._meta
+    if meta is not None and meta.creation is not None:
         check_creation(tensor, node.requires_grad)
     if levels.active:
         levels.check_write(tensor, node)

@@ -170,11 +170,11 @@ def forward(operator: Operator, name: str) -> Callable:
 
     def method(self, other):
         # The attributes of nodes and tensors are set here: calls of their constructors take a third of the time.
-        storage = self._storage
-        if storage is None or storage.stamp == self._seen:
+        own = self._storage
+        if own is None or own.stamp == self._seen:
             a = self._node
             kind = a.type
-            node = None
+            node = storage = None
             if isinstance(other, Tensor):
                 storage = other._storage
                 if storage is None or storage.stamp == other._seen:
@@ -211,10 +211,7 @@ def forward(operator: Operator, name: str) -> Callable:
                 _pending_tensors.append(_ref(tensor))
                 if len(_pending_tensors) > pending.limit:
                     pending.flush()
-                if storage is None:
-                    if self._storage is None or is_plain(self):
-                        return tensor
-                elif is_plain(self) and (other.__class__ is float or other.__class__ is int or is_plain(other)):
+                if (own is None or is_plain(self)) and (storage is None or is_plain(other)):
                     return tensor
                 return arranged_like(tensor, (self, other))
         if not _operand(other):
@@ -273,49 +270,44 @@ def reflected(operator: Operator, name: str) -> Callable:
 def in_place(operator: Operator, name: str) -> Callable:
     """The method behind ``a <op>= b``."""
     row, same, number = operator.row, operator.same, operator.number
+    reverse = name.replace("__i", "__r")
 
     def method(self, other):
-        own = self._storage
-        a = self._node if own is None or own.stamp == self._seen else node_of(self)
-        kind = a.type
-        cls = other.__class__
-        b = None
-        if cls is float or cls is int:
-            found = number.get(kind)
-            if found is not None and found[1] is kind and kind.dtype.kind == FLOATING:
-                b = Node(_input, (), found[0], kind, float(other))
-        elif isinstance(other, Tensor) and same.get(kind) is kind:
-            try:
+        try:
+            own = self._storage
+            a = self._node if own is None or own.stamp == self._seen else node_of(self)
+            kind = a.type
+            cls = other.__class__
+            b = None
+            if cls is float or cls is int:
+                found = number.get(kind)
+                if found is not None and found[1] is kind and kind.dtype.kind == FLOATING:
+                    b = Node(_input, (), found[0], kind, float(other))
+            elif isinstance(other, Tensor) and same.get(kind) is kind:
                 storage = other._storage
-            except SparseOperand:
-                return _sparse_in_place(self, other, name)
-            b = other._node if storage is None or storage.stamp == other._seen else node_of(other)
-            if b.type is not kind:
-                b = None
-        if b is not None and not (grad_mode.enabled and (a.requires_grad or b.requires_grad)):
-            node = Node(row, (a, b), (), kind)
-            if own is not None or a.requires_grad or active:
-                return assign(self, node)
-            note_write(a, node, self._seen)
-            self._node = node
-            self._seen += 1
-            _pending_tensors.append(_ref(self))
-            if len(_pending_tensors) > pending.limit:
-                pending.flush()
-            return self
-        if not _operand(other):
-            return NotImplemented
-        if isinstance(other, Tensor) and other.is_sparse:
-            return _sparse_in_place(self, other, name)
-        return assign(self, operator.node(original(self, other), other))
+                b = other._node if storage is None or storage.stamp == other._seen else node_of(other)
+                if b.type is not kind:
+                    b = None
+            if b is not None and not (grad_mode.enabled and (a.requires_grad or b.requires_grad)):
+                node = Node(row, (a, b), (), kind)
+                if own is not None or a.requires_grad or active:
+                    return assign(self, node)
+                note_write(a, node, self._seen)
+                self._node = node
+                self._seen += 1
+                _pending_tensors.append(_ref(self))
+                if len(_pending_tensors) > pending.limit:
+                    pending.flush()
+                return self
+            if not _operand(other):
+                return NotImplemented
+            return assign(self, operator.node(original(self, other), other))
+        except SparseOperand:
+            # a dense and a sparse tensor
+            return assign(self, node_of(getattr(other, reverse)(self).to_dense()))
 
     method.__name__ = method.__qualname__ = name
     return method
-
-
-def _sparse_in_place(tensor: Tensor, other: Tensor, name: str) -> Tensor:
-    """``tensor <op>= other`` of a dense and a sparse tensor."""
-    return assign(tensor, node_of(getattr(other, name.replace("__i", "__r"))(tensor).to_dense()))
 
 
 OPERATORS = {

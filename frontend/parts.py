@@ -89,12 +89,17 @@ def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 def split(tensor: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of a size (the last may be smaller), or of given sizes, along an axis; as ``torch.split``."""
     maker = "Split" if hasattr(split_size, "__index__") else "SplitWithSizes"
-    return made_together(unsafe_split(tensor, split_size, dim), maker)
+    return made_together(_split(tensor, split_size, dim), maker)
 
 
 @method
 def unsafe_split(tensor: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """:func:`split`, whose results may be written to while a gradient is wanted; as ``torch.unsafe_split``."""
+    return _split(tensor, split_size, dim)
+
+
+def _split(tensor: Tensor, split_size: int | Sequence[int], dim: int) -> tuple[Tensor, ...]:
+    """The parts, without what a public function leaves at them."""
     shape = tensor._node.type.shape
     axis = axis_of(dim, len(shape))
     if not shape:
@@ -144,12 +149,16 @@ def split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) -> 
 @method
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of equal size (the last may be smaller) along an axis; as ``torch.chunk``."""
-    return made_together(unsafe_chunk(input, chunks, dim), "Split")
+    return made_together(_chunk(input, chunks, dim), "Split")
 
 
 @method
 def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """:func:`chunk`, whose results may be written to while a gradient is wanted; as ``torch.unsafe_chunk``."""
+    return _chunk(input, chunks, dim)
+
+
+def _chunk(input: Tensor, chunks: int, dim: int) -> tuple[Tensor, ...]:
     shape = input._node.type.shape
     if not shape:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
@@ -159,7 +168,7 @@ def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]
     width = -(-shape[axis] // chunks)
     if width == 0:
         return tuple(view_of(input) for _ in range(chunks))
-    return unsafe_split(input, width, axis)
+    return _split(input, width, axis)
 
 
 @method

@@ -19,7 +19,7 @@ from .compiler.narrow import is_narrow, rounded_once
 from .formulas import argument, constant
 from .formulas_complex import FUNCTIONS, absolute as complex_absolute, direction
 from .limits import finfo
-from .memory_order import arranged_like, keeps_order
+from .memory_order import arranged_like, is_plain, keeps_order
 from .recording import float_operands, get_default_dtype, node_of, tensor_of
 from .tensor import SparseOperand, Tensor, sparse_call
 
@@ -41,7 +41,7 @@ def float_function(
         try:
             x = node_of(input)
         except SparseOperand:
-            return _of_sparse(name, input, out)
+            return sparse_call(name, (input,), {"out": out})
         except AttributeError:
             x = tensor_argument(input, name, "input", 1)
         kind = x.type.dtype.kind
@@ -55,7 +55,8 @@ def float_function(
             raise p.Undefined(f"\"{name}\" not implemented for '{x.type.dtype.scalar_name}'")
         if out is not None:
             return returned(row(x), out)
-        return tensor_of(row(x)) if input._storage is None else arranged_like(tensor_of(row(x)), (input,))
+        made = tensor_of(row(x))
+        return made if input._storage is None or is_plain(input) else arranged_like(made, (input,))
 
     keeps_order(function)
     accepts = "floating point or complex" if name in FUNCTIONS else "floating point"
@@ -68,8 +69,6 @@ def _kept_integers(row: p.Primitive, name: str, says: str, example: str):
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         try:
             x = node_of(input)
-        except SparseOperand:
-            return _of_sparse(name, input, out)
         except AttributeError:
             x = tensor_argument(input, name, "input", 1)
         if x.type.dtype.kind == FLOATING:
@@ -81,11 +80,6 @@ def _kept_integers(row: p.Primitive, name: str, says: str, example: str):
         return returned(x, out, x)
 
     return documented(function, name, says, "floating point; integers are returned as they are", example)
-
-
-def _of_sparse(name: str, input: Tensor, out: Tensor | None) -> Tensor:
-    """The function of a sparse tensor, if sparse tensors have it."""
-    return sparse_call(name, (input,), {} if out is None else {"out": out})
 
 
 def documented(function, path: str, says: str, accepts: str, example: str):
@@ -198,10 +192,7 @@ def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.abs(torch.tensor([-1, 2])).tolist()
         [1, 2]
     """
-    try:
-        x = tensor_argument(input, "abs", "input", 1)
-    except SparseOperand:
-        return _of_sparse("abs", input, out)
+    x = tensor_argument(input, "abs", "input", 1)
     if x.type.dtype.kind == BOOL:
         raise p.Undefined("\"abs\" not implemented for 'Bool'")
     return exactly_returned(complex_absolute(x) if x.type.dtype.kind == COMPLEX else p.abs(x), out)
@@ -218,10 +209,7 @@ def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.neg(torch.tensor([1, -2])).tolist()
         [-1, 2]
     """
-    try:
-        x = tensor_argument(input, "neg", "input", 1)
-    except SparseOperand:
-        return _of_sparse("neg", input, out)
+    x = tensor_argument(input, "neg", "input", 1)
     if x.type.dtype.kind == BOOL:
         raise RuntimeError(
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
@@ -245,10 +233,7 @@ def sign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.sign(torch.tensor([-3, 0, 5])).tolist()
         [-1, 0, 1]
     """
-    try:
-        x = tensor_argument(input, "sign", "input", 1)
-    except SparseOperand:
-        return _of_sparse("sign", input, out)
+    x = tensor_argument(input, "sign", "input", 1)
     if x.type.dtype.kind == COMPLEX:
         raise p.Undefined("Unlike NumPy, torch.sign doesn't support complex inputs. Use torch.sgn instead.")
     signs = p.sign(x)
@@ -265,10 +250,7 @@ def square(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.square(torch.tensor([3.0])).tolist()
         [9.0]
     """
-    try:
-        x = tensor_argument(input, "square", "input", 1)
-    except SparseOperand:
-        return _of_sparse("square", input, out)
+    x = tensor_argument(input, "square", "input", 1)
     if x.type.dtype.kind == BOOL:
         x = f.converted(x, dtypes.int64)
     return returned(p.mul(x, x), out)
@@ -282,10 +264,7 @@ def frac(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.frac(torch.tensor([1.5, -2.25])).tolist()
         [0.5, -0.25]
     """
-    try:
-        x = floating_only(tensor_argument(input, "frac", "input", 1), "frac")
-    except SparseOperand:
-        return _of_sparse("frac", input, out)
+    x = floating_only(tensor_argument(input, "frac", "input", 1), "frac")
     return returned(p.sub(x, p.trunc(x)), out)
 
 
@@ -297,10 +276,7 @@ def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Ten
         >>> torch.round(torch.tensor([0.5, 1.5, 2.6])).tolist()
         [0.0, 2.0, 3.0]
     """
-    try:
-        x = tensor_argument(input, "round", "input", 1)
-    except SparseOperand:
-        return _of_sparse("round.decimals" if decimals else "round", input, out)
+    x = tensor_argument(input, "round", "input", 1)
     if x.type.dtype.kind == COMPLEX:
         raise p.Undefined("round is not supported for complex inputs")
     if x.type.dtype.kind == BOOL or (decimals and x.type.dtype.kind != FLOATING):
@@ -327,10 +303,11 @@ def relu(input: Tensor) -> Tensor:
     try:
         x = tensor_argument(input, "relu", "input", 1)
     except SparseOperand:
-        return _of_sparse("relu", input, None)
+        return sparse_call("relu", (input,), {})
     if x.type.dtype.kind == BOOL:
         raise RuntimeError("Boolean inputs not supported for relu")
-    return tensor_of(p.relu(x)) if input._storage is None else arranged_like(tensor_of(p.relu(x)), (input,))
+    made = tensor_of(p.relu(x))
+    return made if input._storage is None or is_plain(input) else arranged_like(made, (input,))
 
 
 def logit(input: Tensor, eps: float | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -382,10 +359,7 @@ def nan_to_num(
         >>> torch.nan_to_num(torch.tensor([float("nan"), 1.0])).tolist()
         [0.0, 1.0]
     """
-    try:
-        x = tensor_argument(input, "nan_to_num", "input", 1)
-    except SparseOperand:
-        return sparse_call("nan_to_num", (input, nan, posinf, neginf), {} if out is None else {"out": out})
+    x = tensor_argument(input, "nan_to_num", "input", 1)
     if x.type.dtype.kind == COMPLEX:
         parts = [_finite(part, nan, posinf, neginf) for part in (p.real(x), p.imag(x))]
         return exactly_returned(p.complex_(*parts), out)
@@ -409,10 +383,7 @@ def sgn(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.sgn(torch.tensor([-3.0, 0.0])).tolist()
         [-1.0, 0.0]
     """
-    try:
-        x = tensor_argument(input, "sgn", "input", 1)
-    except SparseOperand:
-        return _of_sparse("sgn", input, out)
+    x = tensor_argument(input, "sgn", "input", 1)
     return returned(direction(x), out) if x.type.dtype.kind == COMPLEX else sign(input, out=out)
 
 

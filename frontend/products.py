@@ -15,7 +15,7 @@ from .compiler import primitives as p, primitives_shape as s
 from .compiler.dtypes import BOOL, FLOATING
 from .compiler.ir import Node
 from .recording import broadcast_shapes, node_of, operands, tensor_of
-from .tensor import SparseOperand, Tensor, axis_of, sparse_call
+from .tensor import Tensor, axis_of
 from .views import axes_of
 
 _DOUBLE = {"Float": "float", "Double": "double", "Long": "long int", "Int": "int"}
@@ -61,10 +61,7 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         >>> torch.matmul(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0, 4.0])).tolist()
         [11.0]
     """
-    try:
-        a, b = _matrices("matmul", (input, "input"), (other, "other"))
-    except SparseOperand:
-        return sparse_call("matmul", (input, other), {} if out is None else {"out": out})
+    a, b = _matrices("matmul", (input, "input"), (other, "other"))
     if a.ndim == 0 or b.ndim == 0:
         raise RuntimeError(
             f"both arguments to matmul need to be at least 1D, but they are {a.ndim}D and {b.ndim}D"
@@ -113,10 +110,7 @@ def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
         >>> torch.mm(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]])).tolist()
         [[11.0]]
     """
-    try:
-        a, b = _matrices("mm", (input, "input"), (mat2, "mat2"))
-    except SparseOperand:
-        return sparse_call("mm", (input, mat2), {} if out is None else {"out": out})
+    a, b = _matrices("mm", (input, "input"), (mat2, "mat2"))
     return exactly_returned(_mm(a, b, "self", "mat2"), out)
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import time
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from typing import Any
 
 from .autograd.profiler import profile as _profile, record_function, run_pending
 from .autograd.profiler_util import EventList, write_trace
+from .origin import warn
 
 __all__ = [
     "ProfilerAction", "ProfilerActivity", "profile", "record_function", "schedule", "supported_activities",
@@ -79,7 +79,7 @@ def schedule(
             f"active={active} (need > 0), repeat={repeat} (need >= 0), skip_first={skip_first} (need >= 0)."
         )
     if warmup == 0:
-        warnings.warn("Profiler won't be using warmup, this can skew profiler results", stacklevel=2)
+        warn("Profiler won't be using warmup, this can skew profiler results")
 
     def action(step: int) -> ProfilerAction:
         if step < 0:
@@ -158,7 +158,7 @@ class profile:
             if not isinstance(activity, ProfilerActivity):
                 raise TypeError(f"activities are ProfilerActivity, but got {type(activity).__name__}")
         if ProfilerActivity.CUDA in wanted:
-            warnings.warn("CUDA is not available, disabling CUDA profiling", stacklevel=2)
+            warn("CUDA is not available, disabling CUDA profiling")
         self.activities = wanted & supported_activities()
         if not self.activities:
             raise AssertionError("No valid profiler activities found")
@@ -220,7 +220,7 @@ class profile:
         saves = before is ProfilerAction.RECORD_AND_SAVE or after is None
         if before in _RECORDING and (saves or after not in _RECORDING):
             if not saves:
-                warnings.warn(f"Incorrect schedule: RECORD followed by {after.name}", stacklevel=3)
+                warn(f"Incorrect schedule: RECORD followed by {after.name}")
             self.profiler.finish()
             if saves and self.on_trace_ready is not None:
                 self.on_trace_ready(self)

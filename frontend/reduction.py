@@ -8,7 +8,6 @@ sums and the softmax family, ``sorting.py`` for medians and quantiles.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 
 from . import formulas as f, return_types
@@ -33,6 +32,7 @@ from .formulas import constant
 from .formulas_complex import absolute, log_sum_exp as complex_log_sum_exp
 from .mutation import write_out
 from .operators import OPERATORS
+from .origin import warn
 from .recording import get_default_dtype, node_of, tensor_of
 from .tensor import Tensor, axis_of
 
@@ -168,9 +168,9 @@ def _variance_arguments(
         raise RuntimeError("std and var only support floating point and complex dtypes")
     axes = canonical_axes(dim, x.ndim)
     if f.count_of(x, axes) - correction <= 0:
-        warnings.warn(
+        warn(
             f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
-            "(input numel divided by output numel).", stacklevel=3,
+            "(input numel divided by output numel).",
         )
     return x, axes, correction
 

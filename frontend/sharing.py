@@ -22,6 +22,7 @@ from .creation import DeviceLike, as_tensor, requiring_grad, tensor as tensor_fr
 from .cuda_interface import from_cuda_array_interface
 from .device import device as Device, device_name
 from .exchange import Exporter, check_array, from_numpy, shared_array, tensor_over
+from .origin import warn
 from .runtime import gpu
 from .tensor import Tensor, method
 
@@ -309,11 +310,10 @@ def frombuffer(
             f"actual buffer length ({length} bytes)"
         )
     if view.readonly:
-        warnings.warn(
+        warn(
             "The given buffer is not writable, and PyTorch does not support non-writable tensors. This means you can "
             "write to the underlying (supposedly non-writable) buffer using the tensor. You may want to copy the "
             "buffer to protect its data or make it writable before converting it to a tensor.",
-            UserWarning, stacklevel=2,
         )
     array = np.frombuffer(view, np.uint8, count * size, offset).view(dtype.numpy)
     with warnings.catch_warnings():

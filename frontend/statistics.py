@@ -6,7 +6,6 @@ Each is a composition of functions of the chapters before. In: samples. Out: ten
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from .compiler import dtypes
 from .compiler.dtypes import BOOL, FLOATING, INTEGER
 from .creation import empty, ones, zeros
 from .joining import cat, diag
+from .origin import warn
 from .recording import get_default_dtype, input_node, node_of, promoted, tensor_of
 from .reduction import sum as total
 from .runtime import engine
@@ -102,7 +102,7 @@ def cov(
         few = engine.refuse is None and divisor.item() <= 0
         divisor = divisor.clamp(min=0)
     if few:
-        warnings.warn("cov(): degrees of freedom is <= 0", stacklevel=2)
+        warn("cov(): degrees of freedom is <= 0")
     x = x - average.unsqueeze(1)
     weighted = x if weights is None else (x * weights).to(x.dtype)
     found = x @ weighted.mT.conj()

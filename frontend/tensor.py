@@ -44,15 +44,13 @@ class TensorMeta:
     """What only few tensors have: an accumulated gradient, hooks that run after accumulation, a name, how a view was
     made, and the memory that others see for as long as the tensor lives."""
 
-    __slots__ = ("grad", "accumulated", "retains_grad", "name", "creation", "shown")
-
-    def __init__(self) -> None:
-        self.grad: Tensor | None = None
-        self.accumulated: dict[int, Callable] | None = None
-        self.retains_grad = False
-        self.name: str | None = None
-        self.creation: Creation | None = None
-        self.shown: Any = None
+    # Defaults of the class: most tensors have one or two, and a view without gradients makes them.
+    grad: Tensor | None = None
+    accumulated: dict[int, Callable] | None = None
+    retains_grad = False
+    name: str | None = None
+    creation: Creation | None = None
+    shown: Any = None
 
 
 class Tensor:

@@ -47,9 +47,13 @@ def view_of(tensor: Tensor, *steps: tuple) -> Tensor:
     # while the memory is exported nothing is read: the node only says what type the view has
     node = tensor._node
     chain = tensor._chain
-    if not grad_mode.enabled and tensor.requires_grad:
-        chain = (*without_cut(chain), (Cut(), ()))
-    if not steps and node.requires_grad and grad_mode.enabled:
+    recorded = grad_mode.enabled
+    tracked = False
+    if not recorded:
+        tracked = tensor.requires_grad
+        if tracked:
+            chain = (*without_cut(chain), (Cut(), ()))
+    elif not steps and node.requires_grad:
         # a place of its own in the backward graph
         steps = ((s.reshape, node.type.shape),)
     for row, params in steps:
@@ -60,9 +64,13 @@ def view_of(tensor: Tensor, *steps: tuple) -> Tensor:
     if creation is not None:
         maker = view_name(steps) if node.requires_grad else None
         meta_of(view).creation = Creation(creation.kind, 0, maker, creation.requires_grad)
-    elif not grad_mode.enabled:
-        meta_of(view).creation = Creation("no_grad", 0, None, tensor.requires_grad)
+    elif not recorded:
+        meta_of(view).creation = _OF_TRACKED if tracked else _OF_UNTRACKED
     return view
+
+
+# How a view is made while gradients are disabled, of what requires a gradient and of what does not.
+_OF_TRACKED, _OF_UNTRACKED = Creation("no_grad", 0, None, True), Creation("no_grad", 0, None, False)
 
 
 def view_name(steps: Sequence[tuple]) -> str:

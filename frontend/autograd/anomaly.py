@@ -9,7 +9,6 @@ In: nothing. Out: an error where a NaN appears.
 from __future__ import annotations
 
 import linecache
-import warnings
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -18,7 +17,7 @@ import numpy as np
 from ..compiler import autodiff
 from ..compiler.gradient_names import gradient_name
 from ..compiler.ir import Node, topological
-from ..origin import origin
+from ..origin import origin, warn
 from ..recording import pending, read
 from ..tensor import Tensor
 
@@ -74,9 +73,9 @@ class detect_anomaly(set_detect_anomaly):
     """
 
     def __init__(self, check_nan: bool = True) -> None:
-        warnings.warn(
+        warn(
             "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for "
-            "debugging.", stacklevel=2,
+            "debugging.",
         )
         self.check_nan = check_nan
         self.previous = dict(_state)
@@ -132,9 +131,9 @@ def report(node: Node, position: int) -> None:
         raise RuntimeError(message)
     file, line, function = origin
     text = linecache.getline(file, line).strip()
-    warnings.warn(
+    warn(
         f"Error detected in {name}. Traceback of forward call that caused the error:\n"
-        f'  File "{file}", line {line}, in {function}\n    {text}', stacklevel=4,
+        f'  File "{file}", line {line}, in {function}\n    {text}',
     )
     raise RuntimeError(f"{message} It was recorded at {file}:{line}: {text}")
 

@@ -7,8 +7,8 @@ Read next: ``streams.py``.
 from __future__ import annotations
 
 import collections
-import warnings
 
+from ..origin import warn
 from ..runtime import gpu as runtime
 from . import DeviceLike, gpu
 
@@ -44,7 +44,7 @@ def max_memory_reserved(device: DeviceLike = None) -> int:
 
 
 def _renamed(old: str, new: str) -> None:
-    warnings.warn(f"`torch.cuda.{old}` has been renamed to `torch.cuda.{new}`", FutureWarning, stacklevel=3)
+    warn(f"`torch.cuda.{old}` has been renamed to `torch.cuda.{new}`", FutureWarning)
 
 
 def memory_cached(device: DeviceLike = None) -> int:
@@ -66,9 +66,9 @@ def reset_peak_memory_stats(device: DeviceLike = None) -> None:
 
 
 def _resets_all(name: str, device: DeviceLike) -> None:
-    warnings.warn(
+    warn(
         f"torch.cuda.{name} now calls torch.cuda.reset_peak_memory_stats, which resets /all/ peak memory stats.",
-        FutureWarning, stacklevel=3,
+        FutureWarning,
     )
     reset_peak_memory_stats(device)
 

@@ -7,13 +7,13 @@ In: activations. Out: activations of the same shape. The functions are in ``flam
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import flamework
 from flamework.nn import functional as F, init as initialise
 from flamework.nn.module import Module
 from flamework.nn.parameter import Parameter
+from flamework.origin import warn
 from flamework.tensor import Tensor
 
 
@@ -192,12 +192,10 @@ class Hardtanh(_Activation):
                  min_value: float | None = None, max_value: float | None = None) -> None:
         super().__init__()
         if min_value is not None:
-            warnings.warn("keyword argument `min_value` is deprecated and renamed to `min_val`", FutureWarning,
-                          stacklevel=2)
+            warn("keyword argument `min_value` is deprecated and renamed to `min_val`", FutureWarning)
             min_val = min_value
         if max_value is not None:
-            warnings.warn("keyword argument `max_value` is deprecated and renamed to `max_val`", FutureWarning,
-                          stacklevel=2)
+            warn("keyword argument `max_value` is deprecated and renamed to `max_val`", FutureWarning)
             max_val = max_value
         if max_val <= min_val:
             raise AssertionError(f"max_val ({max_val}) must be greater than min_val ({min_val})")
@@ -579,7 +577,7 @@ class Softmax(_OverDimension):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.softmax(input, self.dim, _stacklevel=5)
+        return F.softmax(input, self.dim)
 
 
 class LogSoftmax(_OverDimension):
@@ -595,7 +593,7 @@ class LogSoftmax(_OverDimension):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.log_softmax(input, self.dim, _stacklevel=5)
+        return F.log_softmax(input, self.dim)
 
 
 class Softmin(_OverDimension):
@@ -611,7 +609,7 @@ class Softmin(_OverDimension):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.softmin(input, self.dim, _stacklevel=5)
+        return F.softmin(input, self.dim)
 
 
 class Softmax2d(Module):

@@ -7,7 +7,7 @@ In reading order: ``functional_activation.py``, ``functional_norm.py``, ``functi
 
 import sys
 
-from .. import backward_names, memory_order
+from .. import results
 from ..distances import pdist
 from .functional_activation import *  # noqa: F403
 from .functional_activation import __all__ as _activation
@@ -40,5 +40,4 @@ __all__ = sorted([
     *_activation, *_attention, *_conv, *_ctc, *_dropout, *_fractional, *_grid, *_loss, *_norm, *_pool, *_regression,
     *_sparse, *_vision, pdist.__name__,
 ])
-memory_order.install(sys.modules[__name__])
-backward_names.install(sys.modules[__name__])
+results.install(sys.modules[__name__])

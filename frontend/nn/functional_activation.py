@@ -6,8 +6,6 @@ of integers, where PyTorch refuses them, is refused here too. Read next: ``funct
 
 from __future__ import annotations
 
-import warnings
-
 from .. import formulas as f, pointwise, random, scans
 from ..arguments import floating_only, tensor_argument
 from ..compiler import primitives as p, primitives_shape as s
@@ -18,6 +16,7 @@ from ..formulas import argument, constant
 from ..formulas_complex import FUNCTIONS
 from ..memory_order import keeps_order
 from ..mutation import assign
+from ..origin import warn
 from ..recording import node_of, tensor_of
 from ..storage import attached
 from ..tensor import Tensor, axis_of
@@ -291,11 +290,10 @@ def sigmoid(input: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------------ softmax family
 
 
-def _implicit_dim(function: str, input: Tensor, stacklevel: int) -> int:
-    warnings.warn(
+def _implicit_dim(function: str, input: Tensor) -> int:
+    warn(
         f"Implicit dimension choice for {function} has been deprecated. Change the call to include dim=X as an "
         "argument.",
-        stacklevel=stacklevel,
     )
     return 0 if input.ndim in (0, 1, 3) else 1
 
@@ -308,19 +306,19 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
         >>> torch.nn.functional.softmax(torch.tensor([0.0, 0.0]), dim=0).tolist()
         [0.5, 0.5]
     """
-    dim = _implicit_dim("softmax", input, _stacklevel) if dim is None else dim
+    dim = _implicit_dim("softmax", input) if dim is None else dim
     return scans.softmax(input, dim, meant(dtype))
 
 
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """:func:`softmax` of the negative elements. As ``torch.nn.functional.softmin``."""
-    dim = _implicit_dim("softmin", input, _stacklevel) if dim is None else dim
+    dim = _implicit_dim("softmin", input) if dim is None else dim
     return scans.softmax(-input, dim, meant(dtype))
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """The logarithm of :func:`softmax`, accurate where that is near 0. As ``torch.nn.functional.log_softmax``."""
-    dim = _implicit_dim("log_softmax", input, _stacklevel) if dim is None else dim
+    dim = _implicit_dim("log_softmax", input) if dim is None else dim
     return scans.log_softmax(input, dim, meant(dtype))
 
 
@@ -337,7 +335,7 @@ def gumbel_softmax(
     Jang, Gu and Poole, "Categorical reparameterization with Gumbel-softmax" (2017).
     """
     if eps != 1e-10:
-        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
+        warn("`eps` parameter is deprecated and has no effect.")
     x = _argument(logits, "gumbel_softmax")
     axis = axis_of(dim, x.ndim)
     noise = node_of(random.exponential_(tensor_of(f.constant(x, 0))))

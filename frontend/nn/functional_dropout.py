@@ -8,7 +8,6 @@ are not those of PyTorch's ``dropout``; the distribution is. Read next: ``functi
 from __future__ import annotations
 
 import math
-import warnings
 
 from .. import formulas as f
 from ..arguments import floating_only, tensor_argument
@@ -16,6 +15,7 @@ from ..compiler import primitives as p
 from ..compiler.ir import Node
 from ..formulas import argument, constant
 from ..mutation import assign
+from ..origin import warn
 from ..random import chance
 from ..recording import tensor_of
 from ..tensor import Tensor
@@ -76,7 +76,7 @@ def _feature_dropout(name: str, input: Tensor, p: float, training: bool, inplace
     if not training or p == 0 or x.type.size == 0:
         return input
     if x.ndim not in (rank + 1, rank + 2):
-        warnings.warn(f"{name}: Received a {x.ndim}-D input, expected {rank + 1}-D or {rank + 2}-D.", stacklevel=3)
+        warn(f"{name}: Received a {x.ndim}-D input, expected {rank + 1}-D or {rank + 2}-D.")
     if x.ndim < 2:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     floating_only(x, name)

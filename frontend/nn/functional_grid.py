@@ -7,7 +7,6 @@ what stands at the points. Jaderberg and others, "Spatial transformer networks" 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from itertools import product
 
@@ -18,6 +17,7 @@ from ..arguments import floating_only, tensor_argument
 from ..compiler import dtypes, primitives as p, primitives_shape as s
 from ..compiler.ir import Node
 from ..formulas import argument, constant
+from ..origin import warn
 from ..recording import input_node, node_of, tensor_of
 from ..storage import attached
 from ..tensor import Tensor
@@ -26,10 +26,9 @@ from .functional_vision import CUBIC
 
 def _alignment(align_corners: bool | None, function: str) -> bool:
     if align_corners is None:
-        warnings.warn(
+        warn(
             f"Default {function} behavior has changed to align_corners=False since 1.3.0. Please specify "
             "align_corners=True if the old behavior is desired. See the documentation of grid_sample for details.",
-            stacklevel=3,
         )
     return bool(align_corners)
 

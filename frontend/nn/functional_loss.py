@@ -8,7 +8,6 @@ logits each. Read next: ``functional_regression.py`` for losses of regression an
 from __future__ import annotations
 
 import math
-import warnings
 
 from .. import formulas as f
 from ..arguments import floating_only, scalar_type, tensor_argument
@@ -19,6 +18,7 @@ from ..compiler.ir import Node
 from ..formulas import argument, constant
 from ..gathering import checked_index, known
 from ..mutation import fitted_dtype
+from ..origin import warn
 from ..recording import get_default_dtype, node_of, operands, read, tensor_of
 from ..reduction import mean
 from ..tensor import Tensor
@@ -37,10 +37,7 @@ def reduction_mode(reduction: str, size_average: bool | None, reduce: bool | Non
             reduction = "none"
         else:
             reduction = "sum" if size_average is False else "mean"
-        warnings.warn(
-            f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
-            stacklevel=4,
-        )
+        warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.")
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     return reduction

@@ -6,7 +6,6 @@ Read next: ``functional_dropout.py``.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 
 from .. import formulas as f
@@ -20,6 +19,7 @@ from ..gathering import known
 from ..joining import broadcast_tensors
 from ..mutation import fitted_dtype
 from ..operators import OPERATORS
+from ..origin import warn
 from ..recording import float_operands, get_default_dtype, node_of, operands, read, tensor_of
 from ..storage import attached
 from ..tensor import Tensor
@@ -31,10 +31,9 @@ def _pair(function: str, input: Tensor, target: Tensor) -> tuple[Node, Node]:
     tensor_argument(input, function, "input", 1)
     tensor_argument(target, function, "target", 2)
     if tuple(input.shape) != tuple(target.shape):
-        warnings.warn(
+        warn(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will "
             "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=4,
         )
         # a number without axes decides the dtype like any other, as in PyTorch, which broadcasts first
         input, target = broadcast_tensors(input, target)
@@ -154,9 +153,9 @@ def kl_div(
     else:
         mode = reduction_mode(reduction, size_average, reduce)
         if mode == "mean":
-            warnings.warn(
+            warn(
                 "reduction: 'mean' divides the total loss by both the batch size and the support size. 'batchmean' "
-                "divides only by the batch size, and aligns with the KL div math definition.", stacklevel=3,
+                "divides only by the batch size, and aligns with the KL div math definition.",
             )
     x, t = operands(input, target)
     floating_only(x, "kl_div")

@@ -41,7 +41,7 @@ def _relu_step(part: Tensor, state: State, weights: Weights) -> State:
 
 def _lstm_step(part: Tensor, state: State, weights: Weights) -> State:
     hidden, cell = state
-    enter, forget, candidate, leave = (part + linear(hidden, weights.hh, weights.bias_hh)).chunk(4, -1)
+    enter, forget, candidate, leave = (part + linear(hidden, weights.hh, weights.bias_hh)).unsafe_chunk(4, -1)
     cell = forget.sigmoid() * cell + enter.sigmoid() * candidate.tanh()
     hidden = leave.sigmoid() * cell.tanh()
     return (hidden if weights.projection is None else linear(hidden, weights.projection)), cell
@@ -49,9 +49,9 @@ def _lstm_step(part: Tensor, state: State, weights: Weights) -> State:
 
 def _gru_step(part: Tensor, state: State, weights: Weights) -> State:
     hidden, = state
-    reset, update, candidate = part.chunk(3, -1)
+    reset, update, candidate = part.unsafe_chunk(3, -1)
     # The reset gate scales the hidden state's part of the candidate with its bias, so the two parts stay apart.
-    own_reset, own_update, own_candidate = linear(hidden, weights.hh, weights.bias_hh).chunk(3, -1)
+    own_reset, own_update, own_candidate = linear(hidden, weights.hh, weights.bias_hh).unsafe_chunk(3, -1)
     candidate = (candidate + (reset + own_reset).sigmoid() * own_candidate).tanh()
     return (candidate + (update + own_update).sigmoid() * (hidden - candidate),)
 

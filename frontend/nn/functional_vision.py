@@ -6,7 +6,6 @@ Inputs are ``[batch, channels, *space]``. Read next: ``functional_regression.py`
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ from ..compiler import dtypes, primitives as p, primitives_shape as s
 from ..compiler.ir import Node
 from ..formulas import argument
 from ..gathering import rows_of
+from ..origin import warn
 from ..recording import input_node, plain_number, tensor_of
 from ..tensor import Tensor
 
@@ -248,7 +248,7 @@ def upsample(
     mode: str = "nearest", align_corners: bool | None = None,
 ) -> Tensor:
     """:func:`interpolate` under its older name. As ``torch.nn.functional.upsample``."""
-    warnings.warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
+    warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.")
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
@@ -256,9 +256,7 @@ def upsample_nearest(
     input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None
 ) -> Tensor:
     """:func:`interpolate` with the mode ``"nearest"``. As ``torch.nn.functional.upsample_nearest``."""
-    warnings.warn(
-        "`nn.functional.upsample_nearest` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2
-    )
+    warn("`nn.functional.upsample_nearest` is deprecated. Use `nn.functional.interpolate` instead.")
     return interpolate(input, size, scale_factor, "nearest")
 
 
@@ -269,9 +267,7 @@ def upsample_bilinear(
 
     As ``torch.nn.functional.upsample_bilinear``.
     """
-    warnings.warn(
-        "`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2
-    )
+    warn("`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` instead.")
     return interpolate(input, size, scale_factor, "bilinear", align_corners=True)
 
 

@@ -16,7 +16,6 @@ which register hooks.
 from __future__ import annotations
 
 import itertools
-import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import flamework
 from flamework.nn.epoch import advance
+from flamework.origin import warn
 from flamework.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ def call_with_hooks(module: Module, args: tuple, kwargs: dict[str, Any]) -> Any:
                     if replacement is not None:
                         result = replacement
                 except Exception as error:
-                    warnings.warn("module forward hook with ``always_call=True`` raised an exception that was silenced "
-                                  f"as another error was raised in forward: {error}", stacklevel=3)
+                    warn("module forward hook with ``always_call=True`` raised an exception that was silenced "
+                         f"as another error was raised in forward: {error}")
         raise
 
 
@@ -173,8 +173,8 @@ class _BackwardBoundary:
 
     def leave(self, result: Any) -> Any:
         if not isinstance(result, Tensor | tuple):
-            warnings.warn("For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
-                          f"but received {type(result)}", stacklevel=4)
+            warn("For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
+                 f"but received {type(result)}")
             return result
         outputs = result if isinstance(result, tuple) else (result,)
         joined = _join(outputs, _differentiable(outputs), self._on_grad_outputs)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import flamework
 import numpy as np
+from flamework.origin import warn
 from flamework.tensor import Tensor
 
 _LINEAR = frozenset({"linear", "conv1d", "conv2d", "conv3d",
@@ -95,8 +95,8 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
         True
     """
     if mean < a - 2 * std or mean > b + 2 * std:
-        warnings.warn("mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
-                      "The distribution of values may be incorrect.", stacklevel=2)
+        warn("mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
+             "The distribution of values may be incorrect.")
     caught = _normal_cdf((b - mean) / std) - _normal_cdf((a - mean) / std)
     with flamework.no_grad():
         if caught > 0.3:
@@ -257,7 +257,7 @@ def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonline
         >>> weights = flamework.nn.init.kaiming_uniform_(flamework.empty(3, 5), nonlinearity="relu")
     """
     if 0 in tensor.shape:
-        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=2)
+        warn("Initializing zero-element tensors is a no-op")
         return tensor
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound, generator)
@@ -270,7 +270,7 @@ def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinea
     Paper, arguments and errors are those of ``kaiming_uniform_``.
     """
     if 0 in tensor.shape:
-        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=2)
+        warn("Initializing zero-element tensors is a no-op")
         return tensor
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
 
@@ -330,8 +330,8 @@ def _deprecated(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(function)
     def alias(*args: Any, **kwargs: Any) -> Tensor:
-        warnings.warn(f"`nn.init.{old_name}` is now deprecated in favor of `nn.init.{old_name}_`.",
-                      FutureWarning, stacklevel=2)
+        warn(f"`nn.init.{old_name}` is now deprecated in favor of `nn.init.{old_name}_`.",
+             FutureWarning)
         return function(*args, **kwargs)
 
     alias.__name__ = old_name

@@ -9,11 +9,11 @@ In: predictions and targets. Out: a scalar, or with "none" a tensor.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 from flamework.nn import functional as F
 from flamework.nn.module import Module
+from flamework.origin import warn
 from flamework.tensor import Tensor
 
 
@@ -25,8 +25,7 @@ def reduction_name(size_average: bool | None, reduce: bool | None, reduction: st
         name = "none"
     else:
         name = "sum" if size_average is False else "mean"
-    warnings.warn(f"size_average and reduce args will be deprecated, please use reduction='{name}' instead.",
-                  stacklevel=4)
+    warn(f"size_average and reduce args will be deprecated, please use reduction='{name}' instead.")
     return name
 
 

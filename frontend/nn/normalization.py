@@ -9,7 +9,6 @@ In: activations. Out: activations of the same shape. The computation is in ``fla
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ import flamework
 from flamework.nn import functional as F, init
 from flamework.nn.module import Module
 from flamework.nn.parameter import Parameter
+from flamework.origin import warn
 from flamework.tensor import Tensor
 
 
@@ -305,9 +305,9 @@ class _InstanceNorm(_ChannelNorm):
             text = f"expected input's size at dim={input.dim() - self.accepted[0]} to match num_features"
             if self.affine:
                 raise ValueError(f"{text} ({self.num_features}), but got: {channels}.")
-            warnings.warn(f"input's size at dim={input.dim() - self.accepted[0]} does not match num_features. You can "
-                          "silence this warning by not passing in num_features, which is not used because "
-                          "affine=False", stacklevel=2)
+            warn(f"input's size at dim={input.dim() - self.accepted[0]} does not match num_features. You can "
+                 "silence this warning by not passing in num_features, which is not used because "
+                 "affine=False")
         batch = input if input.dim() == self.accepted[1] else input.unsqueeze(0)
         use_input = self.training or not self.track_running_stats
         momentum = 0.0 if self.momentum is None else self.momentum

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import warnings
 from typing import Any
 
 import flamework
@@ -16,6 +15,7 @@ from flamework.nn import functional_rnn, init
 from flamework.nn.functional_rnn import Weights
 from flamework.nn.module import Module
 from flamework.nn.parameter import Parameter
+from flamework.origin import warn
 from flamework.tensor import Tensor
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
@@ -59,9 +59,9 @@ class RNNBase(Module):
             raise ValueError("dropout should be a number in range [0, 1] representing the probability of an element "
                              "being zeroed")
         if dropout > 0 and num_layers == 1:
-            warnings.warn(
+            warn(
                 "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
-                f"num_layers greater than 1, but got dropout={dropout} and num_layers={num_layers}", stacklevel=3)
+                f"num_layers greater than 1, but got dropout={dropout} and num_layers={num_layers}")
         for name, value, wanted in (("bias", bias, bool), ("batch_first", batch_first, bool),
                                     ("input_size", input_size, int), ("hidden_size", hidden_size, int)):
             if not isinstance(value, wanted):

@@ -10,11 +10,11 @@ In: an optimizer. Out: its groups' ``lr``. Read ``lr_decay.py`` next.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
 from flamework.optim.optimizer import Optimizer, as_number
+from flamework.origin import warn
 from flamework.tensor import Tensor
 
 EPOCH_WARNING = ("The epoch parameter in `scheduler.step()` is deprecated: call `scheduler.step()` without it. With an "
@@ -81,10 +81,10 @@ class LRScheduler:
             epoch: the count to jump to, which is deprecated.
         """
         if self._step_count == 1 and not self.optimizer._opt_called:
-            warnings.warn(ORDER_WARNING, UserWarning, stacklevel=2)
+            warn(ORDER_WARNING)
         self._step_count += 1
         if epoch is not None:
-            warnings.warn(EPOCH_WARNING, UserWarning, stacklevel=2)
+            warn(EPOCH_WARNING)
         self._update_lr(epoch)
 
     def _update_lr(self, epoch: int | None = None) -> None:
@@ -113,8 +113,7 @@ class LRScheduler:
 
     def _warn_outside_step(self) -> None:
         if not self._get_lr_called_within_step:
-            warnings.warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.",
-                          UserWarning, stacklevel=3)
+            warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.")
 
 
 def check_optimizer(optimizer: Any) -> None:

@@ -6,13 +6,13 @@ In: schedules, or an optimizer and a metric at each step. Out: the optimizer's `
 from __future__ import annotations
 
 import math
-import warnings
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, SupportsFloat
 
 from flamework.optim.lr_base import EPOCH_WARNING, LRScheduler, check_optimizer, group_values, set_group_value
 from flamework.optim.optimizer import Optimizer
+from flamework.origin import warn
 
 
 class _Composite(LRScheduler):
@@ -218,7 +218,7 @@ class ReduceLROnPlateau(LRScheduler):
         if epoch is None:
             epoch = self.last_epoch + 1
         else:
-            warnings.warn(EPOCH_WARNING, UserWarning, stacklevel=2)
+            warn(EPOCH_WARNING)
         self.last_epoch = epoch
         if self._is_better(current):
             self.best = current

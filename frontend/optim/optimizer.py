@@ -12,7 +12,6 @@ In: parameters and hyperparameters. Out: parameters updated in place, and a ``st
 from __future__ import annotations
 
 import functools
-import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
@@ -25,6 +24,7 @@ from flamework.live import is_live
 from flamework.nn.hooks import RemovableHandle, register
 from flamework.nn.module import clear_gradients
 from flamework.nn.parameter import typename
+from flamework.origin import warn
 from flamework.recording import scalar_node
 from flamework.storage import EXPORTED
 from flamework.tensor import Tensor
@@ -146,8 +146,8 @@ class Optimizer:
 
         identities = {id(tensor) for tensor in tensors}
         if len(identities) != len(tensors):
-            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause "
-                          "an error", stacklevel=3)
+            warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause "
+                 "an error")
         for group in self.param_groups:
             if ("param_names" in group) != ("param_names" in param_group):
                 what = "with names" if names else "without names"

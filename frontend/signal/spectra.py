@@ -10,7 +10,6 @@ In: signals and windows. Out: spectra, signals, with PyTorch's gradients.
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from ..creation import ones
 from ..joining import stack
 from ..nn.functional_conv import fold
 from ..nn.functional_vision import pad
+from ..origin import warn
 from ..recording import node_of
 from ..runtime import engine
 from ..tensor import Tensor, method
@@ -40,9 +40,9 @@ def _call(head: str, numbers: dict[str, object], window: Tensor | None, tail: di
 
 
 def _no_window(advice: str) -> None:
-    warnings.warn(
+    warn(
         f"A window was not provided. A rectangular window will be applied,{advice} To suppress this warning and use a "
-        "rectangular window, explicitly set `window=torch.ones(n_fft, device=<device>)`.", stacklevel=3,
+        "rectangular window, explicitly set `window=torch.ones(n_fft, device=<device>)`.",
     )
 
 
@@ -122,10 +122,10 @@ def stft(
             )
         return_complex = True
     elif not return_complex:
-        warnings.warn(
+        warn(
             "stft with return_complex=False is deprecated. In a future pytorch release, stft will return complex "
             "tensors for all inputs, and return_complex=False will raise an error.\nNote: you can still call "
-            "torch.view_as_real on the complex output to recover the old return format.", stacklevel=2,
+            "torch.view_as_real on the complex output to recover the old return format.",
         )
     length = x.shape[-1] if x.ndim else 1
 
@@ -262,9 +262,9 @@ def istft(
         raise RuntimeError(f"{call} window overlap add min: 1\n[ CPUBoolType{{}} ]")
     signal = signal / envelope
     if stop > available:
-        warnings.warn(
+        warn(
             "The length of signal is shorter than the length parameter. Result is being padded with zeros in the "
-            "tail. Please check your center and hop_length settings.", stacklevel=2,
+            "tail. Please check your center and hop_length settings.",
         )
         signal = _zeros_around(signal, 0, stop - available)
     return signal if input.ndim == 3 else signal.squeeze(0)

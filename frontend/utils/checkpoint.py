@@ -16,7 +16,6 @@ In: a function and its arguments. Out: its results, with a gradient. Read next: 
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -29,6 +28,7 @@ from ..compiler.primitives import Primitive, Saved
 from ..function import _calls, user_gradient
 from ..grad_mode import no_grad
 from ..nn.containers import Sequential
+from ..origin import warn
 from ..pytree import flatten, unflatten
 from ..recording import node_of, pending_tensors, tensor_of
 from ..tensor import Tensor
@@ -193,7 +193,7 @@ def checkpoint(
         tensor([14.7781, 14.7781])
     """
     if use_reentrant is None:
-        warnings.warn(USE_REENTRANT.format("torch.utils.checkpoint"), stacklevel=2)
+        warn(USE_REENTRANT.format("torch.utils.checkpoint"))
         use_reentrant = True
     kwargs.pop("preserve_rng_state", True)
     if levels.active:
@@ -205,7 +205,7 @@ def checkpoint(
         if context_fn is not noop_context_fn or debug:
             raise ValueError("Passing `context_fn` or `debug` is only supported when use_reentrant=False.")
         if grad_mode.enabled and not any(isinstance(a, Tensor) and a.requires_grad for a in args):
-            warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2)
+            warn("None of the inputs have requires_grad=True. Gradients will be None")
             with no_grad():
                 return function(*args)
     elif determinism_check not in ("default", "none"):
@@ -263,7 +263,7 @@ def checkpoint_sequential(
         tensor([1.5080], grad_fn=<ExpBackward0>)
     """
     if use_reentrant is None:
-        warnings.warn(USE_REENTRANT.format("torch.utils.checkpoint.checkpoint_sequential"), stacklevel=2)
+        warn(USE_REENTRANT.format("torch.utils.checkpoint.checkpoint_sequential"))
         use_reentrant = True
     preserve = kwargs.pop("preserve_rng_state", True)
     if kwargs:
