@@ -42,7 +42,7 @@ import flamework
 import numpy as np
 import report
 from worker import CONTESTANTS, ON_GPU, ONLY_ON_GPU, installed
-from workloads import GROUPS, WORKLOADS
+from workloads import FOR_GPUS, GROUPS, WORKLOADS
 
 HERE = Path(__file__).parent
 PAUSE_SECONDS = 0.2  # between two turns: threads of a pool may spin this long for more work
@@ -193,7 +193,7 @@ def race(workload: str, contestants: list[str], options) -> list[Result]:
             if process:
                 running.append((result, process))
         take_turns(running, options)
-    mark_disagreement(results)
+    mark_disagreement(results, max(1e-3, WORKLOADS[workload].tolerance))
     return results
 
 
@@ -300,10 +300,14 @@ def import_seconds(module: str, repeats: int) -> float:
     return min(float(done.stdout) for done in runs)
 
 
-def chosen(parser: argparse.ArgumentParser, names: list[str]) -> list[str]:
-    """The workloads of groups and workloads that are named; all where none is."""
+def default_groups(device: str) -> list[str]:
+    return [name for name in GROUPS if device == "cuda" or name not in FOR_GPUS]
+
+
+def chosen(parser: argparse.ArgumentParser, names: list[str], device: str) -> list[str]:
+    """The workloads of groups and workloads that are named; all of the device where none is."""
     found = []
-    for name in names or GROUPS:
+    for name in names or default_groups(device):
         if name not in GROUPS and name not in WORKLOADS:
             parser.error(f"no group or workload is named {name!r}; there are {', '.join([*GROUPS, *WORKLOADS])}")
         found += [workload.name for workload in GROUPS[name]] if name in GROUPS else [name]
@@ -328,7 +332,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not flamework.cuda.is_available():
         parser.error("there is no GPU: `make gpu-report` tells what can be known without one")
-    options.workloads, options.primed = chosen(parser, options.names), None
+    options.workloads, options.primed = chosen(parser, options.names, options.device), None
     if options.quick:
         options.rounds, options.seconds = 1, 0.2
     return options
@@ -390,8 +394,9 @@ def main() -> None:
     print(summary)
     if options.markdown:
         details = "".join(report.workload_table(row, options.size) for row in ordered)
-        missing = len(WORKLOADS) - len(ordered)
-        left_out = f"- Not measured: {missing} of {len(WORKLOADS)} workloads\n" if missing else ""
+        wanted = [workload.name for group in default_groups(options.device) for workload in GROUPS[group]]
+        missing = len({*wanted} - {*rows})
+        left_out = f"- Not measured: {missing} of {len(wanted)} workloads\n" if missing else ""
         page = f"{report.INTRODUCTION}\n{text}{left_out}{summary}\n## Details\n{details}"
         if options.device == "cuda":
             report.write_section(options.markdown, "Measured", report.demoted(page))

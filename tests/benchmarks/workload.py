@@ -42,6 +42,7 @@ class Workload:
     grows: str = ""  # the size to which its work is proportional
     operations: int = 1  # times are divided by this
     finishes: bool = True  # whether the time covers finishing the step's results, or only issuing its operations
+    tolerance: float = 1e-4  # relative, of answers that are right
     compiles: bool = True  # whether it is one program: its operations are not timed singly, its shapes need no values
 
     def limit(self, memory_rate: float, arithmetic_rate: float, tiny: bool = False) -> tuple[float, str] | None:

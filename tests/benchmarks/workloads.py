@@ -7,6 +7,7 @@ Out: `GROUPS`, `WORKLOADS`, and `BOUNDS`: what keeps a workload from its limit n
 from __future__ import annotations
 
 from workload import Workload
+from workloads_bandwidth import BANDWIDTH
 from workloads_elementwise import ELEMENTWISE, SMALL
 from workloads_indexing import INDEXING
 from workloads_products import CONVOLUTIONS, PRODUCTS
@@ -21,7 +22,10 @@ GROUPS: dict[str, list[Workload]] = {
     "products": PRODUCTS,
     "convolutions": CONVOLUTIONS,
     "indexing": INDEXING,
+    "bandwidth": BANDWIDTH,
 }
+#: Groups that are measured on a GPU only, unless they are asked for.
+FOR_GPUS = ("bandwidth",)
 WORKLOADS = {workload.name: workload for group in GROUPS.values() for workload in group}
 
 # What bounds Flamework's best row now. A workload which is not here has not been looked into.
