@@ -201,7 +201,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="groups or workloads; all of them go to a file")
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="the file whose section Kernels is written")
     options = parser.parse_args(arguments)
-    names = run.chosen(parser, options.names)
+    names = run.chosen(parser, options.names, "cuda")
     text = kernels_section(names)
     print(text)
     if options.markdown:
