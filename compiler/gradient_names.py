@@ -12,7 +12,8 @@ from .ir import Node
 _NAMES = {
     "recip": "Reciprocal", "reshape": "View", "reduce_max": "Amax", "reduce_min": "Amin", "max": "Maximum",
     "min": "Minimum", "copy": "Clone", "dot": "Bmm", "convolve": "Convolution", "rem": "Remainder",
-    "filter_gradient": "ConvolutionBackward", "attention": "ScaledDotProductCudnnAttention",
+    "filter_gradient": "ConvolutionBackward", "image_gradient": "ConvolutionBackward",
+    "attention": "ScaledDotProductCudnnAttention",
     "attention_gradient": "ScaledDotProductCudnnAttentionBackward",
     "floordiv": "FloorDivide", "cast": "ToCopy",
     "update": "CopySlices", "scatter": "IndexPut", "gather": "Index", "pad": "ConstantPadNd", "cat": "Cat",

@@ -19,7 +19,7 @@ from typing import Any
 from . import dtypes, primitives as p, primitives_shape as s
 from .ir import Node, tensor_type
 from .primitives import Primitive
-from .primitives_conv import convolve
+from .primitives_conv import image_gradient
 
 COMPUTING = frozenset({"elementwise", "reduce", "scan", "contract", "sort", "library"})
 # They compute nothing, or are what the others are made of.
@@ -64,7 +64,7 @@ def rounded(x: Node, dtype: dtypes.DType) -> Node:
 
 
 def computes(op: Primitive) -> bool:
-    return op is convolve or (op.kind in COMPUTING and op not in MOVING)
+    return op.kind in COMPUTING and op not in MOVING
 
 
 def widened(x: Node) -> Node:
@@ -79,6 +79,9 @@ def as_float32(node: Node) -> Node | None:
         shape, dtype, *rest = node.params
         return s.converted(p.iota(params=(shape, dtype.compute, *rest)), dtype)
     if not any(is_narrow(x.dtype) for x in node.src):
+        return None
+    if node.op is image_gradient:
+        # of several convolutions side by side, which are rounded themselves
         return None
     if not (computes(node.op) or (node.op is s.scatter and node.params[1] != "set")):
         return None

@@ -1,9 +1,10 @@
-"""The convolution's row of the table, and the products that it becomes.
+"""The convolution's rows of the table, and the products that they become.
 
 A convolution is a composition: windows of the image as one more axis each (``unfold``), and a matrix product, ``dot``.
-It has a row because its gradient is simpler than the composition's: with respect to the image it is again made of
-convolutions, where the rule of ``unfold`` would add up windows, which are several times as large as the image; with
-respect to the weight it is a row of its own, ``filter_gradient``. Before fusion a rewrite replaces both rows by
+It has a row because its gradient is simpler than the composition's. That with respect to the image is a row,
+``image_gradient``, which is again made of convolutions, where the rule of ``unfold`` would add up windows, which are
+several times as large as the image; that with respect to the weight is a row too, ``filter_gradient``. All three are
+linear in both of their operands, and each one's gradients are the other two. Before fusion a rewrite replaces them by
 products, except on a GPU whose library computes them whole; whether windows are copied or read where they lie is for
 the code generators to decide. A depthwise convolution, which is too little work for a product, stays what it is, for a
 kernel of its own.
@@ -158,15 +159,16 @@ def _images(g: Node, groups: int) -> Node:
     return s.reshaped(s.permuted(parts, (1, 2, 0, 3)), (groups, channels // groups, batch * math.prod(space)))
 
 
-def image_gradient(g: Node, weight: Node, params: tuple, image: Sequence[int]) -> Node:
-    """The gradient of an image of that shape, in as many parts as there are remainders of its positions by the strides.
+def as_convolutions(node: Node) -> Node:
+    """The gradient of an image, in as many parts as there are remainders of its positions by the strides.
 
     Elements whose positions have the same remainders meet the same places of the windows, evenly spaced ones, and their
     gradient is a convolution of stride one with these. So there are no more products than forward, and nothing is
     added up in memory: the parts are interleaved.
     """
-    stride, low, _, dilation, groups = params
-    batch, channels, *space = image
+    g, weight = node.src
+    stride, low, _, dilation, groups, _ = node.params
+    batch, channels, *space = node.shape
     if all(step == 1 for step in stride):
         return _turned(g, weight, low, space, dilation, groups)
     size = weight.shape[2:]
@@ -244,12 +246,12 @@ def filters_as_product(node: Node) -> Node:
 
 
 def _jvp(tangents, saved):
-    x, weight = saved.node.src
-    terms = []
-    if tangents[0] is not None:
-        terms.append(convolve(tangents[0], weight, params=saved.params))
-    if tangents[1] is not None:
-        terms.append(convolve(x, tangents[1], params=saved.params))
+    """That of what is linear in both of its operands."""
+    terms = [
+        saved.node.op(*(t if i == j else saved.source(j) for j in range(2)), params=saved.params)
+        for i, t in enumerate(tangents)
+        if t is not None
+    ]
     return terms[0] if len(terms) == 1 else p.add(*terms)
 
 
@@ -259,22 +261,23 @@ def _as_groups(x: Node) -> Node:
     return s.reshaped(s.permuted(x, (1, 0, *range(2, x.ndim))), (images, count * channels, *space))
 
 
-def _batch(params: tuple, src: Sequence[Node]) -> Node:
+def _batch(row: str):
     """The batch becomes groups, if each element has a weight of its own."""
-    x, weight = src
-    count, images = x.shape[:2]
-    *window, groups = params
-    filters = s.shared(weight)
-    if filters is not None:
-        # more images
-        out = convolve(s.reshaped(x, (count * images, *x.shape[2:])), filters, params=params)
-        return s.reshaped(out, (count, images, *out.shape[1:]))
-    x = _as_groups(x)
-    out_channels = weight.shape[1]
-    weight = s.reshaped(weight, (count * out_channels, *weight.shape[2:]))
-    out = convolve(x, weight, params=(*window, count * groups))
-    out = s.reshaped(out, (images, count, out_channels, *out.shape[2:]))
-    return s.permuted(out, (1, 0, *range(2, out.ndim)))
+
+    def batch(params: tuple, src: Sequence[Node]) -> Node:
+        x, weight = src
+        count, images = x.shape[:2]
+        filters = s.shared(weight)
+        if filters is not None:
+            # more images
+            out = p.TABLE[row](s.reshaped(x, (count * images, *x.shape[2:])), filters, params=params)
+            return s.reshaped(out, (count, images, *out.shape[1:]))
+        weight = s.reshaped(weight, (count * weight.shape[1], *weight.shape[2:]))
+        out = p.TABLE[row](_as_groups(x), weight, params=(*params[:4], count * params[4], *params[5:]))
+        out = s.reshaped(out, (images, count, out.shape[1] // count, *out.shape[2:]))
+        return s.permuted(out, (1, 0, *range(2, out.ndim)))
+
+    return batch
 
 
 def _reference(params: tuple, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -295,10 +298,47 @@ def _reference(params: tuple, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 # Cross-correlation of ``x`` [batch, in, *space] with ``weight`` [out, in / groups, *size]. Parameters: stride, widths
 # of zeros before and after, and dilation, one an axis of space each; and the number of groups.
 convolve = Primitive(
-    "convolve", "contract", _infer, jvp=_jvp, batch=_batch, reference=_reference, cost=100,
+    "convolve", "contract", _infer, jvp=_jvp, batch=_batch("convolve"), reference=_reference, cost=100,
     vjp=(
-        lambda g, n: image_gradient(g, n.y, n.params, n.type(0).shape),
+        lambda g, n: image_gradient(g, n.y, params=(*n.params, n.type(0).shape[2:])),
         lambda g, n: filter_gradient(n.x, g, params=(*n.params, n.type(1).shape[2:])),
+    ),
+)
+
+
+def _image_infer(params: tuple, g: TensorType, weight: TensorType) -> TensorType:
+    *params, space = params
+    image = tensor_type((g.shape[0], weight.shape[1] * params[4], *space), g.dtype, g.device)
+    if _infer(tuple(params), image, weight) is not g:
+        raise ValueError(f"a cotangent {g} does not belong to windows of {weight} in an image of {list(space)}")
+    return image
+
+
+def _image_reference(params: tuple, g: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    stride, low, high, dilation, groups, space = params
+    extents = [a + e + b for a, e, b in zip(low, space, high)]
+    out = np.zeros((len(g), weight.shape[1] * groups, *extents), g.dtype)
+    for place in np.ndindex(*weight.shape[2:]):
+        parts = zip(np.split(g, groups, 1), np.split(weight[(..., *place)], groups))
+        found = [np.moveaxis(np.tensordot(a, b, (1, 0)), -1, 1) for a, b in parts]
+        out[(..., *_positions(place, g.shape[2:], stride, dilation))] += np.concatenate(found, 1)
+    return out[(..., *(slice(a, a + e) for a, e in zip(low, space)))]
+
+
+def _positions(place: Sequence[int], counts: Sequence[int], stride: Sequence[int], dilation: Sequence[int]):
+    """Where the elements stand that are in one place of so many windows."""
+    parts = zip(place, counts, stride, dilation)
+    return tuple(slice(i * gap, i * gap + (count - 1) * step + 1, step) for i, count, step, gap in parts)
+
+
+# The gradient of a convolution's image from the cotangent of the result and the weight; its parameters are the
+# convolution's and the shape of the image's space, of which the last elements may be in no window.
+image_gradient = Primitive(
+    "image_gradient", "contract", _image_infer, jvp=_jvp, batch=_batch("image_gradient"), reference=_image_reference,
+    cost=100,
+    vjp=(
+        lambda g, n: convolve(g, n.y, params=n.params[:-1]),
+        lambda g, n: filter_gradient(g, n.x, params=(*n.params[:-1], n.type(1).shape[2:])),
     ),
 )
 
@@ -310,15 +350,6 @@ def _filters_infer(params: tuple, x: TensorType, g: TensorType) -> TensorType:
     if _infer(tuple(params), x, weight) is not g:
         raise ValueError(f"a cotangent {g} does not belong to windows of {list(size)} in {x}")
     return weight
-
-
-def _filters_jvp(tangents, saved):
-    terms = [
-        filter_gradient(*(t if i == j else saved.source(j) for j in range(2)), params=saved.params)
-        for i, t in enumerate(tangents)
-        if t is not None
-    ]
-    return terms[0] if len(terms) == 1 else p.add(*terms)
 
 
 def _filters_batch(params: tuple, src: Sequence[Node]) -> Node:
@@ -334,22 +365,19 @@ def _filters_reference(params: tuple, x: np.ndarray, g: np.ndarray) -> np.ndarra
     out = np.empty((g.shape[1], x.shape[1] // groups, *size), x.dtype)
     space = tuple(range(2, x.ndim))
     for place in np.ndindex(*size):
-        at = tuple(
-            slice(i * gap, i * gap + (count - 1) * step + 1, step)
-            for i, gap, count, step in zip(place, dilation, g.shape[2:], stride)
-        )
+        at = _positions(place, g.shape[2:], stride, dilation)
         parts = zip(np.split(g, groups, 1), np.split(x[(..., *at)], groups, 1))
         out[(..., *place)] = np.concatenate([np.tensordot(a, b, ((0, *space), (0, *space))) for a, b in parts])
     return out
 
 
 # The gradient of a convolution's weight from ``x`` [batch, in, *space] and the cotangent of the result; its parameters
-# are the convolution's and the size of a window. Linear in both sources, and so its gradients are convolutions.
+# are the convolution's and the size of a window.
 filter_gradient = Primitive(
-    "filter_gradient", "contract", _filters_infer, jvp=_filters_jvp, batch=_filters_batch,
+    "filter_gradient", "contract", _filters_infer, jvp=_jvp, batch=_filters_batch,
     reference=_filters_reference, cost=100,
     vjp=(
-        lambda g, n: image_gradient(n.y, g, n.params[:-1], n.type(0).shape),
+        lambda g, n: image_gradient(n.y, g, params=(*n.params[:-1], n.type(0).shape[2:])),
         lambda g, n: convolve(n.x, g, params=n.params[:-1]),
     ),
 )

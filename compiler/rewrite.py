@@ -132,6 +132,11 @@ def convolution_as_product(node: Node) -> Node | None:
     return primitives_conv.as_product(x, weight, node.params, node.shape[2:])
 
 
+@rule(primitives_conv.image_gradient)
+def image_gradient_as_convolutions(node: Node) -> Node | None:
+    return primitives_conv.as_convolutions(node) if node.type.size else None
+
+
 @rule(primitives_conv.filter_gradient)
 def filter_gradient_as_product(node: Node) -> Node | None:
     g = node.src[1]

@@ -48,8 +48,8 @@ class Kernel:
 
     Attributes:
         name: from its operations and a digest of its source.
-        kind: ``kernel``, ``dot`` (a matrix product), ``convolve`` (a convolution that stays whole, or the gradient of
-            its weight), ``attention`` (a library's), ``sort`` or ``library`` (computed by a library of Python).
+        kind: ``kernel``, ``dot`` (a matrix product), ``convolve`` (a convolution that stays whole, or a gradient of
+            one), ``attention`` (a library's), ``sort`` or ``library`` (computed by a library of Python).
         operations: rows of the primitive table, in the order of evaluation.
         operands: buffers read and written.
         bytes_read, bytes_written: memory traffic if every operand is touched once; of a sort on a GPU, that of all its

@@ -1,7 +1,6 @@
-"""What cuDNN is asked to compute: convolutions, the gradients of their weights, attention and its gradients.
+"""What cuDNN is asked to compute: convolutions and attention, and their gradients.
 
-The gradient of an image is made of convolutions (``compiler/primitives_conv.py``). Attention is of 16-bit floats; of
-others the library has it in TF32 only.
+Attention is of 16-bit floats; of others the library has it in TF32 only.
 
 In: a node of the graph. Out: an :class:`Operation`, which is equal for equal ones. Read next: ``cudnn.py``.
 """
@@ -19,7 +18,7 @@ from ..compiler.dtypes import DType
 from ..compiler.ir import Node
 from ..compiler.narrow import is_narrow
 from ..compiler.operands import strided_operand
-from ..compiler.primitives_conv import convolve, filter_gradient
+from ..compiler.primitives_conv import convolve, filter_gradient, image_gradient
 
 #: cuDNN's names of each dtype, and of the one in which its products are added up.
 TYPES = {
@@ -27,7 +26,7 @@ TYPES = {
     "float64": ("DOUBLE", "DOUBLE"),
 }
 
-CONVOLUTIONS = {convolve: "conv_fprop", filter_gradient: "conv_wgrad"}
+CONVOLUTIONS = {convolve: "conv_fprop", image_gradient: "conv_dgrad", filter_gradient: "conv_wgrad"}
 
 #: The last axis of an operand of attention is a multiple of it.
 UNIT = 8
@@ -77,7 +76,7 @@ class Operation(ABC):
 
 @dataclass(frozen=True)
 class Convolution(Operation):
-    """A convolution, or the gradient of its weight. How many groups it has is told by the channels.
+    """A convolution, or the gradient of its image or weight. How many groups it has is told by the channels.
 
     Attributes:
         name: as the frontend names it.

@@ -12,7 +12,7 @@ import pytest
 from flamework.compiler import dtypes, primitives as p, primitives_shape as s
 from flamework.compiler.ir import Node, format_program, topological, verify
 from flamework.compiler.primitives_attention import attention
-from flamework.compiler.primitives_conv import convolve, filter_gradient
+from flamework.compiler.primitives_conv import convolve, filter_gradient, image_gradient
 from flamework.compiler.rewrite import RULES, fold_constants, rewrite
 from graphs import const, indices
 
@@ -431,6 +431,30 @@ RULE_TEXTS = {
         %30 = reshape(%29) [1, 2, 3, 2] : f32[1,2,3,2]
         %31 = permute(%30) [0, 2, 1, 3] : f32[1,3,2,2]
         return %31
+        """,
+    ),
+    "image_gradient_as_convolutions": (
+        lambda: image_gradient(x(2, 3, 3), x(3, 1, 3), params=((2,), (1,), (0,), (1,), 3, (6,))),
+        """
+        %0 = input() : f32[2,3,3]
+        %1 = input() : f32[3,1,3]
+        %2 = image_gradient(%0, %1) [(2,), (1,), (0,), (1,), 3, (6,)] : f32[2,3,6]
+        return %2
+        """,
+        """
+        %0 = input() : f32[2,3,3]
+        %1 = input() : f32[3,1,3]
+        %2 = slice(%1) [(0, 0, 1), (1, 1, 1), (3, 1, 1)] : f32[3,1,1]
+        %3 = convolve(%0, %2) [(1,), (0,), (0,), (1,), 3] : f32[2,3,3]
+        %4 = reshape(%3) [1, 2, 3, 3] : f32[1,2,3,3]
+        %5 = slice(%1) [(0, 0, 0), (1, 1, 2), (3, 1, 2)] : f32[3,1,2]
+        %6 = flip(%5) [2] : f32[3,1,2]
+        %7 = convolve(%0, %6) [(1,), (0,), (1,), (1,), 3] : f32[2,3,3]
+        %8 = reshape(%7) [1, 2, 3, 3] : f32[1,2,3,3]
+        %9 = cat(%4, %8) [0] : f32[2,2,3,3]
+        %10 = permute(%9) [1, 2, 3, 0] : f32[2,3,3,2]
+        %11 = reshape(%10) [2, 3, 6] : f32[2,3,6]
+        return %11
         """,
     ),
     "filter_gradient_as_product": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import flamework
 import numpy as np
@@ -170,3 +171,26 @@ def test_a_strided_image_gradient_copies_no_weight_for_each_image():
     fused = flamework.explain(gradient)(flamework.zeros(64, 32, 4, 4, requires_grad=True))
     for kernel in fused.kernels:
         assert kernel.bytes_written <= 2 * 4 * 64 * 32 * 4 * 4
+
+
+def test_a_training_step_launches_these_kernels():
+    layers = flamework.nn
+    small, half = layers.Conv2d(4, 4, 3, padding=1), layers.Conv2d(4, 8, 3, 2, 1)
+    parameters = [*small.parameters(), *half.parameters()]
+
+    def step(x):
+        loss = half(small(x).relu() + x).relu().square().mean()
+        return loss, *flamework.autograd.grad(loss, parameters)
+
+    fused = flamework.explain(step)(flamework.tensor(array(3, 4, 10, 10)))
+    # two forward, two for weights, and one for each remainder by the strides
+    assert Counter(kernel.kind for kernel in fused.kernels) == {"dot": 8, "kernel": 10}
+
+
+def test_gradients_of_convolutions_have_names():
+    x, weight = flamework.ones(1, 2, 5, 5, requires_grad=True), flamework.ones(2, 2, 3, 3, requires_grad=True)
+    for stride in (1, 2):
+        y = flamework.nn.functional.conv2d(x, weight, None, stride)
+        found = flamework.autograd.grad(y.sum(), (x, weight), create_graph=True)
+        assert y.grad_fn.name() == "ConvolutionBackward0"
+        assert [g.grad_fn.name() for g in found] == ["ConvolutionBackwardBackward0"] * 2

@@ -110,6 +110,9 @@ class Graph:
     def conv_fprop(self, image, weight, **windows):
         return self.convolution("conv_fprop", image, weight, **windows)
 
+    def conv_dgrad(self, loss, filter, **windows):
+        return self.convolution("conv_dgrad", loss, filter, **windows)
+
     def conv_wgrad(self, image, loss, **windows):
         return self.convolution("conv_wgrad", image, loss, **windows)
 
@@ -135,7 +138,13 @@ class Graph:
     def parts(self):
         """The image, the weight, and what the forward pass makes of them."""
         (first, second), (result,) = self.tensors.values(), self.results
-        return (first, second, result) if self.operation == "conv_fprop" else (first, result, second)
+        match self.operation:
+            case "conv_fprop":
+                return first, second, result
+            case "conv_dgrad":
+                return result, second, first
+            case "conv_wgrad":
+                return first, result, second
 
     def validate(self):
         self.step("validated")
@@ -236,6 +245,8 @@ class Graph:
                 found = attention_gradients(*operands, *self.attends, stored)
             case "conv_fprop":
                 found = [forward(*operands, results[0].shape, *self.windows)]
+            case "conv_dgrad":
+                found = [image_gradient(*operands, results[0].shape, *self.windows)]
             case _:
                 found = [weight_gradient(*operands, results[0].shape, *self.windows)]
         for memory, value in zip(results, found, strict=True):
@@ -255,7 +266,8 @@ def packed(shape):
 
 def places(image, size, out, low, high, stride, dilation):
     """For each place of the window, its position and the elements that stand there, ``[batch, channels, *windows]``."""
-    image = np.pad(image, ((0, 0), (0, 0), *zip(low, high)))
+    if any(low) or any(high):
+        image = np.pad(image, ((0, 0), (0, 0), *zip(low, high)))
     for place in np.ndindex(*size):
         begins = [i * gap for i, gap in zip(place, dilation)]
         index = [slice(b, b + step * (n - 1) + 1, step) for b, step, n in zip(begins, stride, out)]
@@ -271,6 +283,19 @@ def forward(image, weight, shape, low, high, stride, dilation):
         factor = weight[(..., *place)].reshape(groups, filters // groups, channels)
         total += np.einsum("bgc...,gfc->bgf...", part, factor)
     return total.reshape(shape)
+
+
+def image_gradient(loss, weight, shape, low, high, stride, dilation):
+    filters, channels, *size = weight.shape
+    groups = shape[1] // channels
+    space = [a + extent + b for a, extent, b in zip(low, shape[2:], high)]
+    total = np.zeros((*shape[:2], *space), loss.dtype)
+    cotangent = loss.reshape(loss.shape[0], groups, filters // groups, *loss.shape[2:])
+    nothing = [0] * len(size)
+    for place, part in places(total, size, loss.shape[2:], nothing, nothing, stride, dilation):
+        factor = weight[(..., *place)].reshape(groups, filters // groups, channels)
+        part += np.einsum("bgf...,gfc->bgc...", cotangent, factor).reshape(part.shape)
+    return total[(..., *(slice(a, a + extent) for a, extent in zip(low, shape[2:])))]
 
 
 def weight_gradient(image, loss, shape, low, high, stride, dilation):

@@ -25,6 +25,9 @@ CONVOLUTIONS = [
     ((1, 2, 6, 7), (2, 2, 3, 2), (2, 3), (1, 0), (1, 2), 1),
     ((1, 2, 3, 4, 3), (2, 2, 2, 3, 1), 1, (1, 0, 2), 1, 1),
     ((1, 4, 3, 3, 4), (4, 2, 2, 2, 2), (1, 2, 1), 1, (2, 1, 1), 2),
+    # elements in no window: the last, and some in between
+    ((2, 3, 8), (2, 3, 3), 3, 0, 1, 1),
+    ((2, 3, 9, 8), (2, 3, 1, 2), (2, 3), 0, 1, 1),
 ]
 
 
@@ -76,7 +79,7 @@ def results_and_gradients_are_the_cpus(fake):
             fake.ran.clear()
             assert_same(trained(*on_gpu(x, weight), options), trained(x, weight, options), tolerance)
             operations = [operation for operation, *_ in fake.ran]
-            assert "conv_fprop" in operations and operations.count("conv_wgrad") == 1, (shapes, operations)
+            assert sorted(operations) == ["conv_dgrad", "conv_fprop", "conv_wgrad"], (shapes, operations)
             assert {found for _, found, _ in fake.ran} == {dtype}
 
 
@@ -155,10 +158,34 @@ def a_library_that_refuses(fake):
 
 
 def only_what_it_refuses_is_left_to_kernels(fake):
-    fake.refuses = lambda graph: "plans" if graph.operation == "conv_wgrad" else None
     x, weight = a_pair()
-    assert_same(trained(x, weight, (1, 1)), trained(x.cpu(), weight.cpu(), (1, 1)), 1e-5)
-    assert {operation for operation, *_ in fake.ran} == {"conv_fprop"}
+    wanted = trained(x.cpu(), weight.cpu(), ((2, 1), 1))
+    for refused, left in (
+        ("conv_wgrad", ["conv_dgrad", "conv_fprop"]),
+        # one convolution for each remainder by the strides instead
+        ("conv_dgrad", ["conv_fprop"] * 3 + ["conv_wgrad"]),
+        ("conv_fprop", ["conv_dgrad", "conv_wgrad"]),
+    ):
+        fake.refuses = lambda graph, refused=refused: "plans" if graph.operation == refused else None
+        fake.ran.clear()
+        engine._plans.clear()
+        assert_same(trained(x, weight, ((2, 1), 1)), wanted, 1e-5)
+        assert sorted(operation for operation, *_ in fake.ran) == left, (refused, fake.ran)
+
+
+def gradients_of_gradients_are_computed_too(fake):
+    x, weight = a_pair()
+
+    def twice(x, weight):
+        x, weight = x.detach().requires_grad_(), weight.detach().requires_grad_()
+        given = torch.autograd.grad(convolved(x, weight, 2, 1).sin().sum(), (x, weight), create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in given), (x, weight))
+
+    found = [one.cpu() for one in twice(x, weight)]
+    assert_same(found, twice(x.cpu(), weight.cpu()), 1e-4)
+    operations = [operation for operation, *_ in fake.ran]
+    # the sum of the two terms in each operand's gradient, and the two gradients that they are of
+    assert [operations.count(name) for name in ("conv_fprop", "conv_dgrad", "conv_wgrad")] == [3, 3, 3], operations
 
 
 def failures_are_not_hidden(fake):
@@ -198,6 +225,17 @@ def what_is_not_finite_stays_in_its_windows(fake):
     x[0, 0, 1, 1], x[0, 1, 4, 5] = float("inf"), float("nan")
     found, wanted = convolved(*on_gpu(x, weight), 1, 1).cpu(), convolved(x, weight, 1, 1)
     assert torch.allclose(found, wanted, atol=1e-5, equal_nan=True) and fake.ran
+    cotangent = values((1, 2, 2, 2), 2).float()
+    cotangent[0, 0, 0, 0], cotangent[0, 1, 1, 1] = float("inf"), float("nan")
+
+    def gradient(x, weight, cotangent):
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(convolved(x, weight, 3), (x,), cotangent)[0].cpu()
+
+    fake.ran.clear()
+    found, wanted = gradient(*on_gpu(x, weight, cotangent)), gradient(x, weight, cotangent)
+    assert torch.allclose(found, wanted, atol=1e-5, equal_nan=True)
+    assert [operation for operation, *_ in fake.ran] == ["conv_dgrad"]
 
 
 def what_surrounds_it_fuses(fake):
@@ -244,9 +282,10 @@ def what_was_planned_lives_as_long_as_a_program(fake):
 BEHAVIOURS = [
     results_and_gradients_are_the_cpus, plans_are_exact_and_always_the_same, sums_of_16_bit_floats_are_in_float32,
     tf32_is_used_only_when_it_is_asked_for, operands_that_are_not_aligned_are_copied, addresses_change_between_replays,
-    a_library_that_refuses, only_what_it_refuses_is_left_to_kernels, failures_are_not_hidden, a_switch_turns_it_off,
-    what_is_empty_asks_nobody, what_is_not_finite_stays_in_its_windows, what_surrounds_it_fuses,
-    what_was_planned_lives_as_long_as_a_program, without_cublaslt_it_is_not_touched,
+    a_library_that_refuses, only_what_it_refuses_is_left_to_kernels, gradients_of_gradients_are_computed_too,
+    failures_are_not_hidden, a_switch_turns_it_off, what_is_empty_asks_nobody,
+    what_is_not_finite_stays_in_its_windows, what_surrounds_it_fuses, what_was_planned_lives_as_long_as_a_program,
+    without_cublaslt_it_is_not_touched,
 ]
 
 

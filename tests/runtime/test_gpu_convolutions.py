@@ -9,6 +9,7 @@ import gpu_convolutions
 import pytest
 import simulator
 from flamework.compiler import dtypes
+from flamework.compiler.primitives_conv import filter_gradient, image_gradient
 from flamework.runtime import cudnn
 from flamework.runtime.cudnn_operations import TYPES, Convolution, contiguous, describe
 
@@ -22,6 +23,18 @@ def test_with_stand_ins(name):
 def described(x, weight, *options):
     y = getattr(torch.nn.functional, f"conv{len(x) - 2}d")(torch.ones(x), torch.ones(weight), None, *options)
     return describe(y._node)
+
+
+def test_gradients_are_described():
+    x, weight, g = (torch.ones(shape, dtype=torch.float16)._node for shape in ((2, 4, 7), (6, 2, 3), (2, 6, 4)))
+    line, windows, out = (contiguous(shape) for shape in ((2, 4, 1, 7), (6, 2, 1, 3), (2, 6, 1, 4)))
+    params, options = ((2,), (1,), (2,), (1,), 2), ((1, 2), (0, 1), (0, 2), (1, 1))
+    assert describe(image_gradient(g, weight, params=(*params, (7,)))) == Convolution(
+        dtypes.float16, (out, windows), (line,), "conv_dgrad", *options
+    )
+    assert describe(filter_gradient(x, g, params=(*params, (3,)))) == Convolution(
+        dtypes.float16, (line, out), (windows,), "conv_wgrad", *options
+    )
 
 
 def test_a_line_is_an_image_of_one_row():
@@ -50,7 +63,12 @@ CONVOLUTION = Convolution(
     dtypes.bfloat16, (contiguous((2, 4, 5, 6)), contiguous((6, 2, 3, 2))), (contiguous((2, 6, 4, 5)),), "conv_fprop",
     (1, 1), (0, 1), (1, 0), (1, 1),
 )
-GRADIENT = Convolution(
+# of an image of which no window covers the last row
+IMAGE_GRADIENT = Convolution(
+    dtypes.float16, (contiguous((2, 6, 2, 3)), contiguous((6, 2, 3, 2))), (contiguous((2, 4, 6, 6)),), "conv_dgrad",
+    (2, 3), (0, 1), (0, 1), (1, 1),
+)
+WEIGHT_GRADIENT = Convolution(
     dtypes.float32, (contiguous((2, 4, 5, 6)), contiguous((2, 6, 3, 5))), (contiguous((6, 2, 3, 2)),), "conv_wgrad",
     (1, 1), (0, 0), (0, 0), (1, 1),
 )
@@ -70,7 +88,7 @@ def test_the_stand_in_has_the_names_and_numbers_of_the_frontend():
     assert issubclass(library.cudnnGraphNotSupportedError, Exception)
 
 
-@pytest.mark.parametrize("found", [CONVOLUTION, GRADIENT])
+@pytest.mark.parametrize("found", [CONVOLUTION, IMAGE_GRADIENT, WEIGHT_GRADIENT])
 def test_a_graph_is_described_to_the_frontend(found):
     library = frontend()
     graph = cudnn.graph_of(library, None, found)
@@ -104,7 +122,8 @@ def test_functions_take_the_arguments_that_they_are_given():
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 @pytest.mark.parametrize("groups", [1, 8])
-def test_a_convolution_on_a_gpu(dtype, groups):
+@pytest.mark.parametrize("stride", [1, 2, 4])  # with 4 there are elements in no window, in between and at an end
+def test_a_convolution_on_a_gpu(dtype, groups, stride):
     if not torch.backends.cudnn.is_available():
         pytest.skip("needs cuDNN")
     tolerance = {"float64": 1e-11, "float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}[dtype]
@@ -114,7 +133,7 @@ def test_a_convolution_on_a_gpu(dtype, groups):
         shapes = (3, 16, 9, 7), (24, 16 // groups, 3, 3)
         operands = [torch.randn(shape, dtype=torch.float64).to(getattr(torch, dtype)).to(place) for shape in shapes]
         x, weight = (tensor.requires_grad_() for tensor in operands)
-        y = torch.nn.functional.conv2d(x, weight, None, 2, 1, 1, groups)
+        y = torch.nn.functional.conv2d(x, weight, None, stride, 1, 1, groups)
         y.square().sum().backward()
         return [found.detach().cpu().double() for found in (y, x.grad, weight.grad)]
 
