@@ -9,7 +9,7 @@ float32 then, and weights are rounded to the operands' dtype for their product, 
 Operands are ``[batch, positions, heads, size]``: as a projection leaves them, and as the next one reads the result.
 Several heads of ``q`` in a row may share one of ``k`` and ``v``.
 
-Read next: ``rewrite.py``, which replaces them; ``runtime/cudnn_attention.py``.
+Read next: ``rewrite.py``, which replaces them; ``runtime/cudnn_operations.py``.
 """
 
 from __future__ import annotations

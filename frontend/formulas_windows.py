@@ -15,7 +15,7 @@ import numpy as np
 
 from .compiler import dtypes, primitives as p, primitives_shape as s
 from .compiler.ir import Node
-from .compiler.primitives_conv import as_product, convolve, overlap_added, padded, windows
+from .compiler.primitives_conv import as_product, convolve, image_gradient, overlap_added, padded, windows
 from .formulas import (
     argument,
     constant,
@@ -55,6 +55,14 @@ def transposed_convolution(
     """The transpose of :func:`convolution`: ``x`` [batch, in, *space], ``weight`` [in, out / groups, *size]."""
     batch, channels, *space = x.type.shape
     _, group_out, *size = weight.type.shape
+    # output_padding only lengthens the far end, where nothing is added
+    covered = [(e - 1) * st + d * (k - 1) + 1 for e, st, d, k in zip(space, stride, dilation, size)]
+    extents = [c + extra for c, extra in zip(covered, output_padding)]
+    image = tuple(e - 2 * v for e, v in zip(extents, padding))
+    if x.type.device != "cpu" and x.dtype.is_floating_point and x.type.size and min(image, default=0) > 0:
+        if all(extra < step for extra, step in zip(output_padding, stride)):
+            # the gradient of a convolution's image, for which libraries have one call
+            return image_gradient(x, weight, params=(*map(tuple, (stride, padding, padding, dilation)), groups, image))
     positions = math.prod(space)
     columns = group_out * math.prod(size)
     rows = permuted(reshaped(weight, (groups, channels // groups, columns)), (0, 2, 1))
@@ -65,9 +73,6 @@ def transposed_convolution(
     within, outer = range(2, 2 + rank), range(3 + rank, 3 + 2 * rank)
     cols = permuted(cols, (2 + rank, 0, 1, *outer, *within))
     cols = reshaped(cols, (batch, groups * group_out, *space, *size))
-    # output_padding only lengthens the far end, where nothing is added
-    covered = [(e - 1) * st + d * (k - 1) + 1 for e, st, d, k in zip(space, stride, dilation, size)]
-    extents = [c + extra for c, extra in zip(covered, output_padding)]
     summed = overlap_added(cols, extents, stride, dilation)
     return padded(summed, [-v for v in padding], [-v for v in padding], 0)
 

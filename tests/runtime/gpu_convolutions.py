@@ -35,14 +35,14 @@ def values(shape, seed=0):
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
 
 
-def convolved(x, weight, *options):
-    return getattr(torch.nn.functional, f"conv{x.ndim - 2}d")(x, weight, None, *options)
+def convolved(x, weight, *options, kind="conv"):
+    return getattr(torch.nn.functional, f"{kind}{x.ndim - 2}d")(x, weight, None, *options)
 
 
-def trained(x, weight, options):
+def trained(x, weight, options, kind="conv"):
     """A convolution, and both gradients."""
     x, weight = x.detach().requires_grad_(), weight.detach().requires_grad_()
-    y = convolved(x, weight, *options)
+    y = convolved(x, weight, *options, kind=kind)
     cotangent = values(y.shape, 2).to(y.dtype).to(y.device)
     (y * cotangent).sum().backward()
     return [found.detach().cpu() for found in (y, x.grad, weight.grad)]
@@ -81,6 +81,21 @@ def results_and_gradients_are_the_cpus(fake):
             operations = [operation for operation, *_ in fake.ran]
             assert sorted(operations) == ["conv_dgrad", "conv_fprop", "conv_wgrad"], (shapes, operations)
             assert {found for _, found, _ in fake.ran} == {dtype}
+
+
+def transposed_convolutions_are_gradients_of_an_image(fake):
+    for shape, filters, options in (
+        ((2, 4, 7), (4, 3, 3), (2, 1, 1)), ((2, 4, 5, 6), (4, 3, 3, 2), (1, 0, 0, 2)),
+        ((1, 2, 3, 4), (2, 2, 2, 2), (3, 1, 2, 1, 2)), ((1, 2, 3, 2, 3), (2, 2, 2, 2, 1), ()),
+        # more added at the end than a step
+        ((1, 2, 4), (2, 3, 2), (1, 0, 1, 1, 2)),
+    ):
+        x, weight = values(shape).float(), values(filters, 1).float()
+        fake.ran.clear()
+        found = trained(*on_gpu(x, weight), options, "conv_transpose")
+        assert_same(found, trained(x, weight, options, "conv_transpose"), 1e-5)
+        operations = sorted(operation for operation, *_ in fake.ran)
+        assert operations == ["conv_dgrad", "conv_fprop", "conv_wgrad"] or options == (1, 0, 1, 1, 2), operations
 
 
 def plans_are_exact_and_always_the_same(fake):
@@ -280,12 +295,12 @@ def what_was_planned_lives_as_long_as_a_program(fake):
 
 
 BEHAVIOURS = [
-    results_and_gradients_are_the_cpus, plans_are_exact_and_always_the_same, sums_of_16_bit_floats_are_in_float32,
-    tf32_is_used_only_when_it_is_asked_for, operands_that_are_not_aligned_are_copied, addresses_change_between_replays,
-    a_library_that_refuses, only_what_it_refuses_is_left_to_kernels, gradients_of_gradients_are_computed_too,
-    failures_are_not_hidden, a_switch_turns_it_off, what_is_empty_asks_nobody,
-    what_is_not_finite_stays_in_its_windows, what_surrounds_it_fuses, what_was_planned_lives_as_long_as_a_program,
-    without_cublaslt_it_is_not_touched,
+    results_and_gradients_are_the_cpus, transposed_convolutions_are_gradients_of_an_image,
+    plans_are_exact_and_always_the_same, sums_of_16_bit_floats_are_in_float32, tf32_is_used_only_when_it_is_asked_for,
+    operands_that_are_not_aligned_are_copied, addresses_change_between_replays, a_library_that_refuses,
+    only_what_it_refuses_is_left_to_kernels, gradients_of_gradients_are_computed_too, failures_are_not_hidden,
+    a_switch_turns_it_off, what_is_empty_asks_nobody, what_is_not_finite_stays_in_its_windows, what_surrounds_it_fuses,
+    what_was_planned_lives_as_long_as_a_program, without_cublaslt_it_is_not_touched,
 ]
 
 
