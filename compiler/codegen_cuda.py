@@ -186,6 +186,7 @@ class Writer(VectorWriter):
         self.lines: list[str] = []
         self.depth = 0
         self.written = {st.pointer for st in stores_in(kernel.body)}
+        self.checks = any(a.kind == "error" for a in kernel.arguments)
         self.unseen: set[str] = set()  # what has been stored since the last barrier
         self.slots: dict[DType, int] = {}
         self.width = vector_width(kernel)
@@ -247,6 +248,8 @@ class Writer(VectorWriter):
     def form_teams(self, level: int) -> None:
         """Divide the block's threads into teams for loops over a group."""
         limit = most_lanes(self.kernel, self.threads)
+        if self.checks:
+            self.line("error_address = error")
         self.line("lanes = 1")
         each = max(1, EACH // self.width)
         size = self.size(level)
@@ -341,6 +344,11 @@ class Writer(VectorWriter):
             case Loop():
                 self.loop(st, scope)
 
+    def report_if(self, live: str) -> None:
+        """Let a team that repeats work find no errors: what it reads may have been written over by the other one."""
+        if self.checks:
+            self.line(f"error = error_address if {live} else 0")
+
     def load_of(self, pointer: str) -> str:
         return "load" if pointer in self.written else "load_constant"
 
@@ -420,6 +428,7 @@ class Writer(VectorWriter):
             self.line(f"{counter} = {first}")
             self.begin(f"while {counter} < {stop}:")
             self.line(f"{scope.live} = {counter} + {start} < {stop}")
+            self.report_if(scope.live)
             self.line(f"{number} = imin({counter} + {start}, {stop} - 1)")
         else:
             self.line(f"{counter} = {start if first == '0' else first if start == '0' else f'{first} + {start}'}")
@@ -619,6 +628,7 @@ class Writer(VectorWriter):
         self.share()
         self.each("base", "i64(cuda.blockIdx.x) * teams", "i64(cuda.gridDim.x) * teams")
         self.line("live = base + team < units")
+        self.report_if("live")
         self.line("unit = imin(base + team, units - 1)")
         self.decode("unit", self.kernel.groups[0])
         self.statements(self.kernel.body, Scope(self.lanes, "live and lane == 0", "live"))

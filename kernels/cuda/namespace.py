@@ -264,11 +264,12 @@ for _name, _mark in UNROLLING.items():
 
 def _wrap_index(builder, argument_types, index, extent, error):
     """A valid index from one in ``[-extent, extent)``. Another becomes 0, so that nothing outside the tensor is
-    touched, and the first to be found is reported at ``error`` (1, the index, the extent)."""
+    touched, and the first to be found is reported at ``error`` (1, the index, the extent), unless that is 0."""
     zero = _I64(0)
     wrapped = builder.select(builder.icmp_signed("<", index, zero), builder.add(index, extent), index)
     valid = builder.icmp_unsigned("<", wrapped, extent)
-    with builder.if_then(builder.not_(valid), likely=False):
+    reported = builder.and_(builder.not_(valid), builder.icmp_signed("!=", error, zero))
+    with builder.if_then(reported, likely=False):
         words = builder.inttoptr(error, ir.PointerType(_I64, GLOBAL_MEMORY))
         found = builder.cmpxchg(words, zero, _I64(1), "monotonic", "monotonic")
         with builder.if_then(builder.extract_value(found, 1)):

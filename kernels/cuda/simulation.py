@@ -89,13 +89,14 @@ def store_if(condition, pointer: np.ndarray, index, value) -> None:
 
 
 @_name
-def wrap_index(index, extent, error: Address):
+def wrap_index(index, extent, error: Address | int):
     wrapped = index + extent if index < 0 else index
     if 0 <= wrapped < extent:
         return np.int64(wrapped)
-    words = error.bytes.view(np.int64)
-    if not words[0]:
-        words[:3] = 1, index, extent
+    if not isinstance(error, int):
+        words = error.bytes.view(np.int64)
+        if not words[0]:
+            words[:3] = 1, index, extent
     return np.int64(0)
 
 

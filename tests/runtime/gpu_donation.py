@@ -113,6 +113,18 @@ def a_wrong_index_leaves_everything_as_it_was(driver):
             table, weight = block(1.0, 64, "cuda"), block(2.0, 64, "cuda")
 
 
+def threads_without_a_row_of_their_own_report_nothing(driver):
+    """They repeat the last row, whose indices others have written over by then."""
+    table = torch.tensor([100, 200, 300, 400]).cuda()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        x = torch.rand(3, 4)
+        order = x.cuda().argsort(1)
+        found = table[order] - order.sum(1, keepdim=True)
+        del order
+        assert torch.equal(found.cpu(), 100 * x.argsort(1) + 94)
+
+
 def no_memory_leaves_everything_as_it_was(driver):
     x = block(1.0, 1 << 14, "cuda")
     value = x.cpu()
@@ -144,8 +156,9 @@ def random_programs_observe_what_they_would_without(driver):
 
 BEHAVIOURS = [
     lazily_written_tensors_keep_their_memory, who_holds_a_value_keeps_it, an_optimizer_needs_no_second_copy,
-    many_at_once_are_grouped_and_right, a_wrong_index_leaves_everything_as_it_was,
-    no_memory_leaves_everything_as_it_was, random_programs_observe_what_they_would_without,
+    threads_without_a_row_of_their_own_report_nothing, many_at_once_are_grouped_and_right,
+    a_wrong_index_leaves_everything_as_it_was, no_memory_leaves_everything_as_it_was,
+    random_programs_observe_what_they_would_without,
 ]
 
 
