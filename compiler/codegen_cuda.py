@@ -186,7 +186,10 @@ class Writer(VectorWriter):
         self.lines: list[str] = []
         self.depth = 0
         self.written = {st.pointer for st in stores_in(kernel.body)}
-        self.checks = any(a.kind == "error" for a in kernel.arguments)
+        # whether teams may repeat work that can report an error
+        self.repeats = any(a.kind == "error" for a in kernel.arguments) and (
+            distribution(kernel) in ("teams", "columns") or any(map(is_deep, loops_in(kernel.body)))
+        )
         self.unseen: set[str] = set()  # what has been stored since the last barrier
         self.slots: dict[DType, int] = {}
         self.width = vector_width(kernel)
@@ -215,10 +218,14 @@ class Writer(VectorWriter):
     def header(self, name: str) -> None:
         arguments = self.kernel.arguments
         names = [f"a{k}" if a.kind in ("pointer", "scalar") else a.name for k, a in enumerate(arguments)]
+        if self.repeats:
+            names[names.index("error")] = "error_address"
         self.begin(f"def {name}({', '.join([*names, 'units'])}):")
         for argument, text in zip(arguments, names):
             if argument.kind in ("pointer", "scalar"):
                 self.line(f"{argument.name} = {self.argument(argument, text)}")
+        if self.repeats:
+            self.line("error = error_address")
         for level, group in enumerate(self.kernel.groups):
             if len(group) > 1 and level > (distribution(self.kernel) == "split"):
                 self.line(f"{self.size(level)} = {' * '.join(v.extent for v in group)}")
@@ -248,8 +255,6 @@ class Writer(VectorWriter):
     def form_teams(self, level: int) -> None:
         """Divide the block's threads into teams for loops over a group."""
         limit = most_lanes(self.kernel, self.threads)
-        if self.checks:
-            self.line("error_address = error")
         self.line("lanes = 1")
         each = max(1, EACH // self.width)
         size = self.size(level)
@@ -346,7 +351,7 @@ class Writer(VectorWriter):
 
     def report_if(self, live: str) -> None:
         """Let a team that repeats work find no errors: what it reads may have been written over by the other one."""
-        if self.checks:
+        if self.repeats:
             self.line(f"error = error_address if {live} else 0")
 
     def load_of(self, pointer: str) -> str:

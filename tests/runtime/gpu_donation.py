@@ -125,6 +125,25 @@ def threads_without_a_row_of_their_own_report_nothing(driver):
         assert torch.equal(found.cpu(), 100 * x.argsort(1) + 94)
 
 
+def a_wrong_index_of_one_of_many_is_found(driver):
+    """They are one launch, in which a block takes several of them."""
+    table = torch.tensor([100, 200, 300, 400]).cuda()
+    for wrong in (None, 0, 7, 11):
+        rows = [[[k % 4, 1, 2, 3]] * (2 if k < 6 else 4) for k in range(12)]
+        if wrong is not None:
+            rows[wrong] = [*rows[wrong][1:], [0, 1, 2, 4]]
+        indices = [torch.tensor(x).cuda() for x in rows]
+        torch.realize(*indices)
+        found = [table[i * 1] - i.sum(1, keepdim=True) for i in indices]
+        try:
+            torch.realize(*found)
+        except IndexError as error:
+            assert wrong is not None and "index 4 is out of bounds" in str(error)
+        else:
+            assert wrong is None
+            assert found[7].tolist() == [[400 - 9, 200 - 9, 300 - 9, 400 - 9]] * 4
+
+
 def no_memory_leaves_everything_as_it_was(driver):
     x = block(1.0, 1 << 14, "cuda")
     value = x.cpu()
@@ -156,8 +175,9 @@ def random_programs_observe_what_they_would_without(driver):
 
 BEHAVIOURS = [
     lazily_written_tensors_keep_their_memory, who_holds_a_value_keeps_it, an_optimizer_needs_no_second_copy,
-    threads_without_a_row_of_their_own_report_nothing, many_at_once_are_grouped_and_right,
-    a_wrong_index_leaves_everything_as_it_was, no_memory_leaves_everything_as_it_was,
+    threads_without_a_row_of_their_own_report_nothing, a_wrong_index_of_one_of_many_is_found,
+    many_at_once_are_grouped_and_right, a_wrong_index_leaves_everything_as_it_was,
+    no_memory_leaves_everything_as_it_was,
     random_programs_observe_what_they_would_without,
 ]
 
