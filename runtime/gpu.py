@@ -221,6 +221,9 @@ class Launches:
         self.launch_of = np.repeat(np.arange(len(counts)), counts)
         self.words = np.zeros(sum(counts), np.int64)
 
+    def prepare(self) -> None:
+        """Get what it takes to run them, so that running them cannot fail for lack of memory."""
+
     def run(self) -> None:
         """Run them with the present words; they may be changed as soon as this returns."""
         raise AssertionError(type(self).__name__)

@@ -349,7 +349,7 @@ class GpuPlan(Receiver):
             [arena.address if arena else 0, *(x.address for x in inputs), *(x.address for x in results),
              error.address if error else 0], np.int64,
         )
-        # calls that have to have memory get it before anything is written over
+        # all that takes memory gets it before anything is written over
         calls = [
             (part, [int(bases[a[1]]) + a[2] if a[0] == "pointer" else a[1] for a in part.arguments])
             for part in (*self.checked, *self.safe) if isinstance(part, Step) and part.call is not None
@@ -367,6 +367,9 @@ class GpuPlan(Receiver):
                 part.call(*next(where)[1], scratch=scratch.address if scratch else 0)
 
         with self.lock:
+            for part in self.safe:
+                if isinstance(part, Part):
+                    part.launches.prepare()
             for part in self.checked:
                 run(part)
             if error is not None:

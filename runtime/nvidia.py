@@ -237,7 +237,10 @@ class Graph(Launches):
         self.nodes: list[Any] = []
         self.parameters: list[Any] = []
 
-    def build(self) -> None:
+    def prepare(self) -> None:
+        if self.nodes:
+            return
+        self.gpu.enter()
         gpu, nodes, parameters = self.gpu, [], []
         # nodes are changed by their handles in this graph, so that it lives as long as what is made of it
         graph = gpu.call("cuGraphCreate", 0)
@@ -259,16 +262,15 @@ class Graph(Launches):
             gpu.call("cuGraphDestroy", graph)
             raise
         self.graph, self.nodes, self.parameters = graph, nodes, parameters
+        self.known = self.words.copy()
 
     def run(self) -> None:
         gpu = self.gpu
+        self.prepare()
         gpu.enter()
-        if not self.nodes:
-            self.build()
-        else:
-            changed = np.flatnonzero(self.words != self.known)
-            for number in np.unique(self.launch_of[changed]).tolist():
-                gpu.call("cuGraphExecKernelNodeSetParams", self.executable, self.nodes[number], self.parameters[number])
+        changed = np.flatnonzero(self.words != self.known)
+        for number in np.unique(self.launch_of[changed]).tolist():
+            gpu.call("cuGraphExecKernelNodeSetParams", self.executable, self.nodes[number], self.parameters[number])
         self.known = self.words.copy()
         gpu.call("cuGraphLaunch", self.executable, gpu.stream)
 
