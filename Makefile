@@ -15,6 +15,7 @@ PARALLEL ?= -n auto --maxprocesses 8 --dist loadfile
 RUN_STAMP := .venv/.installed-examples
 TEST_STAMP := .venv/.installed-test
 LINT_STAMP := .venv/.installed-lint
+GPU_STAMP := .venv/.installed-cuda-libraries
 PEERS_STAMP := .venv-peers/.installed-test
 ORACLE_STAMP := .venv-peers/.installed-oracle
 BENCH_STAMP := .venv-peers/.installed-bench
@@ -65,8 +66,8 @@ bench: $(BENCH_STAMP)
 bench-gpu: .venv-gpu/.installed-bench-gpu
 	.venv-gpu/bin/python tests/benchmarks/run.py --device cuda --markdown tests/benchmarks/RESULTS-GPU.md $(ARGS)
 
-# The rows that need a GPU are skipped, with the reason, where there is none.
-test-gpu: $(TEST_STAMP)
+# The rows that need a GPU are skipped, with the reason, where there is none. NVIDIA's libraries are tested, too.
+test-gpu: $(GPU_STAMP)
 	.venv/bin/python -m pytest tests/gpu tests/runtime -m gpu -rs $(ARGS)
 
 gpu-report: $(TEST_STAMP)
@@ -99,6 +100,9 @@ $(TEST_STAMP): $(RUN_STAMP)
 
 $(LINT_STAMP): $(TEST_STAMP)
 	$(call install,.venv,lint)
+
+$(GPU_STAMP): $(LINT_STAMP)
+	$(call install,.venv,cuda-libraries)
 
 $(PEERS_STAMP): pyproject.toml | .venv-peers/bin/python
 	$(call install,.venv-peers,$(TEST_EXTRAS))

@@ -58,8 +58,8 @@ def test_a_graph_is_described_to_the_frontend(operation, kind, operands, results
     ((2, 12, 1024, 64), (2, 12, 1024, 64)), ((3, 8, 100, 128), (3, 2, 77, 128)), ((2, 4, 1, 32), (2, 4, 513, 32)),
 ])
 def test_attention_on_a_gpu(dtype, causal, shapes):
-    if not torch.backends.cudnn.is_available():
-        pytest.skip("needs cuDNN")
+    pytest.importorskip("cudnn")
+    assert torch.backends.cudnn.is_available()
 
     def trained(place, dtype):
         torch.manual_seed(0)
