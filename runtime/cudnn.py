@@ -140,6 +140,10 @@ class Call:
     def __init__(self, cudnn: Cudnn, operation: Operation) -> None:
         self.cudnn = cudnn
         self.operation = operation
+        wide, stored = (dtype.itemsize for dtype in (operation.dtype.compute, operation.dtype))
+        tensors = (*operation.operands, *operation.results)
+        #: of each operand and result
+        self.nbytes = [x.elements * (wide if x.is_wide else stored) for x in tensors]
         self.plans: dict[bool, Plan | None] = {}
 
     def plan(self, in_tf32: bool) -> Plan | None:
@@ -157,14 +161,12 @@ class Call:
     def missing(self, addresses: Sequence[int]) -> list[tuple[int, int, bool]]:
         """The operands that have to be copied, as they are not aligned, and the results that nobody wants: number,
         bytes, and whether it is an operand."""
-        operation = self.operation
+        operands = len(self.operation.operands)
         found = []
-        for k, (address, tensor) in enumerate(zip(addresses, (*operation.operands, *operation.results), strict=True)):
-            is_operand = k < len(operation.operands)
+        for k, (address, nbytes) in enumerate(zip(addresses, self.nbytes, strict=True)):
             if not address or address % ALIGNMENT:
-                assert is_operand or not address
-                dtype = operation.dtype.compute if tensor.is_wide else operation.dtype
-                found.append((k, tensor.elements * dtype.itemsize, is_operand))
+                assert k < operands or not address
+                found.append((k, nbytes, k < operands))
         return found
 
     def scratch_bytes(self, *addresses: int) -> int:

@@ -317,6 +317,7 @@ class GpuPlan(Receiver):
         checks = any(("error",) in step.arguments for step in planner.checked)
         self.error = self.gpu.upload(np.zeros(4, np.int64)) if checks else None
         self.checked, self.safe = map(self.parts_of, (planner.checked, planner.safe))
+        self.calls = [step for step in (*planner.checked, *planner.safe) if step.call is not None]
 
     items = property(lambda self: self.planner.items)
     fusion = property(lambda self: self.planner.fusion)
@@ -341,22 +342,24 @@ class GpuPlan(Receiver):
     ) -> list[DeviceBuffer]:
         """Compute the results; see ``plan.Plan.run``."""
         gpu, placed, error = self.gpu, self.placed, self.error
-        given = self.given(inputs, dying, spare)
-        results = [gpu.allocate(nbytes) if x is None else x for x, nbytes in zip(given, placed.output_bytes)]
-        del given
+        if dying or spare:
+            given = self.given(inputs, dying, spare)
+            results = [gpu.allocate(nbytes) if x is None else x for x, nbytes in zip(given, placed.output_bytes)]
+            del given
+        else:
+            results = [gpu.allocate(nbytes) for nbytes in placed.output_bytes]
         arena = gpu.allocate(placed.arena_bytes) if placed.arena_bytes else None
         bases = np.array(
             [arena.address if arena else 0, *(x.address for x in inputs), *(x.address for x in results),
              error.address if error else 0], np.int64,
         )
         # all that takes memory gets it before anything is written over
-        calls = [
-            (part, [int(bases[a[1]]) + a[2] if a[0] == "pointer" else a[1] for a in part.arguments])
-            for part in (*self.checked, *self.safe) if isinstance(part, Step) and part.call is not None
+        addresses = [
+            [int(bases[a[1]]) + a[2] if a[0] == "pointer" else a[1] for a in step.arguments] for step in self.calls
         ]
-        needed = max((part.call.scratch_bytes(*addresses) for part, addresses in calls), default=0)
+        needed = max((step.call.scratch_bytes(*given) for step, given in zip(self.calls, addresses)), default=0)
         scratch = gpu.allocate(needed) if needed else None
-        where = iter(calls)
+        where = iter(addresses)
 
         def run(part: Part | Step) -> None:
             if not isinstance(part, Step):
@@ -364,7 +367,7 @@ class GpuPlan(Receiver):
             elif part.call is None:
                 self.compute_on_cpu(part, bases)
             else:
-                part.call(*next(where)[1], scratch=scratch.address if scratch else 0)
+                part.call(*next(where), scratch=scratch.address if scratch else 0)
 
         with self.lock:
             for part in self.safe:
