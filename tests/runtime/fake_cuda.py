@@ -235,6 +235,16 @@ class FakeDriver:
 
 
 @contextlib.contextmanager
+def with_library(make, install):
+    """A GPU with one of NVIDIA's libraries: what ``make`` makes for a driver, and ``install`` gives to the GPU."""
+    driver = FakeDriver(capacity=1 << 26)
+    library = make(driver)
+    with installed(driver) as device:
+        install(device, library)
+        yield library
+
+
+@contextlib.contextmanager
 def installed(fake, threads=8):
     """Let a GPU of this driver be ``cuda:0``."""
     before = nvidia.driver, nvidia.Nvidia.threads, gpu.gpu, gpu_kernels.machine_code

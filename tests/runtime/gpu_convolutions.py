@@ -1,6 +1,6 @@
 """Convolutions by cuDNN, on stand-ins for it and the driver; prints for each behaviour what went wrong."""
 
-import contextlib
+import functools
 import gc
 
 import fake_cuda
@@ -304,14 +304,7 @@ BEHAVIOURS = [
 ]
 
 
-@contextlib.contextmanager
-def installed():
-    driver = fake_cuda.FakeDriver(capacity=1 << 26)
-    fake = fake_cudnn.FakeCudnn(driver)
-    with fake_cuda.installed(driver) as device:
-        fake_cudnn.installed(device, fake)
-        yield fake
-
+installed = functools.partial(fake_cuda.with_library, fake_cudnn.FakeCudnn, fake_cudnn.installed)
 
 if __name__ == "__main__":
     simulator.report(BEHAVIOURS, installed)

@@ -1,6 +1,6 @@
 """Matrix products by cuBLASLt, on stand-ins for it and the driver; prints for each behaviour what went wrong."""
 
-import contextlib
+import functools
 import gc
 
 import fake_cublas
@@ -289,14 +289,7 @@ BEHAVIOURS = [
 ]
 
 
-@contextlib.contextmanager
-def installed():
-    driver = fake_cuda.FakeDriver(capacity=1 << 26)
-    lt = fake_cublas.FakeCublasLt(driver)
-    with fake_cuda.installed(driver) as device:
-        fake_cublas.installed(device, lt)
-        yield lt
-
+installed = functools.partial(fake_cuda.with_library, fake_cublas.FakeCublasLt, fake_cublas.installed)
 
 if __name__ == "__main__":
     simulator.report(BEHAVIOURS, installed)
